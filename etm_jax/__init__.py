@@ -1,0 +1,1 @@
+"""Evolve populations of memory-augmented neural networks in one call."""

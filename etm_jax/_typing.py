@@ -1,0 +1,27 @@
+"""Array aliases and the glossary of dimension words.
+
+Dimension words used in every shape annotation:
+
+| word | meaning |
+|---|---|
+| `population` | individuals evaluated together |
+| `batch` | episodes |
+| `time` | steps of an episode |
+| `input`, `output` | channels in and out of a network |
+| `unit` | hidden units of the controller |
+| `slot`, `width` | memory slots, and the width of one slot |
+| `read`, `write` | read heads, write heads |
+| `head` | all heads, the read heads first |
+| `location` | the location-addressing fields of one head: gate, sharpening, then one logit a shift |
+"""
+
+from typing import Any, TypeAlias
+
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+Key: TypeAlias = PRNGKeyArray
+Params: TypeAlias = Any  # a pytree of float arrays, its layout given by the cell's parameter table
+Mask: TypeAlias = Any  # the same pytree of bool arrays, True = the weight exists
+Scalar: TypeAlias = Float[Array, ""]
+IntScalar: TypeAlias = Int[Array, ""]
+BoolScalar: TypeAlias = Bool[Array, ""]

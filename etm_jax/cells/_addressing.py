@@ -1,0 +1,77 @@
+"""How a head finds its slots: the addressing equations of Graves et al. 2014 (arXiv 1410.5401), section 3.3.
+
+Every function takes a leading `head` axis and a `slot_active` mask, and returns exactly 0 in slots that do not exist.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+MASKED = -1e9  # finite: a softmax over nothing but -inf is NaN
+NORM_EPSILON = 1e-6  # inside the root, so that the gradient at zero memory is finite
+LOG_EPSILON = 1e-12
+
+
+def masked_softmax(logits: Float[Array, "*head slot"], active: Bool[Array, " slot"]) -> Float[Array, "*head slot"]:
+    """Softmax over the active entries; 0 in the others, all 0 if none is active."""
+    return jax.nn.softmax(jnp.where(active, logits, MASKED), axis=-1) * active
+
+
+def content_weighting(
+    key: Float[Array, "head width"],
+    strength: Float[Array, " head"],
+    memory: Float[Array, "slot width"],
+    slot_active: Bool[Array, " slot"],
+) -> Float[Array, "head slot"]:
+    """Focus on the slots whose content resembles the key: `softmax(strength * cosine(key, slot))`."""
+    key_norm = jnp.sqrt(jnp.sum(key * key, axis=-1) + NORM_EPSILON)
+    slot_norm = jnp.sqrt(jnp.sum(memory * memory, axis=-1) + NORM_EPSILON)
+    cosine = (key @ memory.T) * (strength / key_norm)[:, None] / slot_norm  # Graves 2014, eq. 6
+    return masked_softmax(cosine, slot_active)  # Graves 2014, eq. 5
+
+
+def shift_up(weighting: Float[Array, "head slot"], slot_active: Bool[Array, " slot"]) -> Float[Array, "head slot"]:
+    """Move the focus one slot on, the last existing slot going to slot 0.
+
+    Concatenation and a patch at the wrap-around, not a gather: the gradient of a gather is a scatter.
+    """
+    wrapped = jnp.sum(weighting * is_last(slot_active), axis=-1, keepdims=True)
+    return jnp.concatenate([wrapped, weighting[:, :-1]], axis=-1) * slot_active
+
+
+def shift_down(weighting: Float[Array, "head slot"], slot_active: Bool[Array, " slot"]) -> Float[Array, "head slot"]:
+    """Move the focus one slot back, slot 0 going to the last existing slot."""
+    first = weighting[:, :1]
+    return jnp.concatenate([weighting[:, 1:], jnp.zeros_like(first)], axis=-1) + first * is_last(slot_active)
+
+
+def is_last(slot_active: Bool[Array, " slot"]) -> Bool[Array, " slot"]:
+    """True at the last existing slot only."""
+    return slot_active & ~jnp.concatenate([slot_active[1:], jnp.zeros_like(slot_active[:1])])
+
+
+def circular_shift(
+    weighting: Float[Array, "head slot"],
+    shift: Float[Array, "head shift"],
+    slot_active: Bool[Array, " slot"],
+) -> Float[Array, "head slot"]:
+    """Convolve with the shift distribution over -S..S, modulo the number of slots that exist (Graves 2014, eq. 8)."""
+    shift_range = shift.shape[-1] // 2
+    shifted = shift[:, shift_range, None] * weighting
+    up = down = weighting
+    for distance in range(1, shift_range + 1):
+        up, down = shift_up(up, slot_active), shift_down(down, slot_active)
+        shifted += shift[:, shift_range + distance, None] * up + shift[:, shift_range - distance, None] * down
+    return shifted
+
+
+def sharpen(
+    weighting: Float[Array, "head slot"],
+    sharpening: Float[Array, " head"],
+    slot_active: Bool[Array, " slot"],
+) -> Float[Array, "head slot"]:
+    """Raise to the power `sharpening` and renormalise (Graves 2014, eq. 9).
+
+    Done in log space: in float32 the sum of powers of a diffuse weighting underflows, and 0/0 or lost mass follows.
+    """
+    return masked_softmax(sharpening[:, None] * jnp.log(weighting + LOG_EPSILON), slot_active)

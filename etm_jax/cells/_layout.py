@@ -1,0 +1,34 @@
+"""What a cell says of each of its weight arrays, so that masks, initialisation, growth and export need no cell code."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def zeros(sizes: dict[str, int]) -> Float[Array, ""]:
+    """Start at zero."""
+    del sizes
+    return jnp.zeros(())
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One weight array of a cell, described by the axes that genes can shorten.
+
+    Attributes:
+        axes: names of the array's axes, in order. A gene decides how many entries of an axis exist.
+        fan_in: what feeds the same target, as a sum of products of axis sizes, `(("input",), ("unit",))` for
+            `num_inputs + num_units`. Empty: not drawn, the array starts at `start`.
+        start: from axis sizes to a value that broadcasts to the array; used where `fan_in` is empty.
+        closed_axes: positions in `axes`. An entry that is new along one of them starts at `closed` when an existing
+            network grows, so that growth keeps the function.
+        closed: from axis sizes to a value that broadcasts to the array.
+    """
+
+    axes: tuple[str, ...]
+    fan_in: tuple[tuple[str, ...], ...] = ()
+    start: Callable[[dict[str, int]], Float[Array, "..."]] = zeros
+    closed_axes: tuple[int, ...] = ()
+    closed: Callable[[dict[str, int]], Float[Array, "..."]] = zeros

@@ -1,0 +1,74 @@
+"""Masks and initial weights at padded shape, both read off the cell's parameter table."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from etm_jax._typing import Key, Mask, Params
+from etm_jax.cells._layout import Parameter
+from etm_jax.cells._ntm import NTM_PARAMETERS, NTMActive
+
+
+def active_by_axis(active: NTMActive, num_inputs: int, num_outputs: int) -> dict[str, Bool[Array, " axis"]]:
+    """Which entries exist along every axis that the parameter table names."""
+    return {
+        "input": jnp.ones(num_inputs, bool),
+        "output": jnp.ones(num_outputs, bool),
+        "gate": jnp.ones(4, bool),
+        "unit": active.unit,
+        "width": active.width,
+        "read": active.read,
+        "write": active.write,
+        "head": active.head,
+        "location": active.location,
+    }
+
+
+def outer(masks: list[Bool[Array, " axis"]]) -> Bool[Array, "..."]:
+    """The mask of an array whose entry exists where it exists along every axis."""
+    return functools.reduce(lambda grid, mask: grid[..., None] & mask, masks[1:], masks[0])
+
+
+def weight_mask(axes: dict[str, Bool[Array, " axis"]]) -> Mask:
+    """Pytree of bool shaped like the padded parameters. True = the weight exists."""
+    return map_table(lambda parameter: outer([axes[axis] for axis in parameter.axes]))
+
+
+def map_table(function: Any, *trees: Any) -> Any:
+    """Apply `function(parameter, *leaves)` to every array of the parameter table."""
+    return jax.tree.map(function, NTM_PARAMETERS, *trees)
+
+
+def axes_of(params: Params, active: NTMActive) -> dict[str, Bool[Array, " axis"]]:
+    """`active_by_axis` with the input and output sizes read off the parameters."""
+    return active_by_axis(active, params["controller"]["input_kernel"].shape[0], params["output"]["bias"].shape[0])
+
+
+def keep_active(params: Params, mask: Mask) -> Params:
+    """Zero where no weight exists, whatever garbage stands there."""
+    return jax.tree.map(lambda array, exists: jnp.where(exists, array, 0), params, mask)
+
+
+def initial_params(key: Key, active: NTMActive, sizes: dict[str, int], dtype: jnp.dtype) -> Params:
+    """Draw weights at padded shape, scaled by the fan-in that really exists, and zero elsewhere.
+
+    Kernels are uniform with variance 1/fan_in. Drawn at padded shape, so a weight's draw does not depend on the genes.
+    The key is consumed.
+    """
+    axes = active_by_axis(active, sizes["input"], sizes["output"])
+    count = {name: jnp.sum(mask) for name, mask in axes.items()}
+    names = jax.tree.structure(NTM_PARAMETERS)
+    keys = jax.tree.unflatten(names, list(jax.random.split(key, names.num_leaves)))
+
+    def draw(parameter: Parameter, key: Key, exists: Bool[Array, "..."]) -> Array:
+        if not parameter.fan_in:
+            return jnp.where(exists, parameter.start(sizes), 0).astype(dtype)
+        fan_in = sum(math.prod(count[axis] for axis in term) for term in parameter.fan_in)
+        draws = jax.random.uniform(key, exists.shape, dtype, -1, 1)
+        return jnp.where(exists, draws * jnp.sqrt(3 / jnp.maximum(fan_in, 1)).astype(dtype), 0)
+
+    return map_table(draw, keys, weight_mask(axes))

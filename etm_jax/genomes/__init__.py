@@ -1,0 +1,21 @@
+"""Genomes: bounds, architecture genes, masks, padded weights, and the way to a compact network and back."""
+
+from etm_jax.genomes._architecture import GENES as GENES
+from etm_jax.genomes._architecture import Architecture as Architecture
+from etm_jax.genomes._architecture import active_axes as active_axes
+from etm_jax.genomes._architecture import architecture_from as architecture_from
+from etm_jax.genomes._architecture import describe as describe
+from etm_jax.genomes._architecture import largest as largest
+from etm_jax.genomes._architecture import random_architecture as random_architecture
+from etm_jax.genomes._architecture import ranges as ranges
+from etm_jax.genomes._architecture import smallest as smallest
+from etm_jax.genomes._bounds import ADDRESSING as ADDRESSING
+from etm_jax.genomes._bounds import Bounds as Bounds
+from etm_jax.genomes._genome import Genome as Genome
+from etm_jax.genomes._genome import apply as apply
+from etm_jax.genomes._genome import genome_of as genome_of
+from etm_jax.genomes._genome import mask_of as mask_of
+from etm_jax.genomes._genome import random_genome as random_genome
+from etm_jax.genomes._genome import unroll as unroll
+from etm_jax.genomes._compact import compact as compact
+from etm_jax.genomes._compact import pad as pad

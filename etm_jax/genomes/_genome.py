@@ -1,0 +1,103 @@
+"""A genome: architecture genes and the weights they need, at padded shape."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from etm_jax._typing import Key, Mask, Params
+from etm_jax.cells import axes_of, initial_params, keep_active, ntm_unroll, weight_mask
+from etm_jax.genomes._architecture import Architecture, active_axes, random_architecture
+from etm_jax.genomes._bounds import Bounds
+
+
+@struct.dataclass
+class Genome:
+    """One individual, or a population with a leading axis on every array.
+
+    Attributes:
+        architecture: the genes.
+        params: weights at the padded shape of the bounds; entries that the genes do not activate mean nothing.
+    """
+
+    architecture: Architecture
+    params: Params
+
+
+def random_genome(key: Key, bounds: Bounds, input_size: int, output_size: int) -> Genome:
+    """Draw genes uniformly from the bounds, and weights by the fan-in of those genes.
+
+    Args:
+        key: consumed.
+        bounds: the search space.
+        input_size: channels in.
+        output_size: channels out.
+
+    Returns:
+        One genome; `vmap` over keys for a population.
+
+    Raises:
+        ValueError: a size is below 1.
+
+    Example:
+        >>> import jax
+        >>> from etm_jax.genomes import Bounds, random_genome
+        >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
+        >>> population = jax.vmap(lambda key: random_genome(key, bounds, 3, 2))(jax.random.split(jax.random.key(0), 5))
+        >>> population.architecture.num_slots.shape
+        (5,)
+    """
+    if input_size < 1 or output_size < 1:
+        raise ValueError(f"input_size and output_size must be at least 1, got {input_size} and {output_size}")
+    return genome_of(key, bounds, input_size, output_size, architecture=None)
+
+
+def genome_of(
+    key: Key, bounds: Bounds, input_size: int, output_size: int, architecture: Architecture | None
+) -> Genome:
+    """A genome with fresh weights and the architecture given, or a random one. The key is consumed."""
+    key_genes, key_weights = jax.random.split(key)
+    if architecture is None:
+        architecture = random_architecture(key_genes, bounds)
+    sizes = bounds.axis_sizes(input_size, output_size)
+    params = initial_params(key_weights, active_axes(architecture, bounds), sizes, jnp.result_type(float))
+    return Genome(architecture=architecture, params=params)
+
+
+def mask_of(genome: Genome, bounds: Bounds) -> Mask:
+    """Pytree of bool like `genome.params`; True = the weight exists."""
+    return weight_mask(axes_of(genome.params, active_axes(genome.architecture, bounds)))
+
+
+def apply(
+    genome: Genome, inputs: Float[Array, "time input"], bounds: Bounds, *, rematerialise: bool = False
+) -> Float[Array, "time output"]:
+    """Run one network over one sequence from its initial state.
+
+    Args:
+        genome: one individual; `vmap` over genomes and over a batch of inputs.
+        inputs: one row a step.
+        bounds: the search space the genome belongs to.
+        rematerialise: trade one more forward pass for the memory of the backward pass.
+
+    Returns:
+        Logits, one row a step.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from etm_jax.genomes import Bounds, apply, random_genome
+        >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
+        >>> genome = random_genome(jax.random.key(0), bounds, 3, 2)
+        >>> apply(genome, jnp.ones((7, 3)), bounds).shape
+        (7, 2)
+    """
+    return unroll(genome, inputs, bounds, rematerialise=rematerialise)[0]
+
+
+def unroll(
+    genome: Genome, inputs: Float[Array, "time input"], bounds: Bounds, *, rematerialise: bool = False
+) -> tuple[Float[Array, "time output"], Float[Array, "time head slot"]]:
+    """`apply`, and the weightings of every head at every step."""
+    active = active_axes(genome.architecture, bounds)
+    params = keep_active(genome.params, weight_mask(axes_of(genome.params, active)))
+    return ntm_unroll(params, active, inputs, rematerialise=rematerialise)

@@ -1,0 +1,220 @@
+"""The contract between a task and the engine, and a suite of weighted tasks that share one network.
+
+The engine knows no concrete task: anything with the members of `Task` can be evolved on.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Bool, Float
+
+from etm_jax._typing import Key, Scalar
+
+
+@struct.dataclass
+class Episode:
+    """A batch of sequences to be learnt from, or scored.
+
+    Attributes:
+        inputs: what the network sees at each step.
+        targets: what it should answer, 0 or 1; means something only where `step_valid`.
+        step_valid: True = the answer of this step counts. Whatever stands in `inputs` after a sequence's last valid
+            step changes nothing.
+    """
+
+    inputs: Float[Array, "batch time input"]
+    targets: Float[Array, "batch time output"]
+    step_valid: Bool[Array, "batch time"]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What the engine asks of a task. Frozen and hashable; `sample` can be jitted."""
+
+    @property
+    def name(self) -> str:
+        """A short name, unique within a suite."""
+        ...
+
+    @property
+    def input_size(self) -> int:
+        """Channels of `Episode.inputs`."""
+        ...
+
+    @property
+    def output_size(self) -> int:
+        """Channels of `Episode.targets`."""
+        ...
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of an episode, the same at every difficulty."""
+        ...
+
+    def sample(self, key: Key, batch_size: int, difficulty: Scalar | float = 1.0) -> Episode:
+        """Fresh episodes; `difficulty` in [0, 1] scales the hardest one that can be drawn. The key is consumed."""
+        ...
+
+    def loss(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
+        """What learning minimises."""
+        ...
+
+    def accuracy(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
+        """Share of sequences right in every valid step."""
+        ...
+
+    def performance(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
+        """What evolution maximises: 0 at chance, 1 when everything is right."""
+        ...
+
+    def longer(self, factor: int) -> "Task":
+        """The same task at exactly `factor` times its greatest length, to measure generalisation."""
+        ...
+
+
+def before_end(episode: Episode) -> Bool[Array, "batch time"]:
+    """True up to and including each sequence's last valid step."""
+    return jnp.flip(jnp.cumsum(jnp.flip(episode.step_valid, axis=1), axis=1), axis=1) > 0
+
+
+def clean_inputs(episode: Episode) -> Float[Array, "batch time input"]:
+    """The inputs, zero after each sequence's last valid step."""
+    return jnp.where(before_end(episode)[..., None], episode.inputs, 0)
+
+
+def bit_loss(outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
+    """Mean cross-entropy of the valid bits, in nats; 0 if no step is valid."""
+    valid = episode.step_valid[..., None]
+    nats = optax.sigmoid_binary_cross_entropy(jnp.where(valid, outputs, 0), jnp.where(valid, episode.targets, 0))
+    return jnp.sum(nats * valid) / jnp.maximum(jnp.sum(valid) * outputs.shape[-1], 1)
+
+
+def bits_right(outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
+    """Share of the valid bits that are right; 0 if no step is valid."""
+    right = (outputs > 0) == (episode.targets > 0.5)
+    valid = episode.step_valid[..., None]
+    return jnp.sum(right & valid) / jnp.maximum(jnp.sum(valid) * outputs.shape[-1], 1)
+
+
+def sequences_right(outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
+    """Share of sequences right in every bit of every valid step, among those with a valid step; 0 if there is none.
+
+    An output that is not finite is wrong.
+    """
+    right = ((outputs > 0) == (episode.targets > 0.5)) & jnp.isfinite(outputs)
+    right = jnp.all(right | ~episode.step_valid[..., None], axis=(1, 2))
+    scored = jnp.any(episode.step_valid, axis=1)
+    return jnp.sum(right & scored) / jnp.maximum(jnp.sum(scored), 1)
+
+
+def above_chance(share: Scalar, chance: float) -> Scalar:
+    """Scale a share of right answers so that chance is 0 and everything right is 1."""
+    return jnp.clip((share - chance) / (1 - chance), 0, 1)
+
+
+@dataclass(frozen=True)
+class TaskSuite:
+    """Weighted tasks that one network learns together.
+
+    Inputs and targets are padded to the widest and longest task, and every step carries a one-hot cue that names the
+    task, unless there is just one. A batch holds `batch_size` episodes of each task, in the order of `tasks`.
+
+    Attributes:
+        tasks: the tasks, of different names.
+        weights: what each counts in loss and fitness, positive.
+
+    Raises:
+        ValueError: no task, two of the same name, or weights that do not fit.
+    """
+
+    tasks: tuple[Task, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        names = [task.name for task in self.tasks]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"a suite needs one or more tasks of different names, got {names}")
+        if len(self.weights) != len(names) or not all(math.isfinite(w) and w > 0 for w in self.weights):
+            raise ValueError(f"a suite needs one positive weight a task, got {self.weights} for {names}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks' names, in order."""
+        return tuple(task.name for task in self.tasks)
+
+    @property
+    def input_size(self) -> int:
+        """Channels of the widest task, and the cue."""
+        return max(task.input_size for task in self.tasks) + self._cue_size
+
+    @property
+    def output_size(self) -> int:
+        """Channels of the widest answer."""
+        return max(task.output_size for task in self.tasks)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the longest task."""
+        return max(task.num_steps for task in self.tasks)
+
+    @property
+    def _cue_size(self) -> int:
+        return len(self.tasks) if len(self.tasks) > 1 else 0
+
+    def sample(self, key: Key, batch_size: int, difficulty: Float[Array, " task"]) -> Episode:
+        """`batch_size` fresh episodes of each task, each at its own difficulty. The key is consumed."""
+        keys = jax.random.split(key, len(self.tasks))
+        parts = [
+            self._padded(index, task.sample(keys[index], batch_size, difficulty[index]))
+            for index, task in enumerate(self.tasks)
+        ]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+    def _padded(self, index: int, episode: Episode) -> Episode:
+        batch_size, num_steps, num_inputs = episode.inputs.shape
+        after = (0, self.num_steps - num_steps)
+        cue = jnp.broadcast_to(jnp.arange(self._cue_size) == index, (batch_size, self.num_steps, self._cue_size))
+        pad_inputs = (0, self.input_size - self._cue_size - num_inputs)
+        inputs = jnp.pad(episode.inputs, ((0, 0), after, pad_inputs))
+        pad_targets = (0, self.output_size - episode.targets.shape[-1])
+        return Episode(
+            inputs=jnp.concatenate([inputs, cue.astype(inputs.dtype)], axis=-1),
+            targets=jnp.pad(episode.targets, ((0, 0), after, pad_targets)),
+            step_valid=jnp.pad(episode.step_valid, ((0, 0), after)),
+        )
+
+    def parts(self, outputs: Float[Array, "batch time output"], episode: Episode) -> list[tuple[Task, Array, Episode]]:
+        """Each task with its own share of the batch, cut back to its own length and width."""
+        batch_size = outputs.shape[0] // len(self.tasks)
+        result = []
+        for index, task in enumerate(self.tasks):
+            rows = slice(index * batch_size, (index + 1) * batch_size)
+            own = Episode(
+                inputs=episode.inputs[rows, : task.num_steps, : task.input_size],
+                targets=episode.targets[rows, : task.num_steps, : task.output_size],
+                step_valid=episode.step_valid[rows, : task.num_steps],
+            )
+            result.append((task, outputs[rows, : task.num_steps, : task.output_size], own))
+        return result
+
+    def loss(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
+        """The tasks' losses, averaged by weight."""
+        losses = jnp.stack([task.loss(own, part) for task, own, part in self.parts(outputs, episode)])
+        return losses @ jnp.array(self.weights) / sum(self.weights)
+
+    def accuracy(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, " task"]:
+        """Each task's share of sequences right in every valid step."""
+        return jnp.stack([task.accuracy(own, part) for task, own, part in self.parts(outputs, episode)])
+
+    def performance(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, " task"]:
+        """Each task's performance, 0 at chance and 1 when everything is right."""
+        return jnp.stack([task.performance(own, part) for task, own, part in self.parts(outputs, episode)])
+
+    def longer(self, factor: int) -> "TaskSuite":
+        """The suite of the same tasks at exactly `factor` times their greatest lengths."""
+        return TaskSuite(tuple(task.longer(factor) for task in self.tasks), self.weights)

@@ -1,0 +1,6 @@
+"""Tasks for memory networks: generators, losses and scores. `make(name, **options)` builds one."""
+
+from etm_tasks._copy import Copy as Copy
+from etm_tasks._recall import AssociativeRecall as AssociativeRecall
+from etm_tasks._registry import TASKS as TASKS
+from etm_tasks._registry import make as make

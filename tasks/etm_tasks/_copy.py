@@ -1,0 +1,83 @@
+"""Copy: see a sequence of random bit vectors, then a delimiter, then write the sequence (Graves 2014, section 4.1)."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+from etm_jax.task import Episode
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from etm_tasks._binary import BinaryTask, check_range, scaled_length
+
+
+@dataclass(frozen=True)
+class Copy(BinaryTask):
+    """Write back what was shown.
+
+    An episode of length L: L steps of random bits, the delimiter on a channel of its own, then L steps with no input
+    in which the bits are due. Lengths are uniform on `min_length..max_length` and mixed within a batch.
+
+    Attributes:
+        bits: bits of a vector.
+        min_length: fewest vectors. 0 gives empty episodes, which count neither for nor against.
+        max_length: most vectors at difficulty 1.
+
+    Raises:
+        ValueError: no bits, or lengths that are not `0 <= min_length <= max_length` with `max_length >= 1`.
+
+    Example:
+        >>> import jax, etm_tasks
+        >>> task = etm_tasks.make("copy", bits=8, max_length=20)
+        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode.inputs.shape, episode.targets.shape
+        ((4, 41, 9), (4, 41, 8))
+    """
+
+    bits: int = 8
+    min_length: int = 1
+    max_length: int = 20
+
+    def __post_init__(self) -> None:
+        check_range("copy", "min_length", "max_length", (self.min_length, self.max_length), least=0)
+        if self.bits < 1 or self.max_length < 1:
+            raise ValueError(f"copy needs bits >= 1 and max_length >= 1, got {self.bits} and {self.max_length}")
+
+    @property
+    def name(self) -> str:
+        """`copy`."""
+        return "copy"
+
+    @property
+    def input_size(self) -> int:
+        """The bits and the delimiter."""
+        return self.bits + 1
+
+    @property
+    def output_size(self) -> int:
+        """The bits."""
+        return self.bits
+
+    @property
+    def num_steps(self) -> int:
+        """Twice the greatest length, and the delimiter."""
+        return 2 * self.max_length + 1
+
+    def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
+        """Fresh episodes; difficulty 0 draws `min_length` only, 1 all lengths. The key is consumed."""
+        key_length, key_bits = jax.random.split(key)
+        longest = scaled_length(self.min_length, self.max_length, difficulty)
+        length = jax.random.randint(key_length, (batch_size, 1), self.min_length, longest + 1)
+        bits = jax.random.bernoulli(key_bits, shape=(batch_size, self.max_length, self.bits)).astype(float)
+        step = jnp.arange(self.num_steps)[None]
+        shown, due = step < length, (step > length) & (step <= 2 * length)
+        shown_bits = jnp.pad(bits, ((0, 0), (0, self.max_length + 1), (0, 0))) * shown[..., None]
+        position = jnp.clip(step - length - 1, 0, self.max_length - 1)
+        due_bits = jnp.take_along_axis(bits, position[..., None], axis=1) * due[..., None]
+        delimiter = (step == length).astype(float)[..., None]
+        return Episode(
+            inputs=jnp.concatenate([shown_bits, delimiter], axis=-1), targets=due_bits, step_valid=due
+        )
+
+    def longer(self, factor: int) -> "Copy":
+        """Copy at exactly `factor * max_length` vectors."""
+        return replace(self, min_length=factor * self.max_length, max_length=factor * self.max_length)

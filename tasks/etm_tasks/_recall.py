@@ -1,0 +1,104 @@
+"""Associative recall: after a list of items, one is shown again and the next is due (Graves 2014, section 4.3)."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+from etm_jax.task import Episode
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from etm_tasks._binary import BinaryTask, check_range, scaled_length
+
+CLOSING_STEPS = 2  # the two query delimiters
+
+
+@dataclass(frozen=True)
+class AssociativeRecall(BinaryTask):
+    """Answer an item with the item that followed it.
+
+    An episode of n items: n times the item delimiter and `item_length` random bit vectors, then the query delimiter,
+    the vectors of any item but the last, the query delimiter again, and as many steps in which the next item's
+    vectors are due. The number of items is uniform on `min_items..max_items` and mixed within a batch.
+
+    Attributes:
+        bits: bits of a vector.
+        item_length: vectors of an item.
+        min_items: fewest items, at least 2.
+        max_items: most items at difficulty 1.
+
+    Raises:
+        ValueError: no bits, empty items, or not `2 <= min_items <= max_items`.
+
+    Example:
+        >>> import jax, etm_tasks
+        >>> task = etm_tasks.make("recall", max_items=3)
+        >>> task.sample(jax.random.key(0), batch_size=4).inputs.shape
+        (4, 20, 8)
+    """
+
+    bits: int = 6
+    item_length: int = 3
+    min_items: int = 2
+    max_items: int = 6
+
+    def __post_init__(self) -> None:
+        check_range("recall", "min_items", "max_items", (self.min_items, self.max_items), least=2)
+        if self.bits < 1 or self.item_length < 1:
+            raise ValueError(f"recall needs bits >= 1 and item_length >= 1, got {self.bits} and {self.item_length}")
+
+    @property
+    def name(self) -> str:
+        """`recall`."""
+        return "recall"
+
+    @property
+    def input_size(self) -> int:
+        """The bits, the item delimiter and the query delimiter."""
+        return self.bits + 2
+
+    @property
+    def output_size(self) -> int:
+        """The bits."""
+        return self.bits
+
+    @property
+    def num_steps(self) -> int:
+        """The longest list, the query between its delimiters, and the answer."""
+        return self.max_items * (self.item_length + 1) + 2 * self.item_length + CLOSING_STEPS
+
+    def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
+        """Fresh episodes; difficulty 0 draws `min_items` only, 1 all numbers of items. The key is consumed."""
+        key_items, key_query, key_bits = jax.random.split(key, 3)
+        most = scaled_length(self.min_items, self.max_items, difficulty)
+        items = jax.random.randint(key_items, (batch_size, 1), self.min_items, most + 1)
+        query = jax.random.randint(key_query, (batch_size, 1), 0, items - 1)
+        shape = (batch_size, self.max_items, self.item_length, self.bits)
+        bits = jax.random.bernoulli(key_bits, shape=shape).astype(float)
+
+        step = jnp.arange(self.num_steps)[None]
+        per_item = self.item_length + 1
+        query_start = items * per_item  # the first query delimiter
+        answer_start = query_start + self.item_length + CLOSING_STEPS
+        in_list, in_answer = step < query_start, (step >= answer_start) & (step < answer_start + self.item_length)
+        in_query = (step > query_start) & (step < answer_start - 1)
+        item = jnp.where(in_list, step // per_item, query)
+        vector = jnp.where(in_list, step % per_item, step - query_start) - 1
+        shown = (in_list & (vector >= 0)) | in_query
+        item_delimiter = in_list & (vector < 0)
+        query_delimiter = (step == query_start) | (step == answer_start - 1)
+
+        def vectors(item: Array, vector: Array, where: Array) -> Array:
+            flat = bits.reshape(batch_size, -1, self.bits)
+            index = jnp.clip(item * self.item_length + vector, 0, flat.shape[1] - 1)
+            return jnp.take_along_axis(flat, index[..., None], axis=1) * where[..., None]
+
+        delimiters = jnp.stack([item_delimiter, query_delimiter], axis=-1).astype(float)
+        return Episode(
+            inputs=jnp.concatenate([vectors(item, vector, shown), delimiters], axis=-1),
+            targets=vectors(query + 1, step - answer_start, in_answer),
+            step_valid=in_answer,
+        )
+
+    def longer(self, factor: int) -> "AssociativeRecall":
+        """Recall from exactly `factor * max_items` items."""
+        return replace(self, min_items=factor * self.max_items, max_items=factor * self.max_items)

@@ -1,0 +1,35 @@
+"""All tasks by name; a task listed here is tested and offered on the command line."""
+
+import inspect
+from typing import Any
+
+from etm_jax.task import Task
+
+from etm_tasks._copy import Copy
+from etm_tasks._recall import AssociativeRecall
+
+TASKS: dict[str, type[Any]] = {"copy": Copy, "recall": AssociativeRecall}
+
+
+def make(name: str, **options: Any) -> Task:
+    """Build a task by name.
+
+    Args:
+        name: a key of `TASKS`.
+        options: the task's own settings, such as `bits`.
+
+    Raises:
+        ValueError: the name or an option is unknown, or an option has a bad value.
+
+    Example:
+        >>> import etm_tasks
+        >>> etm_tasks.make("copy", bits=4, max_length=5).num_steps
+        11
+    """
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}; the tasks are {', '.join(sorted(TASKS))}")
+    known = list(inspect.signature(TASKS[name]).parameters)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f"task {name!r} has no option {unknown[0]!r}; its options are {', '.join(known)}")
+    return TASKS[name](**options)
