@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
 from etm_jax.cells._ntm import SHIFT, NTMActive, NTMCarry, initial_carry, join_weights, ntm_step, ntm_unroll, read_out
-from etm_jax.cells._weights import initial_params, keep_active, axes_of, weight_mask
+from etm_jax.cells._weights import axes_of, initial_params, keep_active, weight_mask
 
 
 class Exists(nnx.Variable):
@@ -114,9 +114,7 @@ class NTMCell(nnx.RNNCellBase):
         """Inputs of a step are vectors."""
         return 1
 
-    def initialize_carry(
-        self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
-    ) -> NTMCarry:
+    def initialize_carry(self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None) -> NTMCarry:
         """The state before the first step, for the batch dimensions of `input_shape`."""
         del rngs, carry_init
         params, active = self.arrays()

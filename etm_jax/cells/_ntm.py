@@ -169,9 +169,7 @@ def address(
     return jnp.where(active.location[GATE], located, weighting) * head_exists
 
 
-def ntm_step(
-    weights: NTMWeights, active: NTMActive, carry: NTMCarry, drive: Float[Array, " gate_unit"]
-) -> NTMCarry:
+def ntm_step(weights: NTMWeights, active: NTMActive, carry: NTMCarry, drive: Float[Array, " gate_unit"]) -> NTMCarry:
     """One step of the machine.
 
     Args:

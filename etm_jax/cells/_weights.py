@@ -2,10 +2,12 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool
 
 from etm_jax._typing import Key, Mask, Params
@@ -61,14 +63,22 @@ def initial_params(key: Key, active: NTMActive, sizes: dict[str, int], dtype: jn
     """
     axes = active_by_axis(active, sizes["input"], sizes["output"])
     count = {name: jnp.sum(mask) for name, mask in axes.items()}
-    names = jax.tree.structure(NTM_PARAMETERS)
-    keys = jax.tree.unflatten(names, list(jax.random.split(key, names.num_leaves)))
+    exists = weight_mask(axes)
 
-    def draw(parameter: Parameter, key: Key, exists: Bool[Array, "..."]) -> Array:
+    def place(parameter: Parameter, draws: Array, exists: Bool[Array, "..."]) -> Array:
         if not parameter.fan_in:
             return jnp.where(exists, parameter.start(sizes), 0).astype(dtype)
         fan_in = sum(math.prod(count[axis] for axis in term) for term in parameter.fan_in)
-        draws = jax.random.uniform(key, exists.shape, dtype, -1, 1)
         return jnp.where(exists, draws * jnp.sqrt(3 / jnp.maximum(fan_in, 1)).astype(dtype), 0)
 
-    return map_table(draw, keys, weight_mask(axes))
+    draws = draw_like(exists, lambda size: jax.random.uniform(key, (size,), dtype, -1, 1))
+    return map_table(place, draws, exists)
+
+
+def draw_like(tree: Any, sample: Callable[[int], Array]) -> Any:
+    """A pytree shaped like `tree`, cut from one long draw: a draw for each array takes far longer to compile."""
+    leaves, structure = jax.tree.flatten(tree)
+    ends = [int(end) for end in np.cumsum([leaf.size for leaf in leaves])]
+    parts = jnp.split(sample(ends[-1]), ends[:-1])
+    shaped = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+    return jax.tree.unflatten(structure, shaped)

@@ -52,9 +52,7 @@ def random_genome(key: Key, bounds: Bounds, input_size: int, output_size: int) -
     return genome_of(key, bounds, input_size, output_size, architecture=None)
 
 
-def genome_of(
-    key: Key, bounds: Bounds, input_size: int, output_size: int, architecture: Architecture | None
-) -> Genome:
+def genome_of(key: Key, bounds: Bounds, input_size: int, output_size: int, architecture: Architecture | None) -> Genome:
     """A genome with fresh weights and the architecture given, or a random one. The key is consumed."""
     key_genes, key_weights = jax.random.split(key)
     if architecture is None:

@@ -4,3 +4,4 @@ from etm_tasks._copy import Copy as Copy
 from etm_tasks._recall import AssociativeRecall as AssociativeRecall
 from etm_tasks._registry import TASKS as TASKS
 from etm_tasks._registry import make as make
+from etm_tasks._registry import options_of as options_of

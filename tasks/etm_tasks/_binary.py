@@ -1,8 +1,9 @@
 """What tasks whose answers are bits have in common."""
 
 import jax.numpy as jnp
-from etm_jax.task import Episode, above_chance, bit_loss, bits_right, sequences_right
 from jaxtyping import Array, Float, Int
+
+from etm_jax.task import Episode, above_chance, bit_loss, bits_right, sequences_right
 
 CHANCE = 0.5  # of a fair bit
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-from etm_jax.task import Episode
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from etm_jax.task import Episode
 from etm_tasks._binary import BinaryTask, check_range, scaled_length
 
 
@@ -74,9 +74,7 @@ class Copy(BinaryTask):
         position = jnp.clip(step - length - 1, 0, self.max_length - 1)
         due_bits = jnp.take_along_axis(bits, position[..., None], axis=1) * due[..., None]
         delimiter = (step == length).astype(float)[..., None]
-        return Episode(
-            inputs=jnp.concatenate([shown_bits, delimiter], axis=-1), targets=due_bits, step_valid=due
-        )
+        return Episode(inputs=jnp.concatenate([shown_bits, delimiter], axis=-1), targets=due_bits, step_valid=due)
 
     def longer(self, factor: int) -> "Copy":
         """Copy at exactly `factor * max_length` vectors."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-from etm_jax.task import Episode
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from etm_jax.task import Episode
 from etm_tasks._binary import BinaryTask, check_range, scaled_length
 
 CLOSING_STEPS = 2  # the two query delimiters

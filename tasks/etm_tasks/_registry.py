@@ -4,7 +4,6 @@ import inspect
 from typing import Any
 
 from etm_jax.task import Task
-
 from etm_tasks._copy import Copy
 from etm_tasks._recall import AssociativeRecall
 
@@ -26,10 +25,19 @@ def make(name: str, **options: Any) -> Task:
         >>> etm_tasks.make("copy", bits=4, max_length=5).num_steps
         11
     """
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}; the tasks are {', '.join(sorted(TASKS))}")
-    known = list(inspect.signature(TASKS[name]).parameters)
+    known = options_of(name)
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"task {name!r} has no option {unknown[0]!r}; its options are {', '.join(known)}")
     return TASKS[name](**options)
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """The settings of a task with their defaults.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}; the tasks are {', '.join(sorted(TASKS))}")
+    return {key: option.default for key, option in inspect.signature(TASKS[name]).parameters.items()}

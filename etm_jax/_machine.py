@@ -1,0 +1,78 @@
+"""The facade: configure, evolve, take the best model."""
+
+from pathlib import Path
+
+import optax
+
+from etm_jax.cells import NTM
+from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution import History, Outcome, RunFolder, make_problem, run
+from etm_jax.genomes import compact
+from etm_jax.selection import Selector
+from etm_jax.task import TaskSuite
+
+
+class EvolutionaryTuringMachine:
+    """Evolve a population of Neural Turing Machines; a face over the pure functions of `etm_jax.evolution`.
+
+    Args:
+        config: every setting.
+        tasks: what to evolve on; None for the tasks that `config.task` names.
+        out: a new folder for rows as they come; None writes nothing. The command line does more: checkpoints,
+            the best network and a report.
+        selector: replaces the one of the settings.
+        optimiser: any optax chain for lifetime learning, in place of the one of the settings.
+
+    Raises:
+        ValueError: a task is unknown, or `out` is taken.
+
+    Example:
+        >>> import etm_jax as etm
+        >>> from etm_jax.config import LifetimeConfig
+        >>> config = etm.EvolutionaryTuringConfig(
+        ...     population_size=2, max_generations=1, task=("copy=1,bits=2,max_length=2",), score_episodes=4,
+        ...     bounds=etm.Bounds(num_slots=(4, 5), slot_width=(3, 4), num_read_heads=(1, 1), num_write_heads=(1, 1),
+        ...                       controller_size=(4, 5)),
+        ...     lifetime=LifetimeConfig(steps=1, batch_size=2),
+        ... )
+        >>> machine = etm.EvolutionaryTuringMachine(config)
+        >>> history = machine.run_evolution()
+        >>> len(history), history.to_dict()["failed"]
+        (1, [0])
+        >>> import jax.numpy as jnp
+        >>> machine.get_best_model()(jnp.zeros((1, 5, 3))).shape
+        (1, 5, 2)
+    """
+
+    def __init__(
+        self,
+        config: EvolutionaryTuringConfig | None = None,
+        tasks: TaskSuite | None = None,
+        *,
+        out: Path | None = None,
+        selector: Selector | None = None,
+        optimiser: optax.GradientTransformation | None = None,
+    ):
+        self.config = config or EvolutionaryTuringConfig()
+        if tasks is None:
+            from etm_jax.evolve import suite_of  # only the command line knows concrete tasks
+
+            tasks = suite_of(self.config)
+        self.problem = make_problem(self.config, tasks, selector=selector, optimiser=optimiser)
+        self._folder = RunFolder.create(out, self.config) if out is not None else None
+        self._outcome: Outcome | None = None
+
+    def run_evolution(self) -> History:
+        """Evolve for `config.max_generations`; one row a generation."""
+        self._outcome = run(self.problem, self._folder)
+        return self._outcome.history
+
+    def get_best_model(self) -> NTM:
+        """The champion as a compact flax module: `model(inputs [batch time input]) -> logits [batch time output]`.
+
+        Raises:
+            RuntimeError: nothing has been evolved yet.
+        """
+        if self._outcome is None:
+            raise RuntimeError("there is no best model yet; call run_evolution() first")
+        return compact(self._outcome.state.champion, self.config.bounds)

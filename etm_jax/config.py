@@ -1,0 +1,254 @@
+"""Every setting of a run: frozen dataclasses, checked when made, to and from one TOML file."""
+
+import dataclasses
+import math
+import tomllib
+import typing
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from etm_jax.genomes import Bounds
+from etm_jax.variation import VariationRates
+
+Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
+Optimiser = Literal["adam", "adamw", "rmsprop", "sgd"]
+
+
+def require(holds: bool, name: str, rule: str, value: object) -> None:
+    """Raise a ValueError that names the setting, the rule and the value."""
+    if not holds:
+        raise ValueError(f"{name} must be {rule}, got {value!r}")
+
+
+def require_share(name: str, value: float) -> None:
+    """A number in [0, 1]."""
+    require(0 <= value <= 1, name, "a number from 0 to 1", value)
+
+
+def require_positive(name: str, value: float) -> None:
+    """A finite number above 0."""
+    require(math.isfinite(value) and value > 0, name, "a finite number above 0", value)
+
+
+def require_count(name: str, value: int, least: int) -> None:
+    """A whole number of at least `least`."""
+    require(isinstance(value, int) and value >= least, name, f"a whole number of at least {least}", value)
+
+
+def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """One of the choices."""
+    require(value in choices, name, f"one of {', '.join(choices)}", value)
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """Who survives and who becomes a parent."""
+
+    method: Literal["tournament", "truncation"] = "tournament"
+    tournament_size: int = 3  # members of a tournament; more is greedier
+    truncation_share: float = 0.5  # best share of the population that may become parents
+    num_elites: int = 2  # best members that survive unchanged
+
+    def __post_init__(self) -> None:
+        require_choice("selection.method", self.method, ("tournament", "truncation"))
+        require_count("selection.tournament_size", self.tournament_size, 1)
+        require(0 < self.truncation_share <= 1, "selection.truncation_share", "in (0, 1]", self.truncation_share)
+        require_count("selection.num_elites", self.num_elites, 0)
+
+
+@dataclass(frozen=True)
+class LifetimeConfig:
+    """How an individual learns before it is scored."""
+
+    inheritance: Inheritance = "lamarckian"  # darwinian: no learning; baldwinian: learn, score, discard; or keep
+    steps: int = 100  # gradient steps of a lifetime
+    batch_size: int = 16  # episodes of each task in a gradient step
+    optimiser: Optimiser = "adam"
+    learning_rate: float = 3e-3
+    final_learning_rate: float = 0.1  # share of the rate left at the last generation; falls along a cosine
+    clip_norm: float = 1.0  # global norm that gradients are clipped to
+    rematerialise: bool = False  # recompute activations in the backward pass; for large memories
+
+    def __post_init__(self) -> None:
+        require_choice("lifetime.inheritance", self.inheritance, typing.get_args(Inheritance))
+        require_choice("lifetime.optimiser", self.optimiser, typing.get_args(Optimiser))
+        require_count("lifetime.steps", self.steps, 1)
+        require_count("lifetime.batch_size", self.batch_size, 1)
+        require_positive("lifetime.learning_rate", self.learning_rate)
+        require_share("lifetime.final_learning_rate", self.final_learning_rate)
+        require_positive("lifetime.clip_norm", self.clip_norm)
+
+
+@dataclass(frozen=True)
+class CurriculumConfig:
+    """When tasks get harder: a task's difficulty rises once the median individual masters the present level."""
+
+    start: float = 1.0  # difficulty of the first generation, 0 to 1; 1 switches the curriculum off
+    step: float = 0.25  # how much a mastered level adds
+    threshold: float = 0.9  # median performance that counts as mastery
+
+    def __post_init__(self) -> None:
+        require_share("curriculum.start", self.start)
+        require_share("curriculum.threshold", self.threshold)
+        require_positive("curriculum.step", self.step)
+
+
+@dataclass(frozen=True)
+class EvolutionaryTuringConfig:
+    """All settings of a run.
+
+    `task` names the tasks that share one network, each as `name=weight` with options after commas:
+    `("copy=0.5,max_length=8", "recall=0.3,bits=6")`.
+
+    Raises:
+        ValueError: a value breaks its rule; the message names the setting, the rule and the value.
+
+    Example:
+        >>> from etm_jax import EvolutionaryTuringConfig
+        >>> EvolutionaryTuringConfig(population_size=10).lifetime.optimiser
+        'adam'
+        >>> EvolutionaryTuringConfig(population_size=0)
+        Traceback (most recent call last):
+        ValueError: population_size must be a whole number of at least 1, got 0
+    """
+
+    population_size: int = 16
+    max_generations: int = 20
+    seed: int = 0
+    task: tuple[str, ...] = ("copy=0.5,max_length=8", "recall=0.3,bits=6,max_items=3")
+    input_dim: int = 8  # data channels in: the bits of tasks that do not set their own
+    output_dim: int = 8  # data channels out; the built-in tasks answer in what they are shown, so it equals input_dim
+    efficiency_weight: float = 0.2  # what a cheap architecture counts in the fitness, beside the tasks' weights
+    score_episodes: int = 64  # fresh episodes of each task that an individual is scored on
+    checkpoint_every: int = 1  # generations between checkpoints
+    generations_per_trip: int = 1  # generations computed before the host looks at the results
+    devices: int = 0  # devices the population is spread over; 0: all, CPU cores among them
+    lanes: int = 0  # individuals that one vmap holds on a device; 0: 1 on CPU, all elsewhere
+    bounds: Bounds = field(default_factory=Bounds)
+    variation: VariationRates = field(default_factory=VariationRates)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    lifetime: LifetimeConfig = field(default_factory=LifetimeConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("population_size", "max_generations", "input_dim", "output_dim", "score_episodes"):
+            require_count(name, getattr(self, name), 1)
+        for name in ("checkpoint_every", "generations_per_trip"):
+            require_count(name, getattr(self, name), 1)
+        for name in ("seed", "devices", "lanes"):
+            require_count(name, getattr(self, name), 0)
+        require(self.input_dim == self.output_dim, "output_dim", f"input_dim ({self.input_dim})", self.output_dim)
+        require(len(self.task) > 0, "task", "at least one task", self.task)
+        require(
+            math.isfinite(self.efficiency_weight) and self.efficiency_weight >= 0,
+            "efficiency_weight",
+            "a finite number of at least 0",
+            self.efficiency_weight,
+        )
+        rates = self.variation
+        for name in ("gene_rate", "local_share", "noise_rate", "crossover_rate"):
+            require_share(f"variation.{name}", getattr(rates, name))
+        for name in ("controller_sigma", "noise_scale", "diversity_floor"):
+            value = getattr(rates, name)
+            require(math.isfinite(value) and value >= 0, f"variation.{name}", "a finite number of at least 0", value)
+
+
+def parse_task(spec: str) -> tuple[str, float, dict[str, int]]:
+    """Split `name=weight,option=value` into its parts; the weight is 1 when it is left out.
+
+    Raises:
+        ValueError: the text does not have that form.
+    """
+    head, *rest = spec.split(",")
+    name, _, weight = head.partition("=")
+    way_out = f"task must look like name=weight,option=value, for example copy=0.5,max_length=8, got {spec!r}"
+    try:
+        value = float(weight) if weight else 1.0
+        options = {key.strip(): int(number) for key, number in (item.split("=") for item in rest)}
+    except ValueError:
+        raise ValueError(way_out) from None
+    if not name or not math.isfinite(value) or value <= 0:
+        raise ValueError(way_out)
+    return name.strip(), value, options
+
+
+def to_toml(config: EvolutionaryTuringConfig) -> str:
+    """The config as TOML text; `from_toml` reads it back."""
+    top, tables = [], []
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            lines = [f"{inner.name} = {_literal(getattr(value, inner.name))}" for inner in fields(value)]
+            tables.append("\n".join([f"[{item.name}]", *lines]))
+        else:
+            top.append(f"{item.name} = {_literal(value)}")
+    return "\n\n".join(["\n".join(top), *tables]) + "\n"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_literal(entry) for entry in value)}]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)
+
+
+def from_toml(text: str, default: EvolutionaryTuringConfig | None = None) -> EvolutionaryTuringConfig:
+    """Read a config; what the text leaves out is taken from `default`.
+
+    Raises:
+        ValueError: the text is not TOML, a key is unknown, or a value is of the wrong type or breaks its rule.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"the config is not valid TOML: {error}") from None
+    return _replaced(default or EvolutionaryTuringConfig(), table, "")
+
+
+def _replaced(base: Any, table: dict[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(type(base))
+    known = [item.name for item in fields(base)]
+    changes = {}
+    for key, value in table.items():
+        if key not in known:
+            raise ValueError(f"unknown config key {prefix}{key!r}; the keys are {', '.join(known)}")
+        present = getattr(base, key)
+        if is_dataclass(present):
+            require(isinstance(value, dict), f"{prefix}{key}", "a table", value)
+            changes[key] = _replaced(present, value, f"{prefix}{key}.")
+        else:
+            changes[key] = _typed(value, hints[key], f"{prefix}{key}")
+    return dataclasses.replace(base, **changes)
+
+
+def _typed(value: Any, hint: Any, name: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        require(isinstance(value, list), name, "a list", value)
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        require(len(kinds) == len(value), name, f"a list of {len(kinds)}", value)
+        return tuple(_typed(entry, kind, name) for entry, kind in zip(value, kinds, strict=True))
+    if origin is Literal:
+        require_choice(name, value, arguments)
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    require(type(value) is hint, name, f"of type {hint.__name__}", value)
+    return value
+
+
+def read_config(path: Path, default: EvolutionaryTuringConfig | None = None) -> EvolutionaryTuringConfig:
+    """Read a config file.
+
+    Raises:
+        ValueError: the file cannot be read, or `from_toml` refuses it.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ValueError(f"cannot read the config {path}: {error.strerror}") from None
+    return from_toml(text, default)

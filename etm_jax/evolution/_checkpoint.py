@@ -1,0 +1,111 @@
+"""Checkpoints of a run with Orbax: atomic, a few kept, a damaged one named and passed over."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from etm_jax.evolution._state import EvolutionState
+
+logger = logging.getLogger(__name__)
+
+KEPT = 3
+FORMAT = "etm_jax/1"
+
+
+class CheckpointError(ValueError):
+    """No checkpoint of a folder can be used."""
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: where they are; made by the first `save`.
+        settings: what the run was made of, as text; a checkpoint of other settings is foreign.
+    """
+
+    def __init__(self, folder: Path, settings: str):
+        self._settings = settings
+        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+
+    def save(self, state: EvolutionState) -> None:
+        """Write the state; it is there whole or not at all. Saving the same generation again changes nothing."""
+        generation = int(state.generation)
+        if generation in self._manager.all_steps():
+            return
+        about = {"format": FORMAT, "settings": self._settings}
+        arguments = ocp.args.Composite(state=ocp.args.StandardSave(_storable(state)), about=ocp.args.JsonSave(about))
+        self._manager.save(generation, args=arguments)
+        self._manager.wait_until_finished()
+
+    def restore(self, like: EvolutionState) -> EvolutionState | None:
+        """The newest state that can be read, on the devices of `like`; None if none was ever saved.
+
+        A checkpoint that is torn or foreign is named in a warning and the one before it is tried.
+
+        Raises:
+            CheckpointError: there are checkpoints and none can be used.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                return self._read(step, like)
+            except Exception as error:  # Orbax raises many kinds for a damaged folder
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                logger.warning("checkpoint %s cannot be used and is passed over: %s", step, reason)
+        if steps:
+            raise CheckpointError(
+                f"none of the checkpoints {steps} can be read; start a new run, or put back a copy of the folder"
+            )
+        return None
+
+    def _read(self, step: int, like: EvolutionState) -> EvolutionState:
+        target = _storable(like)
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardRestore(jax.tree.map(_abstract, target)), about=ocp.args.JsonRestore()
+        )
+        restored: Any = self._manager.restore(step, args=arguments)
+        if restored.about.get("format") != FORMAT or restored.about.get("settings") != self._settings:
+            raise CheckpointError("it belongs to a run of other settings")
+        if int(restored.state["generation"]) != step:
+            raise CheckpointError("its counter does not fit its name")
+        return _from_storable(restored.state, like)
+
+    def drop_after(self, generation: int) -> None:
+        """Delete checkpoints beyond a generation: those that a resumed run passed over."""
+        for step in self._manager.all_steps():
+            if step > generation:
+                self._manager.delete(step)
+
+    def close(self) -> None:
+        """Release what Orbax holds."""
+        self._manager.close()
+
+
+def settings_text(settings: dict[str, Any]) -> str:
+    """Settings as one canonical line."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def _storable(state: EvolutionState) -> dict[str, Any]:
+    """The state as a plain dict of arrays: keys as their bits, arrays of size 0 left out."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state.replace(key=jax.random.key_data(state.key)))
+    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    return {name: leaf for name, leaf in named.items() if leaf.size}
+
+
+def _from_storable(stored: dict[str, Any], like: EvolutionState) -> EvolutionState:
+    plain = like.replace(key=jax.random.key_data(like.key))
+    leaves, structure = jax.tree_util.tree_flatten_with_path(plain)
+    named = [stored.get(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]
+    state = jax.tree.unflatten(structure, named)
+    return state.replace(key=jax.random.wrap_key_data(state.key))
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)

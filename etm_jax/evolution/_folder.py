@@ -1,0 +1,114 @@
+"""The run folder: settings, one row a generation, the best network, the summary."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etm_jax._files import write_atomically
+from etm_jax.cells import NTM
+from etm_jax.config import EvolutionaryTuringConfig, read_config, to_toml
+from etm_jax.evolution._history import Row
+from etm_jax.genomes import load_network, save_network
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its files.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config: EvolutionaryTuringConfig) -> "RunFolder":
+        """Make a folder for a new run.
+
+        Raises:
+            ValueError: the path is taken.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ValueError(f"out must be a new or empty folder, got {path}; choose another, or --resume {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        folder = cls(path)
+        write_atomically(folder.config_file, to_toml(config))
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The folder of a run that was started before.
+
+        Raises:
+            ValueError: there is no run.
+        """
+        folder = cls(path)
+        if not folder.config_file.is_file():
+            raise ValueError(f"{path} is no run folder: it has no config.toml; give the folder that a run printed")
+        return folder
+
+    @property
+    def config_file(self) -> Path:
+        """The settings."""
+        return self.path / "config.toml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Orbax's folder."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The best network."""
+        return self.path / "best"
+
+    def config(self) -> EvolutionaryTuringConfig:
+        """The settings the run was started with."""
+        return read_config(self.config_file)
+
+    def append(self, metrics: Row, lineage: Row) -> None:
+        """Add one generation."""
+        for name, row in (("metrics.jsonl", metrics), ("lineage.jsonl", lineage)):
+            with (self.path / name).open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def rows(self) -> list[Row]:
+        """The metrics of every generation so far; a torn last line is left out."""
+        return _read_rows(self.path / "metrics.jsonl")
+
+    def cut_after(self, generations: int) -> None:
+        """Drop the rows of generations that a resumed run will do again."""
+        for name in ("metrics.jsonl", "lineage.jsonl"):
+            rows = [row for row in _read_rows(self.path / name) if row["generation"] < generations]
+            write_atomically(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def finish(self, network: NTM, summary: dict[str, Any]) -> None:
+        """Write the best network and the summary."""
+        save_network(network, self.best)
+        write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+def load_best(run: str | Path) -> NTM:
+    """The compact network that a run saved as its best.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        A flax module: `model(inputs [batch time input]) -> logits [batch time output]`.
+
+    Raises:
+        ValueError: the folder holds no network; a run writes it when it ends or is interrupted.
+    """
+    return load_network(RunFolder.open(Path(run)).best)
+
+
+def _read_rows(path: Path) -> list[Row]:
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:  # the last line of a killed run
+            break
+    return rows

@@ -1,0 +1,90 @@
+"""What happened in each generation, as plain rows for files, tables and people."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from etm_jax.genomes import GENES
+from etm_jax.task import TaskSuite
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class History:
+    """One row a generation: what `metrics.jsonl` holds."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Columns by name."""
+        return {name: [row[name] for row in self.rows] for name in (self.rows[0] if self.rows else {})}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def metrics_row(
+    generation: int, metrics: dict[str, Any], suite: TaskSuite, compile_seconds: float, run_seconds: float
+) -> Row:
+    """The summary of one generation.
+
+    Means are over the individuals whose evaluation did not fail; `best` is the fittest of them.
+    """
+    alive, best = np.asarray(metrics["alive"]), int(metrics["best"])
+    size = alive.size
+
+    def mean(values: Any) -> float | None:
+        return plain(np.mean(np.asarray(values)[alive])) if alive.any() else None
+
+    def by_task(values: Any) -> dict[str, float | None]:
+        return {name: plain(value) for name, value in zip(suite.names, np.asarray(values), strict=True)}
+
+    performance = np.asarray(metrics["performance"])
+    ever = alive.any()
+    return {
+        "generation": generation,
+        "best_fitness": plain(metrics["fitness"][best]) if ever else None,
+        "mean_fitness": mean(metrics["fitness"]),
+        "best_performance": by_task(performance[best]),
+        "mean_performance": {name: mean(performance[:, index]) for index, name in enumerate(suite.names)},
+        "best_accuracy": by_task(metrics["accuracy"][best]),
+        "best_efficiency": plain(metrics["efficiency"][best]),
+        "mean_efficiency": mean(metrics["efficiency"]),
+        "best_loss": plain(metrics["loss"][best]),
+        "difficulty": by_task(metrics["difficulty"]),
+        "padding_efficiency": plain(metrics["padding_efficiency"]),
+        "diversity": plain(metrics["diversity"]),
+        "failed": int(size - alive.sum()),
+        "compile_seconds": round(compile_seconds, 3),
+        "run_seconds": round(run_seconds, 3),
+        "individuals_per_second": round(size / run_seconds, 3) if run_seconds > 0 else None,
+    }
+
+
+def lineage_row(generation: int, metrics: dict[str, Any]) -> Row:
+    """Who lived in one generation, from whom, with which genes and fitness."""
+    alive = np.asarray(metrics["alive"])
+    return {
+        "generation": generation,
+        "id": np.asarray(metrics["ids"]).tolist(),
+        "parents": np.asarray(metrics["parents"]).tolist(),
+        "fitness": [
+            plain(value) if lives else None for value, lives in zip(np.asarray(metrics["fitness"]), alive, strict=True)
+        ],
+        "genes": {name: np.asarray(getattr(metrics["architecture"], name)).tolist() for name in GENES},
+    }
+
+
+def nth(metrics: dict[str, Any], index: int) -> dict[str, Any]:
+    """One generation out of the stacked metrics of several, on the host."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], metrics)
+
+
+def plain(value: Any) -> float | None:
+    """A number for JSON: None unless finite, six digits."""
+    number = float(value)
+    return float(f"{number:.6g}") if math.isfinite(number) else None

@@ -1,0 +1,125 @@
+"""The run: compile one trip, repeat it, write what happened, stop cleanly, go on where it stopped."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from etm_jax.evolution._checkpoint import Checkpoints
+from etm_jax.evolution._devices import replicated
+from etm_jax.evolution._folder import RunFolder
+from etm_jax.evolution._generation import Problem, init, steps
+from etm_jax.evolution._history import History, Row, lineage_row, metrics_row, nth
+from etm_jax.evolution._state import EvolutionState
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        state: the last state.
+        history: one row a generation, those before a resume included.
+        compile_seconds: spent compiling in this process.
+        run_seconds: spent computing generations in this process.
+        interrupted: True = stopped by Ctrl-C before the last generation.
+    """
+
+    state: EvolutionState
+    history: History
+    compile_seconds: float
+    run_seconds: float
+    interrupted: bool
+
+
+def run(
+    problem: Problem,
+    folder: RunFolder | None = None,
+    checkpoints: Checkpoints | None = None,
+    on_generation: Callable[[Row], None] | None = None,
+) -> Outcome:
+    """Evolve until `max_generations`, from the newest checkpoint if there is one.
+
+    Args:
+        problem: what to evolve, and on what.
+        folder: where rows go; None to write nothing.
+        checkpoints: where states go and come from.
+        on_generation: called with each new row.
+    """
+    config = problem.config
+    whole = replicated(problem.mesh)
+    state = jax.device_put(jax.jit(init, static_argnums=0)(problem, jax.random.key(config.seed)), whole)
+    if checkpoints is not None:
+        state = checkpoints.restore(state) or state
+        checkpoints.drop_after(int(state.generation))
+    if folder is not None:
+        folder.cut_after(int(state.generation))
+    rows = folder.rows() if folder is not None else []
+
+    last = jax.device_put(jnp.asarray(config.max_generations), whole)
+    count = min(config.generations_per_trip, config.max_generations)
+    started = time.perf_counter()
+    trip = _compiled_trip(problem, state, last, count)
+    compile_seconds = unaccounted = time.perf_counter() - started
+
+    run_seconds = 0.0
+    with _interrupts() as interrupted:
+        while int(state.generation) < config.max_generations and not interrupted.is_set():
+            started, first = time.perf_counter(), int(state.generation)
+            state, metrics = jax.block_until_ready(trip(state, last))
+            seconds, done = time.perf_counter() - started, int(state.generation)
+            run_seconds += seconds
+            for index, generation in enumerate(range(first, done)):
+                happened = nth(metrics, index)
+                row = metrics_row(generation, happened, problem.suite, unaccounted, seconds / (done - first))
+                unaccounted = 0.0
+                rows.append(row)
+                if folder is not None:
+                    folder.append(row, lineage_row(generation, happened))
+                if on_generation is not None:
+                    on_generation(row)
+            due = done // config.checkpoint_every > first // config.checkpoint_every
+            if checkpoints is not None and (due or done == config.max_generations or interrupted.is_set()):
+                checkpoints.save(state)
+    unfinished = int(state.generation) < config.max_generations
+    return Outcome(state, History(rows), compile_seconds, run_seconds, interrupted=unfinished)
+
+
+def _compiled_trip(
+    problem: Problem, state: EvolutionState, last: jax.Array, count: int
+) -> Callable[[EvolutionState, jax.Array], tuple[EvolutionState, dict[str, Any]]]:
+    whole = replicated(problem.mesh)
+    trip = jax.jit(
+        lambda state, last: steps(problem, state, last, count),
+        in_shardings=whole,
+        out_shardings=whole,
+        donate_argnums=0,
+    )
+    return trip.lower(state, last).compile()
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into a request to stop after the trip under way; a second one stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def request(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, request)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,79 @@
+"""What evolution remembers from one generation to the next."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from etm_jax._typing import IntScalar, Key, Scalar
+from etm_jax.genomes import Genome
+from etm_jax.selection import Scores
+
+NOBODY = -1  # the parent id of a genome drawn at random
+
+
+@struct.dataclass
+class Population:
+    """Genomes with their scores and descent.
+
+    Attributes:
+        genomes: every array has a leading population axis.
+        fitness: maximised; means something only where `alive`.
+        alive: True = evaluated with finite numbers. Nobody is alive before the first evaluation.
+        ids: a number of one's own; an elite keeps it.
+        parents: ids of the two parents, the same twice for one parent, `NOBODY` for none.
+        next_id: the first id not given yet.
+    """
+
+    genomes: Genome
+    fitness: Float[Array, " population"]
+    alive: Bool[Array, " population"]
+    ids: Int[Array, " population"]
+    parents: Int[Array, "population 2"]
+    next_id: IntScalar
+
+    @property
+    def scores(self) -> Scores:
+        """What a selector may see."""
+        return Scores(fitness=self.fitness, alive=self.alive)
+
+
+@struct.dataclass
+class EvolutionState:
+    """A whole run between two generations; enough to go on from, bit for bit.
+
+    Attributes:
+        key: consumed by the next generation.
+        generation: generations done.
+        population: the last generation's, evaluated.
+        difficulty: present difficulty of each task, 0 to 1.
+        champion: the best genome so far, as it was when it was scored.
+        champion_id: its id, `NOBODY` before the first generation.
+        champion_fitness: its fitness on the episodes of its last defence.
+    """
+
+    key: Key
+    generation: IntScalar
+    population: Population
+    difficulty: Float[Array, " task"]
+    champion: Genome
+    champion_id: IntScalar
+    champion_fitness: Scalar
+
+
+def unevaluated(genomes: Genome, ids: Int[Array, " population"], parents: Int[Array, "population 2"]) -> Population:
+    """A population that has yet to be scored."""
+    size = ids.size
+    return Population(
+        genomes=genomes,
+        fitness=jnp.zeros(size),
+        alive=jnp.zeros(size, bool),
+        ids=ids,
+        parents=parents,
+        next_id=jnp.max(ids) + 1,
+    )
+
+
+def member(genomes: Genome, index: Int[Array, "..."] | int) -> Genome:
+    """One genome of a population, or several for an array of indices."""
+    return jax.tree.map(lambda array: array[index], genomes)

@@ -1,0 +1,147 @@
+"""Ask and tell: the next population from the last one's scores, behind evosax's protocol."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from etm_jax._typing import Key
+from etm_jax.evolution._state import NOBODY, Population, member, unevaluated
+from etm_jax.genomes import Bounds, Genome, diversity, random_genome
+from etm_jax.selection import Selector, TournamentSelection
+from etm_jax.variation import VariationRates, boosted_gene_rate, crossover, mutate
+
+
+def first_population(key: Key, size: int, bounds: Bounds, input_size: int, output_size: int) -> Population:
+    """A population of random genomes, not scored yet. The key is consumed."""
+    keys = jax.random.split(key, size)
+    genomes = jax.vmap(lambda key: random_genome(key, bounds, input_size, output_size))(keys)
+    return unevaluated(genomes, jnp.arange(size), jnp.full((size, 2), NOBODY))
+
+
+def propose(key: Key, population: Population, bounds: Bounds, selector: Selector, rates: VariationRates) -> Population:
+    """The next population: survivors as they are, then offspring, not scored yet. The key is consumed.
+
+    Whoever would descend from a failed member is drawn afresh instead, so after a generation in which everybody failed
+    the search starts again.
+    """
+    key_select, key_mate, key_cross, key_mutate, key_fresh = jax.random.split(key, 5)
+    selection = selector(key_select, population.scores)
+    num_children = selection.parents.shape[0]
+    first, second = selection.parents[:, 0], selection.parents[:, 1]
+    mates = jax.random.bernoulli(key_mate, rates.crossover_rate, (num_children,))
+    second = jnp.where(mates, second, first)
+    gene_rate = boosted_gene_rate(rates, diversity(population.genomes.architecture, bounds))
+
+    def offspring(key_cross: Key, key_mutate: Key, mates: Array, first: Genome, second: Genome) -> Genome:
+        crossed = crossover(key_cross, first, second, bounds)
+        child = jax.tree.map(lambda both, one: jnp.where(mates, both, one), crossed, first)
+        return mutate(key_mutate, child, bounds, rates, gene_rate)
+
+    children = jax.vmap(offspring)(
+        jax.random.split(key_cross, num_children),
+        jax.random.split(key_mutate, num_children),
+        mates,
+        member(population.genomes, first),
+        member(population.genomes, second),
+    )
+    survivors = selection.survivors
+    proposed = jax.tree.map(
+        lambda kept, born: jnp.concatenate([kept, born]), member(population.genomes, survivors), children
+    )
+    size = survivors.size + num_children
+    input_size = population.genomes.params["controller"]["input_kernel"].shape[1]
+    output_size = population.genomes.params["output"]["bias"].shape[1]
+    fresh = first_population(key_fresh, size, bounds, input_size, output_size).genomes
+    sound = jnp.concatenate([population.alive[survivors], population.alive[first] & population.alive[second]])
+    genomes = _choose(sound, proposed, fresh)
+
+    kept_ids, kept_parents = population.ids[survivors], population.parents[survivors]
+    ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children)])
+    ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
+    born = jnp.stack([population.ids[first], population.ids[second]], axis=-1)
+    parents = jnp.where(sound[:, None], jnp.concatenate([kept_parents, born]), NOBODY)
+    return unevaluated(genomes, ids, parents).replace(next_id=population.next_id + num_children + size)
+
+
+def _choose(which: Bool[Array, " population"], first: Genome, second: Genome) -> Genome:
+    return jax.tree.map(
+        lambda one, other: jnp.where(which.reshape(-1, *(1,) * (one.ndim - 1)), one, other), first, second
+    )
+
+
+def scored(population: Population, genomes: Genome, fitness: Float[Array, " population"]) -> Population:
+    """The population after its evaluation; whoever has no finite fitness has failed.
+
+    `genomes` are what it inherits on: the weights after learning, or those before.
+    """
+    alive = jnp.isfinite(fitness)
+    return population.replace(genomes=genomes, fitness=jnp.where(alive, fitness, 0.0), alive=alive)
+
+
+@dataclass(frozen=True)
+class EvolvingTuringMachine:
+    """Evolution of padded genomes behind evosax's `init / ask / tell / default_params`.
+
+    **evosax minimises**: `tell` takes a fitness to be minimised and negates it here, the only place where a sign
+    changes; everything else in `etm_jax` maximises fitness. NaN is a failed evaluation.
+
+    Args:
+        population_size: individuals.
+        bounds: the search space.
+        input_size: channels in.
+        output_size: channels out.
+        selector: who survives and who becomes a parent.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from etm_jax.evolution import EvolvingTuringMachine
+        >>> from etm_jax.genomes import Bounds
+        >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
+        >>> strategy = EvolvingTuringMachine(6, bounds, input_size=3, output_size=2)
+        >>> params = strategy.default_params
+        >>> state = strategy.init(jax.random.key(0), params)
+        >>> population, state = strategy.ask(jax.random.key(1), state, params)
+        >>> cost = population.architecture.num_slots.astype(float)
+        >>> state, metrics = strategy.tell(jax.random.key(2), population, cost, state, params)
+        >>> bool(metrics["best_fitness"] == cost.min())
+        True
+    """
+
+    population_size: int
+    bounds: Bounds
+    input_size: int
+    output_size: int
+    selector: Selector = field(default_factory=TournamentSelection)
+
+    @property
+    def default_params(self) -> VariationRates:
+        """The rates of variation."""
+        return VariationRates()
+
+    def init(self, key: Key, params: VariationRates) -> Population:
+        """The state before the first `ask`. The key is consumed."""
+        del params
+        return first_population(key, self.population_size, self.bounds, self.input_size, self.output_size)
+
+    def ask(self, key: Key, state: Population, params: VariationRates) -> tuple[Genome, Population]:
+        """The genomes to evaluate next, with a leading population axis. The key is consumed."""
+        state = propose(key, state, self.bounds, self.selector, params)
+        return state.genomes, state
+
+    def tell(
+        self, key: Key, population: Genome, fitness: Array, state: Population, params: VariationRates
+    ) -> tuple[Population, dict[str, Any]]:
+        """Take in the scores of the genomes asked for, changed by learning or not; `fitness` is minimised."""
+        del key, params
+        state = scored(state, population, -fitness)
+        best = jnp.argmax(state.scores.ranked)
+        metrics = {
+            "best_fitness": -state.scores.ranked[best],
+            "best_solution": member(state.genomes, best),
+            "failed": jnp.sum(~state.alive),
+            "diversity": diversity(state.genomes.architecture, self.bounds),
+        }
+        return state, metrics

@@ -1,0 +1,200 @@
+"""`python -m etm_jax.evolve`: read the command line, make the problem, run it, show it. Holds no algorithm."""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+import tyro
+from tyro.conf import Positional, arg
+
+from etm_jax._console import Progress, show_summary, show_tasks
+from etm_jax._platform import use_compile_cache, use_every_core
+from etm_jax._presets import PRESETS
+from etm_jax.config import EvolutionaryTuringConfig, parse_task, read_config, to_toml
+from etm_jax.evolution import Checkpoints, RunFolder, make_problem, run, summarise
+from etm_jax.genomes import compact
+from etm_jax.task import TaskSuite
+
+try:
+    import etm_tasks
+except ImportError:
+    sys.exit("error: the package etm_tasks is missing; install the project with: pip install -e .")
+
+T = TypeVar("T")
+
+CHANGEABLE = ("max_generations", "checkpoint_every", "generations_per_trip", "devices", "lanes")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the settings come from, before flags change them."""
+
+    preset: Literal["default", "classic", "quick"] = "default"
+    """Settings to start from. default: solves copy on a laptop in minutes; classic: the classic search space,
+    population 50, 100 generations; quick: a first look, under a minute."""
+    config: Path | None = None
+    """A TOML file with settings, as a run folder's config.toml; replaces the preset where it says something."""
+    resume: Path | None = None
+    """A run folder to go on with, after any stop. Only max-generations, checkpoint-every, generations-per-trip,
+    devices and lanes may differ from its settings."""
+
+
+@dataclass(frozen=True)
+class Command(Source):
+    """Evolve a population of Neural Turing Machines, and leave a run folder with a report.
+
+    `python -m etm_jax.evolve report RUN` makes a run's report again.
+    """
+
+    out: Path | None = None
+    """A new folder for the run; by default runs/ and the time."""
+    compile_cache: str = "auto"
+    """Folder of JAX's persistent compile cache; auto: in the user's cache directory; off: none."""
+    list_tasks: bool = False
+    """List the tasks and their options, and end."""
+    settings: Annotated[EvolutionaryTuringConfig, arg(name="")] = dataclasses.field(
+        default_factory=EvolutionaryTuringConfig
+    )
+
+
+@dataclass(frozen=True)
+class Report:
+    """Make the report of a run again."""
+
+    run: Positional[Path]
+    """The run folder."""
+
+
+def suite_of(config: EvolutionaryTuringConfig) -> TaskSuite:
+    """The tasks that the settings name.
+
+    Raises:
+        ValueError: a task or an option is unknown, or has a bad value.
+    """
+    parsed = [parse_task(spec) for spec in config.task]
+    tasks = []
+    for name, _, options in parsed:
+        if "bits" in etm_tasks.options_of(name):
+            options = {"bits": config.input_dim} | options
+        tasks.append(etm_tasks.make(name, **options))
+    return TaskSuite(tuple(tasks), tuple(weight for _, weight, _ in parsed))
+
+
+def fail(message: str) -> NoReturn:
+    """One line on standard error, and exit status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def parse(kind: type[T], argv: list[str], **options: Any) -> T:
+    """Parse with tyro; its boxed errors become one line."""
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(kind, args=argv, prog="python -m etm_jax.evolve", **options)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        lines = [line.strip("│ \n") for line in errors.getvalue().splitlines() if line.startswith("│")]
+        until = next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))
+        fail(" ".join(lines[:until]) + "; --help lists the flags")
+    except ValueError as error:  # tyro lets those of the outermost settings through
+        fail(str(error))
+
+
+def read_command(argv: list[str]) -> Command:
+    """The command line as settings: preset, then config file or run folder, then flags."""
+    source, _ = parse(Source, [word for word in argv if word not in ("-h", "--help")], return_unknown_args=True)
+    try:
+        settings = PRESETS[source.preset]
+        if source.config is not None:
+            settings = read_config(source.config, settings)
+        if source.resume is not None:
+            settings = RunFolder.open(source.resume).config()
+    except ValueError as error:
+        fail(str(error))
+    command = parse(Command, argv, default=Command(settings=settings))
+    if source.resume is not None:
+        check_resume(settings, command)
+    return command
+
+
+def check_resume(before: EvolutionaryTuringConfig, command: Command) -> None:
+    """Refuse flags that would make a resumed run another run."""
+    if command.out is not None or command.config is not None:
+        fail("--resume goes on in its own folder with its own settings; leave out --out and --config")
+    for item in dataclasses.fields(before):
+        old, new = getattr(before, item.name), getattr(command.settings, item.name)
+        if item.name not in CHANGEABLE and old != new:
+            fail(f"--resume cannot change {item.name} from {old!r} to {new!r}; start a new run for that")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line."""
+    started = time.perf_counter()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    argv = sys.argv[1:] if argv is None else argv
+    use_every_core()
+    if argv[:1] == ["report"]:
+        remake(parse(Report, argv[1:]).run)
+        return
+    command = read_command(argv)
+    if command.list_tasks:
+        show_tasks(etm_tasks.TASKS, etm_tasks.options_of)
+        return
+    use_compile_cache(command.compile_cache)
+    try:
+        suite = suite_of(command.settings)
+        problem = make_problem(command.settings, suite)
+        if command.resume is not None:
+            folder = RunFolder.open(command.resume)
+        else:
+            folder = RunFolder.create(command.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S"), command.settings)
+        execute(problem, folder, started)
+    except ValueError as error:
+        fail(str(error))
+
+
+def execute(problem: Any, folder: RunFolder, started: float) -> None:
+    """Run, then write and show what was found."""
+    fixed = dataclasses.replace(problem.config, **{name: 1 for name in CHANGEABLE})
+    checkpoints = Checkpoints(folder.checkpoints, to_toml(fixed))
+    with Progress(problem, folder.path) as progress:
+        outcome = run(problem, folder, checkpoints, progress.generation)
+    checkpoints.close()
+    network = compact(outcome.state.champion, problem.config.bounds)
+    summary = summarise(
+        problem, outcome.state, outcome.compile_seconds, outcome.run_seconds, time.perf_counter() - started
+    )
+    folder.finish(network, summary)
+    report = write(folder, network, problem.suite)
+    show_summary(summary, folder.path, report, outcome.interrupted)
+
+
+def write(folder: RunFolder, network: Any, suite: TaskSuite) -> Path:
+    """Write the report; matplotlib is imported no earlier than here."""
+    from etm_jax.report import write_report
+
+    return write_report(folder.path, network, suite)
+
+
+def remake(path: Path) -> None:
+    """`report RUN`."""
+    from etm_jax.evolution import load_best
+
+    try:
+        folder = RunFolder.open(path)
+        network = load_best(path) if folder.best.exists() else None
+        print(write(folder, network, suite_of(folder.config())))
+    except ValueError as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""A compact network in a folder: its architecture as JSON, its weights as arrays any NumPy can read."""
+
+import io
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from etm_jax._files import write_atomically
+from etm_jax.cells import NTM, NTM_PARAMETERS, NTMActive, NTMCell
+from etm_jax.genomes._architecture import architecture_from
+
+ARCHITECTURE, WEIGHTS = "architecture.json", "weights.npz"
+
+
+def save_network(network: NTM, folder: Path) -> None:
+    """Write `architecture.json` and `weights.npz`; the folder is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    params, _ = network.cell.arrays()
+    arrays = {f"{block}.{name}": np.asarray(array) for block, part in params.items() for name, array in part.items()}
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    write_atomically(folder / WEIGHTS, stream.getvalue())
+    write_atomically(folder / ARCHITECTURE, json.dumps(network.architecture, indent=2) + "\n")
+
+
+def load_network(folder: Path) -> NTM:
+    """Read back what `save_network` wrote.
+
+    Raises:
+        ValueError: a file is missing or damaged, or weights and architecture do not belong together.
+    """
+    try:
+        genes = json.loads((folder / ARCHITECTURE).read_text())
+        with np.load(folder / WEIGHTS, allow_pickle=False) as stored:
+            params = {
+                block: {name: jnp.asarray(stored[f"{block}.{name}"]) for name in part}
+                for block, part in NTM_PARAMETERS.items()
+            }
+        architecture_from(genes)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} holds no network that can be read: {error}") from None
+    sizes = {
+        "unit": genes["controller_size"],
+        "slot": genes["num_slots"],
+        "width": genes["slot_width"],
+        "read": genes["num_read_heads"],
+        "write": genes["num_write_heads"],
+        "head": genes["num_read_heads"] + genes["num_write_heads"],
+        "location": 0 if genes["addressing"] == "content" else 3 + 2 * genes["shift_range"],
+        "gate": 4,
+        "input": params["controller"]["input_kernel"].shape[0],
+        "output": params["output"]["bias"].shape[0],
+    }
+    for block, part in NTM_PARAMETERS.items():
+        for name, parameter in part.items():
+            expected = tuple(sizes[axis] for axis in parameter.axes)
+            if params[block][name].shape != expected:
+                raise ValueError(
+                    f"{folder}: {block}.{name} has shape {params[block][name].shape} but the architecture needs "
+                    f"{expected}; the two files come from different networks"
+                )
+    active = NTMActive(**{axis: jnp.ones(sizes[axis], bool) for axis in NTMActive.__dataclass_fields__})
+    return NTM(NTMCell.from_params(params, active), genes)

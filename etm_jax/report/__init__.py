@@ -1,0 +1,3 @@
+"""The run report: one self-contained HTML page made from a run folder. Figures need the `plot` extra."""
+
+from etm_jax.report._report import write_report as write_report

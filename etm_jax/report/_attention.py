@@ -1,0 +1,141 @@
+"""Where the champion reads and writes, step by step, on one episode; after the figures of Graves et al. 2014."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from etm_jax.cells import NTM
+from etm_jax.report._draw import ACCENT, INK, MUTED, SECOND, tint, to_svg
+from etm_jax.report._section import Section
+from etm_jax.report._words import counted
+from etm_jax.task import TaskSuite
+
+TITLE = "What the champion reads and writes"
+IN_USE = 0.02  # a slot that no head ever weights more than this is not drawn at the ends
+FEWEST_SLOTS = 12
+WIDTH = 7.2  # inches
+CELLS = "#7d8590"  # grey that is legible on light and on dark
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One episode as a network lived it, cut after its last valid step.
+
+    Attributes:
+        inputs: [input time].
+        targets: [output time], NaN where no answer is due.
+        outputs: [output time], probabilities, NaN where no answer is due.
+        reads: [head slot time].
+        writes: [head slot time].
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    outputs: np.ndarray
+    reads: np.ndarray
+    writes: np.ndarray
+
+
+def trace(model: NTM, suite: TaskSuite) -> Trace:
+    """Run the network on one episode of the suite's first task, at its greatest length.
+
+    Raises:
+        ValueError: the network was not made for this suite.
+    """
+    kernel = model.cell.arrays()[0]["controller"]["input_kernel"]
+    if kernel.shape[0] != suite.input_size:
+        raise ValueError(
+            f"model takes {kernel.shape[0]} input channels but the suite has {suite.input_size}; give the suite that "
+            "the run was made with"
+        )
+    task = suite.tasks[0]
+    hardest = jnp.ones(len(suite.tasks))
+    episode = jax.jit(lambda key: suite.longer(1).sample(key, 1, hardest))(jax.random.key(0))
+    logits, weightings = nnx.jit(NTM.unroll)(model, episode.inputs[:1])
+    valid = np.asarray(episode.step_valid[0])
+    end = int(np.flatnonzero(valid)[-1]) + 1 if valid.any() else task.num_steps
+
+    def due(values: jax.Array) -> np.ndarray:
+        return np.where(valid[:, None], np.asarray(values), np.nan)[:end, : task.output_size].T
+
+    num_reads = int(model.architecture["num_read_heads"])
+    heads = np.moveaxis(np.asarray(weightings[0, :end]), 0, -1)
+    return Trace(
+        inputs=np.asarray(episode.inputs[0, :end, : task.input_size]).T,
+        targets=due(episode.targets[0]),
+        outputs=due(jax.nn.sigmoid(logits[0])),
+        reads=heads[:num_reads],
+        writes=heads[num_reads:],
+    )
+
+
+def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
+    """The first slot to draw and the one after the last, for weightings [head slot time]."""
+    num_slots = weightings.shape[1]
+    used = np.flatnonzero(np.max(weightings, axis=(0, 2)) > IN_USE)
+    first, end = (int(used[0]), int(used[-1]) + 1) if used.size else (0, num_slots)
+    end = min(num_slots, max(end, first + FEWEST_SLOTS))
+    return max(0, min(first, end - FEWEST_SLOTS)), end
+
+
+def attention_section(model: NTM | None, suite: TaskSuite) -> Section:
+    """The episode, the network's answer, and the weighting of every head, one above the other over a common time."""
+    if model is None:
+        return Section(TITLE, "There is no saved champion yet, so there is nothing to draw.")
+    lived = trace(model, suite)
+    task, num_steps = suite.tasks[0].name, lived.inputs.shape[1]
+    first, end = slots_in_use(np.concatenate([lived.reads, lived.writes]))
+    num_slots = lived.reads.shape[1]
+    shown = f"Slots {first} to {end - 1} of {num_slots} are drawn; no head weights any other above {IN_USE}."
+    alt = (
+        f"The champion on one {task} episode of {counted(num_steps, 'step')}: inputs, targets, outputs, the weighting "
+        f"of {counted(len(lived.writes), 'write head')} and of {counted(len(lived.reads), 'read head')} over "
+        f"{num_slots} slots."
+    )
+    slot_height = float(np.clip(0.035 * (end - first), 1.1, 2.4))
+    heights = [1.0] * 3 + [slot_height] * (len(lived.reads) + len(lived.writes))
+    return Section(
+        title=TITLE,
+        reading=f"One {task} episode at full length, time running to the right: a sharp diagonal means that a head "
+        "steps from slot to slot, equal diagonals of a write and a later read head mean that it reads back what was "
+        "written, and a smear means that it has not learnt where to look.",
+        panels=(to_svg(lambda figure: _draw(figure, lived, (first, end), heights), (WIDTH, sum(heights) + 0.9), alt),),
+        notes=(shown,) if end - first < num_slots else (),
+    )
+
+
+def _draw(figure: Figure, lived: Trace, slots: tuple[int, int], heights: list[float]) -> None:
+    first, end = slots
+    panels = [
+        ("Inputs", "channel", lived.inputs, 0, CELLS),
+        ("Targets", "channel", lived.targets, 0, CELLS),
+        ("Outputs", "channel", lived.outputs, 0, CELLS),
+    ]
+    panels += [(f"Write head {n + 1}", "slot", head[first:end], first, SECOND) for n, head in enumerate(lived.writes)]
+    panels += [(f"Read head {n + 1}", "slot", head[first:end], first, ACCENT) for n, head in enumerate(lived.reads)]
+    all_axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, (title, unit, values, start, colour) in zip(all_axes, panels, strict=True):
+        is_head = unit == "slot"
+        image = axes.imshow(
+            values,
+            cmap=tint(colour, 0.0 if is_head else 0.12),
+            norm=PowerNorm(0.5 if is_head else 1.0, vmin=0, vmax=1),
+            extent=(-0.5, values.shape[1] - 0.5, start + len(values) - 0.5, start - 0.5),
+            aspect="auto",
+            interpolation="none",
+        )
+        axes.set(title=title, ylabel=unit)
+        axes.grid(visible=False)
+        axes.spines[:].set(visible=True, color=MUTED, linewidth=0.6)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        bar = figure.colorbar(image, ax=axes, fraction=0.025, pad=0.01, ticks=[0, 0.25, 1] if is_head else [0, 1])
+        bar.set_label("weight" if is_head else "value", color=INK)
+        bar.outline.set_visible(False)
+    all_axes[-1].set_xlabel("time (steps)")
+    all_axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))

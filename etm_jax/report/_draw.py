@@ -1,0 +1,87 @@
+"""What all figures share: colours that follow the page's light or dark theme, and the way from a drawing to SVG."""
+
+import html
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+INK, MUTED, GRID, PAPER = "#101112", "#707172", "#d0d1d2", "#fdfcfb"  # stand-ins for the page's CSS variables
+THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "var(--paper)"}
+ACCENT, SECOND, FAILED = "#2f7fd6", "#d9730d", "#d6336c"  # these and the tasks' are legible on light and on dark
+TASK_COLOURS = ("#2f7fd6", "#d9730d", "#1a9e77", "#b455c4", "#a8841a", "#e0525f", "#5f7fa8", "#7a9a2f")
+MARK_BELOW = 13  # so few points are marked, as a line through one of them cannot be seen
+
+SMALL = (3.75, 2.5)  # inches; the size of a panel that shares its row with others
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.8,
+}
+
+
+def to_svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> str:
+    """Draw on a fresh figure of `size` inches and return it as an `<svg>` element that is read aloud as `alt`."""
+    with matplotlib.rc_context(SETTINGS | {"svg.hashsalt": alt}):
+        figure = Figure(figsize=size, layout="constrained", facecolor="none")
+        draw(figure)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = buffer.getvalue()
+    text = text[text.index("<svg ") + len("<svg ") :]
+    for colour, variable in THEME.items():
+        text = text.replace(colour, variable)
+    width = round(size[0] * 96)
+    return f'<svg role="img" aria-label="{html.escape(alt)}" style="--natural:{width}px" {text}'
+
+
+def over_generations(axes: Axes, title: str, unit: str) -> None:
+    """Title and axis labels of a panel whose x-axis is the generation, which may be a single one."""
+    axes.set(title=title, xlabel="generation", ylabel=unit, xlim=at_least_two_wide(axes.get_xlim()))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def at_least_two_wide(limits: tuple[float, float]) -> tuple[float, float]:
+    """Limits for whole numbers: as they are, or one to each side of a value that is alone."""
+    low, high = limits
+    return limits if high - low >= 1 else ((low + high) / 2 - 1, (low + high) / 2 + 1)
+
+
+def marker(rows: Sequence[Any]) -> str | None:
+    """A point marker where there are too few rows for a line to show."""
+    return "." if len(rows) < MARK_BELOW else None
+
+
+def task_colours(names: Sequence[str]) -> dict[str, str]:
+    """The colour of each task, the same in every figure."""
+    return {name: TASK_COLOURS[index % len(TASK_COLOURS)] for index, name in enumerate(names)}
+
+
+def tint(colour: str, lightest: float) -> Colormap:
+    """A colour scale from nearly transparent to opaque, so that it works on any background; NaN is transparent."""
+    stops = np.linspace(lightest, 1, 16)
+    scale = LinearSegmentedColormap.from_list("tint", [(*to_rgb(colour), alpha) for alpha in stops])
+    return scale.with_extremes(bad=(0, 0, 0, 0))

@@ -1,0 +1,100 @@
+"""How each architecture gene spread through the population and moved over the generations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from etm_jax.genomes import ADDRESSING
+from etm_jax.report._draw import ACCENT, PAPER, SECOND, SMALL, at_least_two_wide, marker, over_generations, to_svg
+from etm_jax.report._run import LineageRow
+from etm_jax.report._section import Key, Section
+from etm_jax.report._words import GENE_UNITS, counted, gene_word
+
+TITLE = "Architecture genes"
+MOST_ROWS = 500  # of a longer run some generations are passed over
+LOCATED = ADDRESSING.index("content_and_location")
+SHARE = "share of content and location"
+
+
+def genes_section(rows: Sequence[LineageRow], champion: dict[str, int]) -> Section:
+    """One small panel a gene; `champion` maps genes to the champion's values, and may be empty."""
+    if not rows:
+        return Section(TITLE, "No generation is on record yet, so there is nothing to draw.")
+    step = -(-len(rows) // MOST_ROWS)
+    rows = rows[::-step][::-1]
+    keys = [
+        Key("median", ACCENT, "line"),
+        Key("middle 80 % of the population", ACCENT, "band"),
+        Key("smallest and largest", ACCENT, "dashed"),
+    ]
+    if champion:
+        keys.append(Key("the champion's value", SECOND, "diamond"))
+    return Section(
+        title=TITLE,
+        reading="A wide band means that many sizes still compete, a band that narrows is a gene that selection (or "
+        "chance) has settled, and the diamond at the right end is the value of the champion.",
+        panels=tuple(_panel(name, rows, champion.get(name)) for name in rows[-1].genes),
+        keys=tuple(keys),
+        notes=(f"One generation in {step} is drawn.",) if step > 1 else (),
+    )
+
+
+def spread(rows: Sequence[LineageRow], gene: str) -> np.ndarray:
+    """Least, 10 % quantile, median, 90 % quantile and greatest value of a gene; one column a row."""
+    return np.array([np.quantile(row.genes[gene], (0, 0.1, 0.5, 0.9, 1)) for row in rows]).T
+
+
+def _panel(gene: str, rows: Sequence[LineageRow], champion: int | None) -> str:
+    rows = [row for row in rows if gene in row.genes and len(row.ids)]
+    draw, told = (_share(rows, champion)) if gene == "addressing" else (_spread(gene, rows, champion))
+
+    def on(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        draw(axes)
+        if gene == "addressing":
+            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+            over_generations(axes, "Addressing", SHARE)
+        else:
+            axes.set_ylim(at_least_two_wide(axes.get_ylim()))
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+            over_generations(axes, gene_word(gene).capitalize(), GENE_UNITS.get(gene, "value"))
+
+    return to_svg(on, SMALL, f"Gene {gene} over {counted(len(rows), 'generation')}. {told}")
+
+
+def _spread(gene: str, rows: Sequence[LineageRow], champion: int | None):
+    generations = [row.generation for row in rows]
+    least, low, median, high, greatest = spread(rows, gene)
+
+    def draw(axes: Axes) -> None:
+        axes.fill_between(generations, low, high, color=ACCENT, alpha=0.25, lw=0)
+        for edge in (least, greatest):
+            axes.plot(generations, edge, color=ACCENT, lw=0.9, ls="--", alpha=0.8, marker=marker(rows))
+        axes.plot(generations, median, color=ACCENT, marker=marker(rows))
+        if champion is not None:
+            _mark(axes, generations[-1], champion)
+
+    ends = f"Median {median[0]:g} at the start and {median[-1]:g} at the end"
+    return draw, f"{ends}; the champion has {champion}." if champion is not None else f"{ends}."
+
+
+def _share(rows: Sequence[LineageRow], champion: int | None):
+    generations = [row.generation for row in rows]
+    share = [float(np.mean(row.genes["addressing"] == LOCATED)) for row in rows]
+
+    def draw(axes: Axes) -> None:
+        axes.fill_between(generations, 0, share, color=ACCENT, alpha=0.25, lw=0)
+        axes.plot(generations, share, color=ACCENT, marker=marker(rows))
+        axes.set_ylim(-0.03, 1.03)
+        if champion is not None:
+            _mark(axes, generations[-1], int(champion == LOCATED))
+
+    ends = f"The {SHARE} addressing is {share[0]:.0%} at the start and {share[-1]:.0%} at the end"
+    return draw, f"{ends}; the champion has {ADDRESSING[champion]}." if champion is not None else f"{ends}."
+
+
+def _mark(axes: Axes, generation: int, value: int) -> None:
+    axes.plot(generation, value, "D", color=SECOND, mec=PAPER, mew=0.8, ms=7, clip_on=False, zorder=5)

@@ -1,0 +1,79 @@
+"""The numbers at the top of the report."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from etm_jax.cells import NTM
+from etm_jax.report._run import RunRecord, column
+from etm_jax.report._words import counted, gene_word, score, written
+
+HELD_OUT = (
+    ("accuracy", "accuracy"),
+    ("performance", "performance"),
+    ("accuracy_twice_length", "accuracy, twice the length"),
+    ("performance_twice_length", "performance, twice the length"),
+)
+
+
+def status(record: RunRecord) -> str:
+    """One sentence on how far the run got."""
+    if not record.metrics:
+        return "No generation has been recorded yet."
+    last = record.metrics[-1]["generation"]
+    if record.summary:
+        return f"Finished after {counted(len(record.metrics), 'generation')}."
+    return f"Unfinished: {counted(len(record.metrics), 'generation')} recorded so far, the last is number {last}."
+
+
+def headline(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
+    """Names and values, the most important first."""
+    rows, summary = record.metrics, record.summary
+    seconds = summary.get("seconds", {})
+    compiling, running = column(rows, "compile_seconds"), column(rows, "run_seconds")
+    spent = {
+        "total": seconds.get("total", float(np.nansum(compiling) + np.nansum(running)) if rows else None),
+        "compile": seconds.get("compile", float(np.nansum(compiling)) if rows else None),
+    }
+    size = summary.get("num_parameters", _num_parameters(model))
+    return [
+        ("best fitness, last generation", written(_last(column(rows, "best_fitness")))),
+        ("mean fitness, last generation", written(_last(column(rows, "mean_fitness")))),
+        ("parameters of the champion", written(size)),
+        ("generations", written(len(rows))),
+        ("time, compilation included", written(spent["total"], "s")),
+        ("of which compilation", written(spent["compile"], "s")),
+        ("individuals per second (median)", written(_median(column(rows, "individuals_per_second")))),
+        ("padding efficiency (median)", score(_median(column(rows, "padding_efficiency")))),
+        ("diversity, last generation", written(_last(column(rows, "diversity")))),
+        ("failed evaluations", written(float(np.nansum(column(rows, "failed"))) if rows else None)),
+    ]
+
+
+def held_out(record: RunRecord, tasks: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """One row a task: its name and its scores in the order of `HELD_OUT`; empty where nothing was measured."""
+    measured: dict[str, Any] = record.summary.get("held_out", {})
+    if not measured:
+        return []
+    return [(task, [score(measured.get(key, {}).get(task)) for key, _ in HELD_OUT]) for task in tasks]
+
+
+def architecture(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
+    """The champion's genes in words; empty where there is no champion yet."""
+    genes = record.summary.get("architecture", model.architecture if model is not None else {})
+    return [(gene_word(name), str(value).replace("_", " ")) for name, value in genes.items()]
+
+
+def _num_parameters(model: NTM | None) -> int | None:
+    return None if model is None else sum(leaf.size for leaf in jax.tree.leaves(model.cell.arrays()[0]))
+
+
+def _last(values: np.ndarray) -> float | None:
+    return float(values[-1]) if values.size else None
+
+
+def _median(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else None

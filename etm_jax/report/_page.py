@@ -1,0 +1,93 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+
+from etm_jax.cells import NTM
+from etm_jax.report._headline import HELD_OUT, architecture, headline, held_out, status
+from etm_jax.report._run import RunRecord
+from etm_jax.report._section import Section
+
+
+def page(record: RunRecord, model: NTM | None, tasks: Sequence[str], sections: Sequence[Section]) -> str:
+    """The whole page: status and numbers, then the figures, then the configuration."""
+    style = files("etm_jax.report").joinpath("_page.css").read_text(encoding="utf-8")
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>Run {escape(record.name)}</title>",
+        f"<style>{style}</style></head><body>",
+        f"<header><h1>Run {escape(record.name)}</h1><p>{escape(status(record))}</p></header>",
+        _notes(record.notes),
+        _numbers(record, model, tasks),
+        *(_section(section) for section in sections),
+        _config(record.config),
+        "</body></html>",
+    ]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _notes(notes: Sequence[str]) -> str:
+    if not notes:
+        return ""
+    return f'<section class="notes"><ul>{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul></section>'
+
+
+def _numbers(record: RunRecord, model: NTM | None, tasks: Sequence[str]) -> str:
+    tiles = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in headline(record, model)
+    )
+    return (
+        f'<section><h2>In numbers</h2><dl class="numbers">{tiles}</dl><div class="tables">'
+        f"{_scores(record, tasks)}{_architecture(record, model)}</div></section>"
+    )
+
+
+def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
+    rows = held_out(record, tasks)
+    if not rows:
+        return "<div><h3>Held-out scores</h3><p>Not measured yet.</p></div>"
+    episodes = record.summary["held_out"].get("episodes")
+    title = "Held-out scores" + (f" on {episodes:,} fresh episodes" if isinstance(episodes, int) else "")
+    head = "".join(f'<th scope="col">{escape(task)}</th>' for task, _ in rows)
+    body = "".join(
+        f'<tr><th scope="row">{escape(label)}</th>{"".join(f"<td>{scores[index]}</td>" for _, scores in rows)}</tr>'
+        for index, (_, label) in enumerate(HELD_OUT)
+    )
+    return (
+        f'<div><h3>{title}</h3><div class="scroll"><table><thead><tr><th scope="col">score</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></div>"
+    )
+
+
+def _architecture(record: RunRecord, model: NTM | None) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
+        for name, value in architecture(record, model)
+    )
+    body = f"<table><tbody>{rows}</tbody></table>" if rows else "<p>There is no champion yet.</p>"
+    return f"<div><h3>Best architecture</h3>{body}</div>"
+
+
+def _section(section: Section) -> str:
+    if not section.panels:
+        return f"<section><h2>{escape(section.title)}</h2><p>{escape(section.reading)}</p></section>"
+    keys = "".join(
+        f'<li><i class="{key.shape}" style="--mark:{key.colour}"></i>{escape(key.label)}</li>' for key in section.keys
+    )
+    key_list = f'<ul class="key">{keys}</ul>' if keys else ""
+    caption = " ".join((section.reading, *section.notes))
+    alone = ' class="alone"' if len(section.panels) == 1 else ""
+    return (
+        f"<section><h2>{escape(section.title)}</h2><figure{alone}>{key_list}"
+        f'<div class="panels">{"".join(section.panels)}</div><figcaption>{escape(caption)}</figcaption>'
+        "</figure></section>"
+    )
+
+
+def _config(config: str | None) -> str:
+    if config is None:
+        return ""
+    return f"<details><summary>Configuration (config.toml)</summary><pre>{escape(config)}</pre></details>"

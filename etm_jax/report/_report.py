@@ -1,0 +1,64 @@
+"""Make `report.html` from a run folder."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from etm_jax.cells import NTM
+from etm_jax.report._ancestry import ancestry, best_of
+from etm_jax.report._page import page
+from etm_jax.report._run import RunRecord, read_run
+from etm_jax.report._section import Section
+from etm_jax.task import TaskSuite
+
+
+def write_report(run: Path, model: NTM | None, suite: TaskSuite) -> Path:
+    """Write the report of a run, finished or not, over an older report if there is one.
+
+    What the folder lacks is named in the page. Without matplotlib (the `plot` extra) the page has no figures.
+
+    Args:
+        run: the run folder.
+        model: the champion, or None where none has been saved yet.
+        suite: the tasks of the run; the champion is shown on an episode of the first.
+
+    Returns:
+        The path of the page, `run/report.html`. It refers to nothing outside itself.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        ValueError: the model was not made for the suite.
+    """
+    record = read_run(run)
+    text = page(record, model, suite.names, _sections(record, model, suite))
+    target = run / "report.html"
+    partial = run / f".report.{os.getpid()}.partial"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, target)
+    return target
+
+
+def champion_id(record: RunRecord) -> int | None:
+    """The champion's id, or that of the best of the last generation while there is no summary."""
+    if isinstance(record.summary.get("champion_id"), int):
+        return record.summary["champion_id"]
+    return best_of(record.lineage[-1]) if record.lineage else None
+
+
+def _sections(record: RunRecord, model: NTM | None, suite: TaskSuite) -> list[Section]:
+    if find_spec("matplotlib") is None:
+        return [Section("Figures", "Figures need matplotlib: pip install 'etm-jax[plot]', then make the report again.")]
+    from etm_jax.report._attention import attention_section
+    from etm_jax.report._fitness import fitness_section
+    from etm_jax.report._genes import genes_section
+    from etm_jax.report._tree import tree_section
+
+    champion = champion_id(record)
+    people = {} if champion is None else ancestry(record.lineage, champion)
+    genes = people[champion].genes if champion in people else {}
+    return [
+        fitness_section(record.metrics, suite.names),
+        genes_section(record.lineage, genes),
+        attention_section(model, suite),
+        tree_section(people, champion),
+    ]

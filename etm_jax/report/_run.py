@@ -1,0 +1,155 @@
+"""A run folder, read so that a run can be reported wherever it was stopped."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NO_PARENT = -1
+
+
+@dataclass(frozen=True)
+class LineageRow:
+    """One generation of `lineage.jsonl`; entry i of every array belongs to individual i.
+
+    Attributes:
+        generation: its number.
+        ids: each individual's id, the same for as long as it survives.
+        parents: two ids an individual, `NO_PARENT` where there is none.
+        fitness: NaN where the evaluation failed.
+        genes: values by name.
+    """
+
+    generation: int
+    ids: np.ndarray
+    parents: np.ndarray
+    fitness: np.ndarray
+    genes: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What could be read of a run.
+
+    Attributes:
+        name: of the folder.
+        config: the text of `config.toml`, or None.
+        metrics: rows of `metrics.jsonl`, by generation.
+        lineage: rows of `lineage.jsonl`, by generation.
+        summary: `summary.json`, empty where a run is unfinished.
+        notes: what is missing or unreadable, in sentences.
+    """
+
+    name: str
+    config: str | None
+    metrics: tuple[dict[str, Any], ...]
+    lineage: tuple[LineageRow, ...]
+    summary: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def read_run(run: Path) -> RunRecord:
+    """Read whatever a run folder holds.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+    """
+    if not run.is_dir():
+        raise FileNotFoundError(f"run must be an existing run folder, got {run}")
+    notes: list[str] = []
+    metrics = _by_generation(_objects(run / "metrics.jsonl", notes))
+    lineage, unusable = [], 0
+    for row in _by_generation(_objects(run / "lineage.jsonl", notes)):
+        try:
+            lineage.append(_lineage_row(row))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            unusable += 1
+    if unusable:
+        notes.append(f"{unusable} rows of lineage.jsonl lack a field or have fields of different lengths; left out.")
+    config = run / "config.toml"
+    if not config.exists():
+        notes.append("config.toml is missing.")
+    return RunRecord(
+        name=run.resolve().name,
+        config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else None,
+        metrics=tuple(metrics),
+        lineage=tuple(lineage),
+        summary=_summary(run / "summary.json", notes),
+        notes=tuple(notes),
+    )
+
+
+def number(value: Any) -> float:
+    """A finite number as it is, anything else as NaN."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else math.nan
+
+
+def column(rows: Sequence[dict[str, Any]], *path: str) -> np.ndarray:
+    """One number a row: `column(rows, "best_performance", "copy")`; NaN where it is missing or null."""
+
+    def pick(row: Any) -> Any:
+        for name in path:
+            row = row.get(name) if isinstance(row, dict) else None
+        return row
+
+    return np.array([number(pick(row)) for row in rows], float)
+
+
+def _objects(path: Path, notes: list[str]) -> list[dict[str, Any]]:
+    """The JSON objects of a file, one a line; a last line that was torn in writing is ignored."""
+    if not path.exists():
+        notes.append(f"{path.name} is missing.")
+        return []
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
+    objects, unreadable = [], 0
+    for index, line in enumerate(lines):
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:
+            unreadable += index < len(lines) - 1
+            continue
+        objects.append(value)
+    if unreadable:
+        notes.append(f"{unreadable} unreadable lines of {path.name} were skipped.")
+    return objects
+
+
+def _by_generation(rows: list[Any]) -> list[dict[str, Any]]:
+    """Rows in order; of a generation that was written twice (a resumed run) the later row."""
+    latest = {
+        row["generation"]: row for row in rows if isinstance(row, dict) and isinstance(row.get("generation"), int)
+    }
+    return [latest[generation] for generation in sorted(latest)]
+
+
+def _lineage_row(row: dict[str, Any]) -> LineageRow:
+    ids = np.array(row["id"], np.int64)
+    parsed = LineageRow(
+        generation=row["generation"],
+        ids=ids,
+        parents=np.array(row["parents"], np.int64).reshape(len(ids), 2),
+        fitness=np.array([number(value) for value in row["fitness"]], float),
+        genes={name: np.array(values, np.int64) for name, values in row["genes"].items()},
+    )
+    if any(array.shape != ids.shape for array in (parsed.fitness, *parsed.genes.values())):
+        raise ValueError("fields of different lengths")
+    return parsed
+
+
+def _summary(path: Path, notes: list[str]) -> dict[str, Any]:
+    if not path.exists():
+        notes.append("summary.json is missing: the run is unfinished, so there are no held-out scores yet.")
+        return {}
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        summary = None
+    if not isinstance(summary, dict):
+        notes.append("summary.json is unreadable, so there are no held-out scores.")
+        return {}
+    return summary

@@ -1,0 +1,52 @@
+"""What a selector sees, what it answers, and the contract between them."""
+
+from typing import Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from etm_jax._typing import Key
+
+
+@struct.dataclass
+class Scores:
+    """How the members of a population did. A selector sees this and never a genome.
+
+    Attributes:
+        fitness: maximised; means something only where `alive`.
+        alive: True = the evaluation ended with finite numbers.
+    """
+
+    fitness: Float[Array, " population"]
+    alive: Bool[Array, " population"]
+
+    @property
+    def ranked(self) -> Float[Array, " population"]:
+        """Fitness with failed members at the bottom."""
+        return jnp.where(self.alive, self.fitness, -jnp.inf)
+
+
+@struct.dataclass
+class Selection:
+    """Who makes up the next population, by index into the present one.
+
+    Attributes:
+        survivors: kept as they are.
+        parents: two for each offspring, the same twice for an offspring of one.
+    """
+
+    survivors: Int[Array, " elite"]
+    parents: Int[Array, "child 2"]
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """Picks survivors and parents. Frozen and hashable; pure.
+
+    A failed member is picked only when every member has failed; the engine then draws fresh genomes in its place.
+    """
+
+    def __call__(self, key: Key, scores: Scores) -> Selection:
+        """Fill a population of the same size. The key is consumed."""
+        ...

@@ -1,0 +1,28 @@
+"""How often and how far variation changes an offspring."""
+
+from flax import struct
+
+
+@struct.dataclass
+class VariationRates:
+    """Rates of mutation and crossover; plain numbers, or traced ones.
+
+    Attributes:
+        gene_rate: probability that a gene mutates.
+        local_share: probability that a mutated gene takes a small step; otherwise it is redrawn from its range. The
+            controller size always takes a Gaussian step.
+        controller_sigma: standard deviation of that step, in units.
+        noise_rate: probability that an offspring's weights get noise.
+        noise_scale: standard deviation of the noise, as a share of the root mean square of each weight array.
+        crossover_rate: probability that an offspring has two parents.
+        diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
+            times at no diversity at all.
+    """
+
+    gene_rate: float = 0.15
+    local_share: float = 0.5
+    controller_sigma: float = 16.0
+    noise_rate: float = 0.3
+    noise_scale: float = 0.02
+    crossover_rate: float = 0.1
+    diversity_floor: float = 0.1

@@ -1,0 +1,25 @@
+"""What every test runs under. It comes before any backend starts, since the number of devices is fixed then."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import jax
+
+CACHE_ROOT = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+
+jax.config.update("jax_num_cpu_devices", 4)  # so that sharding is tested without hardware
+jax.config.update("jax_debug_nans", False)  # some tests feed NaN on purpose
+jax.config.update("jax_numpy_rank_promotion", "allow")  # masks of one axis meet arrays of many, on their last axis
+jax.config.update("jax_compilation_cache_dir", str(Path(CACHE_ROOT, "etm_jax", "tests")))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+# Each new shape costs a compile: few examples, and the same ones in every run.
+hypothesis.settings.register_profile("etm_jax", deadline=None, derandomize=True, max_examples=8)
+hypothesis.settings.load_profile("etm_jax")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "error")
+    # Two workers may meet in the cache folder; one of them then compiles for itself.
+    config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache")

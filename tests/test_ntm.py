@@ -1,0 +1,206 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle_ntm
+import pytest
+from helpers import (
+    INPUT_SIZE,
+    NUM_STEPS,
+    OUTPUT_SIZE,
+    all_finite,
+    assert_trees_close,
+    exact_active,
+    exact_bounds,
+    genes,
+    make_inputs,
+    make_params,
+    make_probe,
+    to_numpy,
+)
+
+from etm_jax.cells import initial_carry, join_weights, ntm_step, ntm_unroll
+
+NETWORKS = {
+    "one head of each kind": genes(),
+    "memory shorter than the sequence": genes(num_slots=3, slot_width=4),
+    "memory longer than the sequence": genes(num_slots=13, slot_width=2),
+    "many heads": genes(num_slots=5, num_read_heads=2, num_write_heads=3),
+    "shift range 2": genes(num_slots=5, shift_range=2),
+    "content only": genes(num_slots=4, num_read_heads=3, num_write_heads=2, addressing="content"),
+    "one unit, one number a slot": genes(num_slots=3, slot_width=1, controller_size=1),
+}
+
+
+def make_network(name="one head of each kind", seed=0):
+    """Weights with random biases, and masks."""
+    sizes = exact_bounds(NETWORKS[name]).axis_sizes(INPUT_SIZE, OUTPUT_SIZE)
+    return make_params(sizes, seed), exact_active(NETWORKS[name])
+
+
+def probe(params, active, inputs, rematerialise=False):
+    outputs, _ = ntm_unroll(params, active, inputs, rematerialise=rematerialise)
+    return jnp.sum(outputs * make_probe())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_outputs_and_weightings_are_those_of_a_plain_ntm(name):
+    with jax.enable_x64(True):
+        params, active = make_network(name)
+        outputs, weightings = jax.jit(ntm_unroll)(params, active, make_inputs())
+        logits, history = oracle_ntm.run(to_numpy(params), np.asarray(make_inputs()), NETWORKS[name]["num_slots"])
+        np.testing.assert_allclose(outputs, logits, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(weightings, history, rtol=1e-10, atol=1e-10)
+
+
+def test_the_interface_is_clipped_to_20_as_in_a_plain_ntm():
+    with jax.enable_x64(True):
+        params, active = make_network("many heads")
+        for block in ("heads", "write"):
+            params[block] = {name: 60 * np.asarray(array) for name, array in params[block].items()}
+        outputs, weightings = jax.jit(ntm_unroll)(params, active, make_inputs())
+        logits, history = oracle_ntm.run(to_numpy(params), np.asarray(make_inputs()), 5)
+        # looser: the 1e-12 that the library adds within its logarithm counts in powers of up to 21
+        np.testing.assert_allclose(outputs, logits, rtol=1e-7, atol=1e-7)
+        np.testing.assert_allclose(weightings, history, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["many heads", "shift range 2", "content only"])
+def test_gradients_are_the_slopes_of_a_plain_ntm(name):
+    def plain(params):
+        return np.sum(oracle_ntm.run(params, inputs, NETWORKS[name]["num_slots"])[0] * np.asarray(make_probe()))
+
+    with jax.enable_x64(True):
+        params, active = make_network(name)
+        inputs = np.asarray(make_inputs())
+        grads = to_numpy(jax.jit(jax.grad(probe))(params, active, jnp.asarray(inputs)))
+        params = to_numpy(params)
+    draws, step = np.random.default_rng(0), 1e-5
+    for block, leaf in [(block, leaf) for block, leaves in params.items() for leaf in leaves]:
+        if params[block][leaf].size == 0:
+            continue
+        direction = draws.normal(size=params[block][leaf].shape)
+        up, down = (
+            plain({**params, block: {**params[block], leaf: params[block][leaf] + sign * step * direction}})
+            for sign in (1, -1)
+        )
+        slope = (up - down) / (2 * step)
+        along = np.sum(grads[block][leaf] * direction)
+        np.testing.assert_allclose(along, slope, rtol=1e-5, atol=1e-8, err_msg=f"{block}/{leaf}")
+
+
+def test_the_jitted_network_computes_what_the_plain_one_does():
+    params, active = make_network()
+    with jax.disable_jit():
+        plain = ntm_unroll(params, active, make_inputs())
+    assert_trees_close(jax.jit(ntm_unroll)(params, active, make_inputs()), plain, rtol=1e-5, atol=1e-6)
+
+
+def test_rematerialising_changes_neither_values_nor_gradients():
+    params, active = make_network("many heads")
+    differentiate = jax.jit(jax.value_and_grad(probe), static_argnames="rematerialise")
+    kept = differentiate(params, active, make_inputs(), rematerialise=False)
+    recomputed = differentiate(params, active, make_inputs(), rematerialise=True)
+    assert_trees_close(recomputed, kept, rtol=1e-5, atol=1e-6)
+
+
+def test_rematerialising_stores_less_for_the_backward_pass():
+    params, active = make_network("memory longer than the sequence")
+    inputs = make_inputs()
+
+    def stored(rematerialise):
+        _, backward = jax.eval_shape(lambda p: jax.vjp(lambda q: probe(q, active, inputs, rematerialise), p), params)
+        return sum(leaf.size for leaf in jax.tree.leaves(backward))
+
+    assert stored(True) < 0.7 * stored(False)
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    """Jitted: outputs, weightings and gradients of the network with many heads."""
+
+    def value(params, active, inputs):
+        outputs, weightings = ntm_unroll(params, active, inputs)
+        return jnp.sum(outputs * make_probe()), (outputs, weightings)
+
+    return jax.jit(jax.value_and_grad(value, has_aux=True))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e3])
+def test_huge_and_zero_weights_give_finite_outputs_and_gradients(outcome, scale):
+    params, active = make_network("many heads")
+    params = jax.tree.map(lambda array: scale * np.asarray(array), params)
+    (_, (outputs, weightings)), grads = outcome(params, active, make_inputs())
+    assert all_finite((outputs, grads))
+    np.testing.assert_allclose(weightings.sum(-1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("limit", [20.0, 1e6])
+def test_interface_fields_at_their_limits_give_finite_outputs_and_gradients(outcome, limit):
+    params, active = make_network("many heads")
+    for seed in range(8):
+        draws = np.random.default_rng(seed)
+        for block, leaf in itertools.product(("heads", "write"), ("kernel", "bias")):
+            for name in [name for name in params[block] if name.endswith(leaf)]:
+                shape = params[block][name].shape
+                params[block][name] = jnp.asarray(limit * draws.choice([-1.0, 1.0], shape) * (leaf == "bias"))
+        (_, (outputs, weightings)), grads = outcome(params, active, make_inputs())
+        assert all_finite((outputs, grads))
+        np.testing.assert_allclose(weightings.sum(-1), 1.0, rtol=1e-5)
+
+
+def test_a_step_from_zero_memory_has_finite_gradients():
+    params, active = make_network()
+    carry = initial_carry(active, jnp.dtype(jnp.float32))
+    carry = carry.replace(memory=jnp.zeros_like(carry.memory))
+
+    def after(params, carry):
+        weights = join_weights(params)
+        return jnp.sum(ntm_step(weights, active, carry, jnp.zeros(weights.drive_bias.shape)).reads ** 2)
+
+    assert all_finite(jax.grad(after, argnums=(0, 1))(params, carry))
+
+
+@pytest.mark.parametrize("weights_dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("inputs_dtype", [jnp.float32, jnp.bfloat16])
+def test_the_carry_and_the_outputs_take_the_wider_type_of_weights_and_inputs(weights_dtype, inputs_dtype):
+    params, active = make_network()
+    params = jax.tree.map(lambda array: array.astype(weights_dtype), params)
+    wider = jnp.promote_types(weights_dtype, inputs_dtype)
+
+    def step(params, inputs):
+        weights = join_weights(params)
+        drive = inputs @ weights.drive_kernel + weights.drive_bias
+        return ntm_step(weights, active, initial_carry(active, drive.dtype), drive)
+
+    inputs = make_inputs().astype(inputs_dtype)
+    carry = jax.eval_shape(step, params, inputs[0])
+    assert {leaf.dtype for leaf in jax.tree.leaves(carry)} == {jnp.dtype(wider)}
+    outputs, weightings = jax.eval_shape(lambda p, x: ntm_unroll(p, active, x), params, inputs)
+    assert outputs.dtype == weightings.dtype == wider
+
+
+def test_bfloat16_gives_about_the_outputs_of_float32():
+    params, active = make_network()
+    halves = jax.tree.map(lambda array: array.astype(jnp.bfloat16), params)
+    outputs, _ = jax.jit(ntm_unroll)(halves, active, make_inputs().astype(jnp.bfloat16))
+    whole, _ = jax.jit(ntm_unroll)(params, active, make_inputs())
+    np.testing.assert_allclose(outputs.astype(jnp.float32), whole, atol=0.1)
+
+
+def test_every_head_starts_on_slot_0_of_a_memory_of_small_constants():
+    _, active = make_network("many heads")
+    carry = initial_carry(active, jnp.dtype(jnp.float32))
+    np.testing.assert_array_equal(carry.weightings, np.eye(5)[[0] * 5])
+    np.testing.assert_array_equal(carry.memory, np.full((5, 3), 1e-6, np.float32))
+    assert not any(np.any(leaf) for leaf in (carry.hidden, carry.cell, carry.reads))
+
+
+def test_an_output_depends_on_inputs_up_to_its_own_step_only():
+    params, active = make_network()
+    run = jax.jit(ntm_unroll)
+    before, _ = run(params, active, make_inputs())
+    after, _ = run(params, active, make_inputs().at[4].add(1.0))
+    np.testing.assert_array_equal(after[:4], before[:4])
+    assert np.all(np.any(np.asarray(after[4:]) != np.asarray(before[4:]), axis=-1)), f"of {NUM_STEPS} steps"
