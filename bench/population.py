@@ -175,6 +175,7 @@ def main(settings: Settings) -> None:
     """Measure, and print or save what was measured."""
     console = Console(width=140)
     pin(settings.threads)
+    where = context()
     if settings.quick:
         settings = replace(settings, population_size=5, repeats=1)
     bounds = SMALL if settings.quick else CLASSIC
@@ -193,7 +194,6 @@ def main(settings: Settings) -> None:
         console.print("PyTorch is not installed, so nothing is compared with it; pip install 'etm-jax[bench]'")
     time_rounds(cases, settings.repeats)
 
-    where = context()
     console.print(f"{where}\npadding efficiency {useful:.3f} (useful / executed multiply-adds); PyTorch: 1")
     for work in (FORWARD, TRAINING):
         table = Table(*HEADINGS, title=f"{work}, {settings.population_size} individuals")

@@ -1,5 +1,8 @@
+import contextlib
+
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from helpers import (
@@ -56,10 +59,20 @@ def stacked(*architectures):
 # bounds
 
 
+@contextlib.contextmanager
+def unchecked_types():
+    """Without the checks of annotations, as outside the tests."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.mark.parametrize("name", ["slot_width", "num_read_heads", "num_write_heads", "controller_size", "shift_range"])
 @pytest.mark.parametrize("value", [(0, 4), (5, 4), (1, 2, 3), (1.0, 4), (-1, 1)], ids=str)
 def test_a_range_that_is_not_two_whole_numbers_in_order_is_refused(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be two whole numbers with 1 <= low <= high, got"):
+    with unchecked_types(), pytest.raises(ValueError, match=f"{name} must be two whole numbers with 1 <= low <= high"):
         Bounds(**{name: value})
 
 
@@ -213,9 +226,11 @@ def test_a_network_without_inputs_or_outputs_is_refused(sizes):
 
 
 def test_random_genomes_have_the_architecture_that_their_weights_are_made_for():
-    make = jax.jit(jax.vmap(lambda key: random_genome(key, TINY, INPUT_SIZE, OUTPUT_SIZE)))
-    population = make(jax.random.split(jax.random.key(1), 4))
-    mask = jax.vmap(lambda genome: mask_of(genome, TINY))(population)
+    def make(key):
+        genome = random_genome(key, TINY, INPUT_SIZE, OUTPUT_SIZE)
+        return genome, mask_of(genome, TINY)
+
+    population, mask = jax.jit(jax.vmap(make))(jax.random.split(jax.random.key(1), 4))
     np.testing.assert_array_equal(
         population.params["controller"]["input_kernel"] != 0, mask["controller"]["input_kernel"]
     )
@@ -296,8 +311,8 @@ def test_diversity_is_the_mean_distance_of_two_members_per_gene_that_can_vary():
 @pytest.fixture(scope="module")
 def compacted():
     """Genomes of TINY with garbage in the weights that do not exist, and their compact networks."""
-    genomes = [put_where_absent(make_genome(TINY, 5, **chosen), TINY, chosen, np.nan) for chosen in ARCHITECTURES]
-    return [(chosen, genome, compact(genome, TINY)) for chosen, genome in zip(ARCHITECTURES, genomes, strict=True)]
+    genomes = [put_where_absent(make_genome(TINY, 5, **chosen), TINY, chosen, np.nan) for chosen in ARCHITECTURES[1:]]
+    return [(chosen, each, compact(each, TINY)) for chosen, each in zip(ARCHITECTURES[1:], genomes, strict=True)]
 
 
 def test_a_compact_network_holds_exactly_the_weights_and_sizes_that_exist(compacted):
@@ -328,11 +343,11 @@ def test_a_network_padded_into_larger_bounds_computes_the_same(compacted):
 @pytest.mark.parametrize(
     ("narrow", "told"),
     [
-        ({"num_slots": (7, 9)}, r"num_slots=6 lies outside the bounds \(7, 9\); widen"),
-        ({"controller_size": (2, 3)}, r"controller_size=4 lies outside the bounds \(2, 3\); widen"),
+        ({"num_slots": (6, 9)}, r"num_slots=5 lies outside the bounds \(6, 9\); widen"),
+        ({"num_write_heads": (1, 1)}, r"num_write_heads=2 lies outside the bounds \(1, 1\); widen"),
         ({"addressing": ("content",)}, "addressing='content_and_location' is not among .*; add it to the bounds"),
     ],
-    ids=["too few slots", "too many units", "addressing"],
+    ids=["too few slots", "too many heads", "addressing"],
 )
 def test_a_network_outside_the_bounds_is_refused(compacted, narrow, told):
     with pytest.raises(ValueError, match=told):

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+LEAVES = ("etm_jax._typing", "etm_jax._files")  # they import nothing of the library, so anybody may import them
 TASK_FACE = ("etm_jax.task", "etm_jax._typing")
 
 # Folder: what of this repository it may import besides itself.
 ALLOWED = {
-    "etm_jax/cells": ("etm_jax._typing",),
-    "etm_jax/genomes": ("etm_jax.cells", "etm_jax._typing"),
-    "etm_jax/variation": ("etm_jax.genomes", "etm_jax.cells", "etm_jax._typing", "etm_jax.config"),
+    "etm_jax/cells": LEAVES,
+    "etm_jax/genomes": ("etm_jax.cells", *LEAVES),
+    "etm_jax/variation": ("etm_jax.genomes", "etm_jax.cells", "etm_jax.config", *LEAVES),
     "etm_jax/ae": (),
     "tasks/etm_tasks": TASK_FACE,
 }
@@ -77,6 +78,12 @@ def test_a_part_imports_only_the_parts_below_it(folder):
     ours = [pair for pair in imports_in(folder) if is_within(pair[1], "etm_jax") or is_within(pair[1], "etm_tasks")]
     wrong = [pair for pair in ours if not any(is_within(pair[1], part) for part in (own, *ALLOWED[folder]))]
     assert wrong == []
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_what_anybody_may_import_imports_nothing_of_the_library(leaf):
+    source = (ROOT / leaf.replace(".", "/")).with_suffix(".py").read_text()
+    assert [name for name in imports_of(source, leaf) if name.startswith("etm")] == []
 
 
 @pytest.mark.parametrize("folder", FORBIDDEN)

@@ -159,7 +159,7 @@ def test_a_step_from_zero_memory_has_finite_gradients():
         weights = join_weights(params)
         return jnp.sum(ntm_step(weights, active, carry, jnp.zeros(weights.drive_bias.shape)).reads ** 2)
 
-    assert all_finite(jax.grad(after, argnums=(0, 1))(params, carry))
+    assert all_finite(jax.jit(jax.grad(after, argnums=(0, 1)))(params, carry))
 
 
 @pytest.mark.parametrize("weights_dtype", [jnp.float32, jnp.bfloat16])

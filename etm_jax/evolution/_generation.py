@@ -95,31 +95,41 @@ def fitness_of(problem: Problem, genomes: Genome, result: Result) -> Float[Array
 
 
 def evaluate(
-    problem: Problem, key: Key, genomes: Genome, difficulty: Float[Array, " task"], generation: IntScalar
-) -> tuple[Genome, Genome, Result]:
-    """Let a population live and score it; all are scored on the same fresh episodes. The key is consumed.
+    problem: Problem,
+    key: Key,
+    genomes: Genome,
+    champion: Genome,
+    difficulty: Float[Array, " task"],
+    generation: IntScalar,
+) -> tuple[Genome, Result, Result]:
+    """Let a population live, then score it and the champion, all on the same fresh episodes. The key is consumed.
 
     Returns:
-        The genomes as they are inherited, the genomes as they were scored, and their results.
+        The genomes after learning, their results, and the champion's result.
     """
     config = problem.config
     key_learn, key_score = jax.random.split(key)
-    scale = learning_rate_scale(problem, generation)
+    static = {"bounds": config.bounds, "suite": problem.suite}
+    if config.lifetime.inheritance != "darwinian":
 
-    def live(own: tuple[Key, Genome], shared: tuple[Key, Array, Scalar]) -> tuple[Genome, Result]:
-        (key, genome), (key_score, difficulty, scale) = own, shared
-        static = {"bounds": config.bounds, "suite": problem.suite}
-        if config.lifetime.inheritance != "darwinian":
-            genome = learn(
-                key, genome, difficulty, scale, config=config.lifetime, optimiser=problem.optimiser, **static
-            )
-        return genome, score(key_score, genome, difficulty, num_episodes=config.score_episodes, **static)
+        def live(own: tuple[Key, Genome], shared: tuple[Array, Scalar]) -> Genome:
+            return learn(*own, *shared, config=config.lifetime, optimiser=problem.optimiser, **static)
 
-    keys = jax.random.split(key_learn, config.population_size)
-    spread = over_population(live, problem.mesh, problem.lanes)
-    learned, result = spread((keys, genomes), (key_score, difficulty, scale))
-    inherited = learned if config.lifetime.inheritance == "lamarckian" else genomes
-    return inherited, learned, result
+        keys = jax.random.split(key_learn, config.population_size)
+        scale = learning_rate_scale(problem, generation)
+        genomes = over_population(live, problem.mesh, problem.lanes)((keys, genomes), (difficulty, scale))
+
+    def examine(genome: Genome, shared: tuple[Key, Array]) -> Result:
+        key, difficulty = shared
+        return score(key, genome, difficulty, num_episodes=config.score_episodes, **static)
+
+    # The champion once for each device, so that the mesh still divides the whole evenly.
+    everybody = jax.tree.map(
+        lambda array, one: jnp.concatenate([array, jnp.repeat(one[None], problem.mesh.size, axis=0)]), genomes, champion
+    )
+    results = over_population(examine, problem.mesh, problem.lanes)(everybody, (key_score, difficulty))
+    own = jax.tree.map(lambda array: array[: config.population_size], results)
+    return genomes, own, jax.tree.map(lambda array: array[-1], results)
 
 
 def learning_rate_scale(problem: Problem, generation: IntScalar) -> Scalar:
@@ -146,16 +156,22 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         The next state, and what happened: fitness and its parts, descent and genes of the generation.
     """
     config, suite = problem.config, problem.suite
-    key, key_propose, key_evaluate, key_defend = jax.random.split(state.key, 4)
+    key, key_propose, key_evaluate = jax.random.split(state.key, 3)
     population = propose(key_propose, state.population, config.bounds, problem.selector, config.variation)
-    inherited, learned, result = evaluate(problem, key_evaluate, population.genomes, state.difficulty, state.generation)
-    fitness = fitness_of(problem, learned, result)
-    population = scored(population, inherited, fitness)
+    learned, result, champion_result = evaluate(
+        problem, key_evaluate, population.genomes, state.champion, state.difficulty, state.generation
+    )
+    inherited = learned if config.lifetime.inheritance == "lamarckian" else population.genomes
+    population = scored(population, inherited, fitness_of(problem, learned, result))
     best = jnp.argmax(population.scores.ranked)
-
-    challenger = member(learned, best)
-    champion, champion_id, champion_fitness = defend(
-        problem, key_defend, state, challenger, population.ids[best], population.alive[best]
+    reign = jnp.where(state.champion_id == NOBODY, jnp.nan, fitness_of(problem, state.champion, champion_result))
+    champion, champion_id, champion_fitness = crown(
+        (state.champion, state.champion_id, reign),
+        (
+            member(learned, best),
+            population.ids[best],
+            jnp.where(population.alive[best], population.fitness[best], jnp.nan),
+        ),
     )
     architectures = population.genomes.architecture
     thrift = efficiency(architectures, config.bounds, suite.input_size, suite.output_size)
@@ -186,28 +202,19 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
     return state, metrics
 
 
-def defend(
-    problem: Problem, key: Key, state: EvolutionState, challenger: Genome, challenger_id: IntScalar, alive: Array
-) -> tuple[Genome, IntScalar, Scalar]:
-    """The better of the champion and the generation's best, both scored on the same fresh episodes.
+Contender = tuple[Genome, IntScalar, Scalar]
+
+
+def crown(champion: Contender, challenger: Contender) -> Contender:
+    """The fitter of the champion and the generation's best, both scored on the same fresh episodes.
 
     A score met by chance is not kept: the champion defends its place in every generation, at that generation's
-    difficulty. A tie goes to the challenger, which has learnt longer. The key is consumed.
+    difficulty. A tie goes to the challenger, which has learnt longer; NaN loses to any number.
     """
-    rivals = jax.tree.map(lambda *pair: jnp.stack(pair), state.champion, challenger)
-    static = {"bounds": problem.config.bounds, "suite": problem.suite}
-    episodes = 4 * problem.config.score_episodes
-    results = jax.lax.map(lambda genome: score(key, genome, state.difficulty, num_episodes=episodes, **static), rivals)
-    fitness = fitness_of(problem, rivals, results)
-    reigns = (state.champion_id != NOBODY) & jnp.isfinite(fitness[0])
-    wins = alive & jnp.isfinite(fitness[1]) & (~reigns | (fitness[1] >= fitness[0]))
-    champion = jax.tree.map(lambda pair: jnp.where(wins, pair[1], pair[0]), rivals)
-    reigns_still = jnp.where(reigns, fitness[0], -jnp.inf)
-    return (
-        champion,
-        jnp.where(wins, challenger_id, state.champion_id),
-        jnp.where(wins, fitness[1], reigns_still),
-    )
+    reign, claim = champion[2], challenger[2]
+    wins = jnp.isfinite(claim) & (~jnp.isfinite(reign) | (claim >= reign))
+    genome, identity, fitness = jax.tree.map(lambda new, old: jnp.where(wins, new, old), challenger, champion)
+    return genome, identity, jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf)
 
 
 def steps(

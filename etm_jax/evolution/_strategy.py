@@ -11,7 +11,7 @@ from etm_jax._typing import Key
 from etm_jax.evolution._state import NOBODY, Population, member, unevaluated
 from etm_jax.genomes import Bounds, Genome, diversity, random_genome
 from etm_jax.selection import Selector, TournamentSelection
-from etm_jax.variation import VariationRates, boosted_gene_rate, crossover, mutate
+from etm_jax.variation import VariationRates, boosted_gene_rate, offspring
 
 
 def first_population(key: Key, size: int, bounds: Bounds, input_size: int, output_size: int) -> Population:
@@ -27,25 +27,18 @@ def propose(key: Key, population: Population, bounds: Bounds, selector: Selector
     Whoever would descend from a failed member is drawn afresh instead, so after a generation in which everybody failed
     the search starts again.
     """
-    key_select, key_mate, key_cross, key_mutate, key_fresh = jax.random.split(key, 5)
+    key_select, key_mate, key_vary, key_fresh = jax.random.split(key, 4)
     selection = selector(key_select, population.scores)
     num_children = selection.parents.shape[0]
-    first, second = selection.parents[:, 0], selection.parents[:, 1]
     mates = jax.random.bernoulli(key_mate, rates.crossover_rate, (num_children,))
-    second = jnp.where(mates, second, first)
+    first = selection.parents[:, 0]
+    second = jnp.where(mates, selection.parents[:, 1], first)
     gene_rate = boosted_gene_rate(rates, diversity(population.genomes.architecture, bounds))
-
-    def offspring(key_cross: Key, key_mutate: Key, mates: Array, first: Genome, second: Genome) -> Genome:
-        crossed = crossover(key_cross, first, second, bounds)
-        child = jax.tree.map(lambda both, one: jnp.where(mates, both, one), crossed, first)
-        return mutate(key_mutate, child, bounds, rates, gene_rate)
-
-    children = jax.vmap(offspring)(
-        jax.random.split(key_cross, num_children),
-        jax.random.split(key_mutate, num_children),
-        mates,
+    children = jax.vmap(lambda *own: offspring(*own, bounds, rates, gene_rate))(
+        jax.random.split(key_vary, num_children),
         member(population.genomes, first),
         member(population.genomes, second),
+        mates,
     )
     survivors = selection.survivors
     proposed = jax.tree.map(

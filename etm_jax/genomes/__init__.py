@@ -3,6 +3,7 @@
 from etm_jax.genomes._architecture import GENES as GENES
 from etm_jax.genomes._architecture import Architecture as Architecture
 from etm_jax.genomes._architecture import active_axes as active_axes
+from etm_jax.genomes._architecture import architecture_at as architecture_at
 from etm_jax.genomes._architecture import architecture_from as architecture_from
 from etm_jax.genomes._architecture import describe as describe
 from etm_jax.genomes._architecture import largest as largest

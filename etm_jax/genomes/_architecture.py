@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import Key
 from etm_jax.cells import NTMActive
@@ -31,10 +31,16 @@ class Architecture:
 
 def random_architecture(key: Key, bounds: Bounds) -> Architecture:
     """Draw every gene uniformly from its range. The key is consumed."""
-    keys = dict(zip(GENES, jax.random.split(key, len(GENES)), strict=True))
-    genes = {name: jax.random.randint(keys[name], (), low, high + 1) for name, (low, high) in ranges(bounds)}
+    return architecture_at(jax.random.uniform(key, (len(GENES),)), bounds)
+
+
+def architecture_at(position: Float[Array, " gene"], bounds: Bounds) -> Architecture:
+    """The architecture at a position in the unit cube, one coordinate in [0, 1) a gene in the order of `GENES`."""
+    genes = {}
+    for index, (name, (low, high)) in enumerate(ranges(bounds)):
+        genes[name] = low + jnp.floor(position[index] * (high - low + 1)).astype(int)
     allowed = jnp.array([ADDRESSING.index(kind) for kind in bounds.addressing])
-    return Architecture(**genes, addressing=jax.random.choice(keys["addressing"], allowed))
+    return Architecture(**genes, addressing=allowed[jnp.floor(position[-1] * allowed.size).astype(int)])
 
 
 def ranges(bounds: Bounds) -> list[tuple[str, tuple[int, int]]]:

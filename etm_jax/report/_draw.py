@@ -1,7 +1,9 @@
 """What all figures share: colours that follow the page's light or dark theme, and the way from a drawing to SVG."""
 
+import hashlib
 import html
 import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,17 +47,25 @@ SETTINGS: dict[Any, Any] = {
 
 def to_svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> str:
     """Draw on a fresh figure of `size` inches and return it as an `<svg>` element that is read aloud as `alt`."""
-    with matplotlib.rc_context(SETTINGS | {"svg.hashsalt": alt}):
+    with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=size, layout="constrained", facecolor="none")
         draw(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
-    text = text[text.index("<svg ") + len("<svg ") :]
+    text = _own_ids(text[text.index("<svg ") + len("<svg ") :], alt)
     for colour, variable in THEME.items():
         text = text.replace(colour, variable)
     width = round(size[0] * 96)
     return f'<svg role="img" aria-label="{html.escape(alt)}" style="--natural:{width}px" {text}'
+
+
+def _own_ids(svg: str, name: str) -> str:
+    """Number the ids afresh: matplotlib repeats some in every figure, and others depend on memory addresses."""
+    prefix = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]
+    ids = dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg))
+    new = {old: f"f{prefix}-{number}" for number, old in enumerate(ids)}
+    return re.sub(r'(\bid="|#)([\w.-]+)', lambda match: match[1] + new.get(match[2], match[2]), svg)
 
 
 def over_generations(axes: Axes, title: str, unit: str) -> None:

@@ -1,6 +1,6 @@
 """How each architecture gene spread through the population and moved over the generations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +16,7 @@ from etm_jax.report._words import GENE_UNITS, counted, gene_word
 TITLE = "Architecture genes"
 MOST_ROWS = 500  # of a longer run some generations are passed over
 LOCATED = ADDRESSING.index("content_and_location")
+Draw = Callable[[Axes], None]
 SHARE = "share of content and location"
 
 
@@ -49,7 +50,7 @@ def spread(rows: Sequence[LineageRow], gene: str) -> np.ndarray:
 
 def _panel(gene: str, rows: Sequence[LineageRow], champion: int | None) -> str:
     rows = [row for row in rows if gene in row.genes and len(row.ids)]
-    draw, told = (_share(rows, champion)) if gene == "addressing" else (_spread(gene, rows, champion))
+    draw, told = _share(rows, champion) if gene == "addressing" else _spread(gene, rows, champion)
 
     def on(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -65,7 +66,7 @@ def _panel(gene: str, rows: Sequence[LineageRow], champion: int | None) -> str:
     return to_svg(on, SMALL, f"Gene {gene} over {counted(len(rows), 'generation')}. {told}")
 
 
-def _spread(gene: str, rows: Sequence[LineageRow], champion: int | None):
+def _spread(gene: str, rows: Sequence[LineageRow], champion: int | None) -> tuple[Draw, str]:
     generations = [row.generation for row in rows]
     least, low, median, high, greatest = spread(rows, gene)
 
@@ -81,7 +82,7 @@ def _spread(gene: str, rows: Sequence[LineageRow], champion: int | None):
     return draw, f"{ends}; the champion has {champion}." if champion is not None else f"{ends}."
 
 
-def _share(rows: Sequence[LineageRow], champion: int | None):
+def _share(rows: Sequence[LineageRow], champion: int | None) -> tuple[Draw, str]:
     generations = [row.generation for row in rows]
     share = [float(np.mean(row.genes["addressing"] == LOCATED)) for row in rows]
 

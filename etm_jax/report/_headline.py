@@ -1,5 +1,6 @@
 """The numbers at the top of the report."""
 
+import tomllib
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,16 +23,25 @@ def status(record: RunRecord) -> str:
     """One sentence on how far the run got."""
     if not record.metrics:
         return "No generation has been recorded yet."
-    last = record.metrics[-1]["generation"]
-    if record.summary:
-        return f"Finished after {counted(len(record.metrics), 'generation')}."
-    return f"Unfinished: {counted(len(record.metrics), 'generation')} recorded so far, the last is number {last}."
+    done, planned = len(record.metrics), planned_generations(record.config)
+    if planned is not None and done < planned:
+        return f"Unfinished: {done:,} of {counted(planned, 'generation')} recorded so far."
+    return f"{'Finished after' if record.summary else 'Unfinished:'} {counted(done, 'generation')}."
+
+
+def planned_generations(config: str | None) -> int | None:
+    """`max_generations` of the configuration; None where it cannot be read."""
+    try:
+        planned = tomllib.loads(config or "").get("max_generations")
+    except tomllib.TOMLDecodeError:
+        return None
+    return planned if isinstance(planned, int) else None
 
 
 def headline(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
     """Names and values, the most important first."""
     rows, summary = record.metrics, record.summary
-    seconds = summary.get("seconds", {})
+    seconds = summary.get("seconds") or {}
     compiling, running = column(rows, "compile_seconds"), column(rows, "run_seconds")
     spent = {
         "total": seconds.get("total", float(np.nansum(compiling) + np.nansum(running)) if rows else None),
@@ -54,15 +64,15 @@ def headline(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
 
 def held_out(record: RunRecord, tasks: Sequence[str]) -> list[tuple[str, list[str]]]:
     """One row a task: its name and its scores in the order of `HELD_OUT`; empty where nothing was measured."""
-    measured: dict[str, Any] = record.summary.get("held_out", {})
+    measured: dict[str, Any] = record.summary.get("held_out") or {}
     if not measured:
         return []
-    return [(task, [score(measured.get(key, {}).get(task)) for key, _ in HELD_OUT]) for task in tasks]
+    return [(task, [score((measured.get(key) or {}).get(task)) for key, _ in HELD_OUT]) for task in tasks]
 
 
 def architecture(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
     """The champion's genes in words; empty where there is no champion yet."""
-    genes = record.summary.get("architecture", model.architecture if model is not None else {})
+    genes = record.summary.get("architecture") or (model.architecture if model is not None else {})
     return [(gene_word(name), str(value).replace("_", " ")) for name, value in genes.items()]
 
 

@@ -10,6 +10,9 @@ from etm_jax.report._run import RunRecord
 from etm_jax.report._section import Section
 
 
+SCORES = "Accuracy: share of sequences right in every step that counts. Performance: 0 at chance, 1 when everything is right."
+
+
 def page(record: RunRecord, model: NTM | None, tasks: Sequence[str], sections: Sequence[Section]) -> str:
     """The whole page: status and numbers, then the figures, then the configuration."""
     style = files("etm_jax.report").joinpath("_page.css").read_text(encoding="utf-8")
@@ -58,7 +61,7 @@ def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
     )
     return (
         f'<div><h3>{title}</h3><div class="scroll"><table><thead><tr><th scope="col">score</th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></div>"
+        f'<tbody>{body}</tbody></table></div><p class="small">{SCORES}</p></div>'
     )
 
 

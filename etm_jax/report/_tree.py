@@ -31,11 +31,15 @@ def tree_section(people: dict[int, Individual], champion: int | None) -> Section
     """The champion's line of descent, its branches, and the genes that changed on the way."""
     if champion is None or champion not in people:
         return Section(TITLE, "The lineage on record does not hold a champion, so there is nothing to draw.")
+    if len(people) == 1:
+        born = people[champion].born
+        return Section(TITLE, f"Individual {champion}, born in generation {born}, has no ancestors on record.")
     line = line_of_descent(people, champion)
     first, last = people[line[-1]].born, people[champion].born
     tree = lay_out(people, champion, NUM_LANES if last - first <= CROWDED else 0)
     labels = chosen_labels(people, tree)
     changes = sum(bool(changed_genes(people, one)) for one in tree.line)
+    rings = [Key("a gene changed", SECOND, "ring")] if labels else []
     notes = []
     if tree.left_out:
         notes.append(f"{len(tree.lanes):,} of {len(people):,} ancestors are drawn; the rest are side branches.")
@@ -53,7 +57,7 @@ def tree_section(people: dict[int, Individual], champion: int | None) -> Section
         panels=(
             to_svg(lambda figure: _draw(figure, people, tree, labels), (WIDTH, height_of(last - first) + 1.1), alt),
         ),
-        keys=(Key("a gene changed", SECOND, "ring"), Key("the champion", "var(--ink)", "diamond")),
+        keys=(Key("the champion", "var(--ink)", "diamond"), *rings),
         notes=tuple(notes),
     )
 
@@ -99,7 +103,7 @@ def _draw(figure: Figure, people: dict[int, Individual], tree: Tree, labels: dic
     nodes = _nodes(axes, people, tree, labels)
     _label(axes, people, labels, (min(births), max(births)))
     axes.set_xlim(-max(tree.lanes.values()) - 0.6, LABEL_ROOM)
-    axes.set_ylim(max(births) + 1, min(births) - 1)
+    axes.set_ylim(max(births) + 0.8, min(births) - 0.8)
     axes.set(ylabel="generation of birth", xticks=[])
     axes.spines["bottom"].set_visible(False)
     axes.grid(axis="x", visible=False)

@@ -1,9 +1,10 @@
 """Variation: mutation, growth and shrinkage, crossover. Each function makes one offspring; the caller vmaps."""
 
-from etm_jax.variation._crossover import crossover as crossover
+from etm_jax.variation._crossover import cross_genes as cross_genes
+from etm_jax.variation._crossover import cross_weights as cross_weights
 from etm_jax.variation._growth import resize as resize
 from etm_jax.variation._mutation import add_weight_noise as add_weight_noise
 from etm_jax.variation._mutation import boosted_gene_rate as boosted_gene_rate
-from etm_jax.variation._mutation import mutate as mutate
 from etm_jax.variation._mutation import mutate_architecture as mutate_architecture
+from etm_jax.variation._offspring import offspring as offspring
 from etm_jax.variation._rates import VariationRates as VariationRates

@@ -5,26 +5,27 @@ import jax.numpy as jnp
 
 from etm_jax._typing import Key
 from etm_jax.genomes import GENES, Architecture, Bounds, Genome, mask_of
-from etm_jax.variation._growth import resize
 
 
-def crossover(key: Key, first: Genome, second: Genome, bounds: Bounds) -> Genome:
-    """An offspring of two genomes.
-
-    Each gene comes from either parent. The offspring starts as the first parent at the new architecture; each block of
-    weights (controller, heads, write, output) is then, with probability 1/2, replaced by the second parent's where both
-    the second parent and the offspring have the weight. The padded layout puts the same head, unit and column of both
-    parents at the same place. The key is consumed.
-    """
-    key_genes, key_resize, key_blocks = jax.random.split(key, 3)
-    from_second = jax.random.bernoulli(key_genes, shape=(len(GENES),))
+def cross_genes(key: Key, first: Architecture, second: Architecture) -> Architecture:
+    """Take each gene from either parent with equal chances. The key is consumed."""
+    from_second = jax.random.bernoulli(key, shape=(len(GENES),))
     genes = {
-        name: jnp.where(from_second[index], getattr(second.architecture, name), getattr(first.architecture, name))
+        name: jnp.where(from_second[index], getattr(second, name), getattr(first, name))
         for index, name in enumerate(GENES)
     }
-    child = resize(key_resize, first, Architecture(**genes), bounds)
+    return Architecture(**genes)
+
+
+def cross_weights(key: Key, child: Genome, second: Genome, bounds: Bounds) -> Genome:
+    """Replace whole blocks of a child's weights by those of its second parent.
+
+    Each block (controller, heads, write, output) is taken with probability 1/2, where both the second parent and the
+    child have the weight. The padded layout puts the same head, unit and column of both at the same place. The key is
+    consumed.
+    """
     exists, available = mask_of(child, bounds), mask_of(second, bounds)
-    take = jax.random.bernoulli(key_blocks, shape=(len(child.params),))
+    take = jax.random.bernoulli(key, shape=(len(child.params),))
     params = {}
     for index, block in enumerate(sorted(child.params)):
         params[block] = jax.tree.map(

@@ -6,8 +6,7 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Key
 from etm_jax.cells import draw_like
-from etm_jax.genomes import Architecture, Bounds, Genome, mask_of, random_architecture, ranges
-from etm_jax.variation._growth import resize
+from etm_jax.genomes import GENES, Architecture, Bounds, Genome, architecture_at, mask_of, ranges
 from etm_jax.variation._rates import VariationRates
 
 LOCAL_SHARE_OF_RANGE = 8  # a local step goes at most this fraction of the range, and at least 1
@@ -23,13 +22,10 @@ def mutate_architecture(
     from its range or, with probability `local_share`, takes a step of up to an eighth of the range (addressing is
     always redrawn).
     """
-    key_which, key_local, key_redraw, key_step, key_controller = jax.random.split(key, 5)
-    redrawn = random_architecture(key_redraw, bounds)
-    names = [name for name, _ in ranges(bounds)]
-    mutates = jax.random.bernoulli(key_which, gene_rate, (len(names) + 1,))
-    local = jax.random.bernoulli(key_local, rates.local_share, (len(names),))
-    steps = jax.random.uniform(key_step, (len(names),), minval=-1, maxval=1)
-    gaussian = rates.controller_sigma * jax.random.normal(key_controller)
+    key_uniform, key_normal = jax.random.split(key)
+    whether, how, where, step = jax.random.uniform(key_uniform, (4, len(GENES)))
+    redrawn = architecture_at(where, bounds)
+    gaussian = rates.controller_sigma * jax.random.normal(key_normal)
 
     genes = {}
     for index, (name, (low, high)) in enumerate(ranges(bounds)):
@@ -38,10 +34,11 @@ def mutate_architecture(
             moved = gene + jnp.round(gaussian).astype(gene.dtype)
         else:
             reach = max((high - low) // LOCAL_SHARE_OF_RANGE, 1)
-            step = jnp.sign(steps[index]) * jnp.ceil(jnp.abs(steps[index]) * reach)
-            moved = jnp.where(local[index], gene + step.astype(gene.dtype), getattr(redrawn, name))
-        genes[name] = jnp.where(mutates[index], jnp.clip(moved, low, high), gene)
-    addressing = jnp.where(mutates[-1], redrawn.addressing, architecture.addressing)
+            signed = 2 * step[index] - 1
+            local = gene + (jnp.sign(signed) * jnp.ceil(jnp.abs(signed) * reach)).astype(gene.dtype)
+            moved = jnp.where(how[index] < rates.local_share, local, getattr(redrawn, name))
+        genes[name] = jnp.where(whether[index] < gene_rate, jnp.clip(moved, low, high), gene)
+    addressing = jnp.where(whether[-1] < gene_rate, redrawn.addressing, architecture.addressing)
     return Architecture(**genes, addressing=addressing)
 
 
@@ -62,14 +59,3 @@ def add_weight_noise(key: Key, genome: Genome, bounds: Bounds, scale: Float[Arra
         return jnp.where(exists, array + (scale * size).astype(array.dtype) * draw, 0)
 
     return genome.replace(params=jax.tree.map(noisy, genome.params, exists, draws))
-
-
-def mutate(
-    key: Key, genome: Genome, bounds: Bounds, rates: VariationRates, gene_rate: Float[Array, ""] | float
-) -> Genome:
-    """Mutate one genome: its genes, then the weights they need, then noise on the weights. The key is consumed."""
-    key_genes, key_weights, key_whether, key_noise = jax.random.split(key, 4)
-    architecture = mutate_architecture(key_genes, genome.architecture, bounds, rates, gene_rate)
-    genome = resize(key_weights, genome, architecture, bounds)
-    scale = jnp.where(jax.random.bernoulli(key_whether, rates.noise_rate), rates.noise_scale, 0.0)
-    return add_weight_noise(key_noise, genome, bounds, scale)

@@ -1,7 +1,8 @@
 """What tasks whose answers are bits have in common."""
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode, above_chance, bit_loss, bits_right, sequences_right
 
@@ -27,6 +28,14 @@ class BinaryTask:
 def scaled_length(low: int, high: int, difficulty: Float[Array, ""] | float) -> Int[Array, ""]:
     """The greatest length at a difficulty in [0, 1]: `low` at 0, `high` at 1."""
     return low + jnp.round(jnp.clip(difficulty, 0, 1) * (high - low)).astype(jnp.int32)
+
+
+def uniform_integers(
+    key: PRNGKeyArray, shape: tuple[int, ...], low: Int[Array, "..."] | int, high: Int[Array, "..."] | int
+) -> Int[Array, "..."]:
+    """Whole numbers uniform on `low..high`, both included. The key is consumed."""
+    draws = jax.random.uniform(key, shape) * (high - low + 1)
+    return low + jnp.minimum(jnp.floor(draws).astype(jnp.int32), high - low)
 
 
 def check_range(task: str, low: str, high: str, values: tuple[int, int], least: int) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import BinaryTask, check_range, scaled_length
+from etm_tasks._binary import BinaryTask, check_range, scaled_length, uniform_integers
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Copy(BinaryTask):
         """Fresh episodes; difficulty 0 draws `min_length` only, 1 all lengths. The key is consumed."""
         key_length, key_bits = jax.random.split(key)
         longest = scaled_length(self.min_length, self.max_length, difficulty)
-        length = jax.random.randint(key_length, (batch_size, 1), self.min_length, longest + 1)
+        length = uniform_integers(key_length, (batch_size, 1), self.min_length, longest)
         bits = jax.random.bernoulli(key_bits, shape=(batch_size, self.max_length, self.bits)).astype(float)
         step = jnp.arange(self.num_steps)[None]
         shown, due = step < length, (step > length) & (step <= 2 * length)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import BinaryTask, check_range, scaled_length
+from etm_tasks._binary import BinaryTask, check_range, scaled_length, uniform_integers
 
 CLOSING_STEPS = 2  # the two query delimiters
 
@@ -70,8 +70,8 @@ class AssociativeRecall(BinaryTask):
         """Fresh episodes; difficulty 0 draws `min_items` only, 1 all numbers of items. The key is consumed."""
         key_items, key_query, key_bits = jax.random.split(key, 3)
         most = scaled_length(self.min_items, self.max_items, difficulty)
-        items = jax.random.randint(key_items, (batch_size, 1), self.min_items, most + 1)
-        query = jax.random.randint(key_query, (batch_size, 1), 0, items - 1)
+        items = uniform_integers(key_items, (batch_size, 1), self.min_items, most)
+        query = uniform_integers(key_query, (batch_size, 1), 0, items - 2)
         shape = (batch_size, self.max_items, self.item_length, self.bits)
         bits = jax.random.bernoulli(key_bits, shape=shape).astype(float)
 

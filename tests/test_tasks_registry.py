@@ -1,0 +1,308 @@
+"""What every task of the registry must do; a task is tested by being listed, and by a decoder below."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import etm_tasks
+from etm_jax.task import Task
+from etm_tasks import TASKS
+
+BATCH = 64
+
+
+def decode_copy(task, inputs):
+    """The vectors before the delimiter are due after it."""
+    (delimiter,) = np.flatnonzero(inputs[:, task.bits])
+    shown = inputs[:delimiter, : task.bits]
+    assert not inputs[:delimiter, task.bits].any()
+    assert not inputs[delimiter, : task.bits].any()
+    assert not inputs[delimiter + 1 :].any()  # nothing may give the answer away
+    return delimiter, {delimiter + 1 + position: vector for position, vector in enumerate(shown)}
+
+
+def decode_recall(task, inputs):
+    """Items stand between item delimiters; the one after the queried item is due after the second query delimiter."""
+    bits, item_delimiter, query_delimiter = inputs[:, : task.bits], inputs[:, task.bits], inputs[:, task.bits + 1]
+    opening, closing = np.flatnonzero(query_delimiter)
+    starts = np.flatnonzero(item_delimiter)
+    items = [bits[start + 1 : start + 1 + task.item_length] for start in starts]
+    assert len(items) * (task.item_length + 1) == opening  # items fill the list
+    assert closing == opening + 1 + task.item_length
+    assert not bits[[*starts, opening, closing]].any()
+    assert not inputs[closing + 1 :].any()
+    query = bits[opening + 1 : closing]
+    # the same item may be there twice: any of its successors could be meant
+    answers = [items[index + 1] for index in range(len(items) - 1) if np.array_equal(items[index], query)]
+    return len(items), [dict(enumerate(answer, closing + 1)) for answer in answers]
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to make and check one task.
+
+    Attributes:
+        options: settings that keep the task small.
+        decode: from a task and one episode's inputs to its length, and to its answers by step (or a list of them, if
+            several are right).
+        shortest, longest: names of the task's settings for its least and greatest length.
+        wrong: options that must be refused.
+    """
+
+    options: dict[str, Any]
+    decode: Any
+    shortest: str
+    longest: str
+    wrong: tuple[dict[str, Any], ...]
+
+
+CASES = {
+    "copy": Case(
+        {"bits": 3, "max_length": 5},
+        decode_copy,
+        "min_length",
+        "max_length",
+        ({"bits": 0}, {"max_length": 0, "min_length": 0}, {"min_length": 6, "max_length": 5}, {"min_length": -1}),
+    ),
+    "recall": Case(
+        {"bits": 4, "item_length": 2, "max_items": 5},
+        decode_recall,
+        "min_items",
+        "max_items",
+        ({"bits": 0}, {"item_length": 0}, {"min_items": 1}, {"min_items": 7, "max_items": 6}),
+    ),
+}
+
+every_task = pytest.mark.parametrize("name", list(CASES))
+
+
+def make(name):
+    return etm_tasks.make(name, **CASES[name].options)
+
+
+@functools.cache
+def sampler(task):
+    """The task's jitted `sample`, and a list that grows by one whenever it is traced."""
+    traces = []
+
+    def sample(key, batch_size, difficulty):
+        traces.append(batch_size)
+        return task.sample(key, batch_size, difficulty)
+
+    return jax.jit(sample, static_argnums=1), traces
+
+
+def episodes(task, seed=0, difficulty=1.0, batch_size=BATCH):
+    return sampler(task)[0](jax.random.key(seed), batch_size, difficulty)
+
+
+def lengths(name, task, episode):
+    return [CASES[name].decode(task, inputs)[0] for inputs in np.asarray(episode.inputs)]
+
+
+def right(episode):
+    return 20 * episode.targets - 10
+
+
+def test_every_listed_task_is_tested_here():
+    assert set(CASES) == set(TASKS)
+
+
+@every_task
+def test_a_task_is_frozen_hashable_named_as_listed_and_fulfils_the_protocol(name):
+    task = make(name)
+    assert isinstance(task, Task)
+    assert task.name == name
+    assert {task: 1}[make(name)] == 1
+    with pytest.raises(AttributeError):
+        task.bits = 1
+
+
+@every_task
+def test_episodes_have_the_sizes_that_the_task_tells(name):
+    task, episode = make(name), episodes(make(name))
+    assert episode.inputs.shape == (BATCH, task.num_steps, task.input_size)
+    assert episode.targets.shape == (BATCH, task.num_steps, task.output_size)
+    assert episode.step_valid.shape == (BATCH, task.num_steps)
+    assert episode.inputs.dtype == episode.targets.dtype == jnp.float32
+    assert episode.step_valid.dtype == bool
+
+
+@every_task
+def test_a_second_difficulty_needs_no_second_compile(name):
+    task = etm_tasks.make(name)  # other settings than elsewhere, so that the count starts at none
+    for difficulty in (0.0, 0.3, 1.0):
+        episodes(task, difficulty=difficulty, batch_size=2)
+    assert len(sampler(task)[1]) == 1
+
+
+@every_task
+def test_a_jitted_sample_is_the_plain_one(name):
+    plain = make(name).sample(jax.random.key(0), BATCH)
+    assert_trees_equal(episodes(make(name)), plain)
+
+
+@every_task
+def test_a_plain_reading_of_the_inputs_gives_exactly_the_targets_at_the_valid_steps(name):
+    task, episode = make(name), episodes(make(name))
+    for inputs, targets, valid in zip(*map(np.asarray, jax.tree.leaves(episode)), strict=True):
+        _, answers = CASES[name].decode(task, inputs)
+        answers = answers if isinstance(answers, list) else [answers]
+        assert answers
+        for answer in answers:
+            np.testing.assert_array_equal(np.flatnonzero(valid), sorted(answer))
+        given = [targets[step] for step in np.flatnonzero(valid)]
+        assert any(np.array_equal(list(answer.values()), given) for answer in answers)
+
+
+@every_task
+def test_lengths_run_from_the_least_to_the_greatest_as_difficulty_grows(name):
+    task, case = make(name), CASES[name]
+    least, greatest = getattr(task, case.shortest), getattr(task, case.longest)
+    assert set(lengths(name, task, episodes(task, difficulty=0.0))) == {least}
+    assert set(lengths(name, task, episodes(task, difficulty=1.0))) == set(range(least, greatest + 1))
+    halfway = set(lengths(name, task, episodes(task, difficulty=0.5)))
+    assert halfway == set(range(least, least + round((greatest - least) / 2) + 1))
+    for beyond in (-3.0, 7.0):  # clipped
+        assert set(lengths(name, task, episodes(task, difficulty=beyond))) <= set(range(least, greatest + 1))
+
+
+@every_task
+def test_a_longer_task_is_exactly_that_much_longer_in_every_episode(name):
+    task, case = make(name), CASES[name]
+    longer = task.longer(2)
+    assert set(lengths(name, longer, episodes(longer))) == {2 * getattr(task, case.longest)}
+    assert (longer.input_size, longer.output_size, longer.name) == (task.input_size, task.output_size, task.name)
+    assert task.num_steps < longer.num_steps <= 2 * task.num_steps
+
+
+@every_task
+def test_the_same_key_draws_the_same_episodes_and_another_key_others(name):
+    task = make(name)
+    first, again, other = episodes(task), episodes(task), episodes(task, seed=1)
+    np.testing.assert_array_equal(first.inputs, again.inputs)
+    np.testing.assert_array_equal(first.targets, again.targets)
+    assert np.mean(np.any(np.asarray(first.inputs != other.inputs), axis=(1, 2))) > 0.9
+    rows = np.asarray(first.inputs).reshape(BATCH, -1)
+    assert len(np.unique(rows, axis=0)) > 0.7 * BATCH  # the shortest episodes may repeat
+
+
+@every_task
+def test_answers_are_fair_bits(name):
+    episode = episodes(make(name))
+    share = np.asarray(episode.targets)[np.asarray(episode.step_valid)].mean()
+    assert 0.4 < share < 0.6
+
+
+@every_task
+def test_right_outputs_score_1_and_inverted_ones_0(name):
+    task, episode = make(name), episodes(make(name))
+    assert float(task.accuracy(right(episode), episode)) == 1
+    assert float(task.performance(right(episode), episode)) == 1
+    assert float(task.loss(right(episode), episode)) < 1e-3
+    assert float(task.accuracy(-right(episode), episode)) == 0
+    assert float(task.performance(-right(episode), episode)) == 0
+    assert float(task.loss(-right(episode), episode)) > 5
+
+
+@every_task
+def test_one_wrong_answer_spoils_one_sequence(name):
+    task, episode = make(name), episodes(make(name))
+    step = int(np.flatnonzero(episode.step_valid[5])[-1])
+    outputs = right(episode).at[5, step, 0].multiply(-1)
+    np.testing.assert_allclose(task.accuracy(outputs, episode), 1 - 1 / BATCH, rtol=1e-6)
+    assert 0.9 < float(task.performance(outputs, episode)) < 1
+
+
+@every_task
+def test_guesses_score_about_0(name):
+    task, episode = make(name), episodes(make(name))
+    for seed in range(5):
+        guesses = jnp.asarray(np.random.default_rng(seed).normal(size=episode.targets.shape), float)
+        assert float(task.performance(guesses, episode)) < 0.12
+        assert float(task.accuracy(guesses, episode)) < 0.12
+    assert float(task.performance(jnp.zeros(episode.targets.shape), episode)) < 0.12
+
+
+@every_task
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_not_finite_never_score(name, broken):
+    task = make(name)
+    for seed in range(4):  # answers have more zeros than ones with some keys and fewer with others
+        episode = episodes(task, seed)
+        outputs = jnp.full(episode.targets.shape, broken)
+        assert float(task.accuracy(outputs, episode)) == 0
+        assert float(task.performance(outputs, episode)) == 0
+
+
+@every_task
+def test_the_loss_has_a_gradient_at_valid_steps_only(name):
+    task, episode = make(name), episodes(make(name))
+    grads = np.asarray(jax.grad(lambda outputs: task.loss(outputs, episode))(jnp.zeros(episode.targets.shape)))
+    valid = np.asarray(episode.step_valid)
+    assert np.all(grads[valid] != 0)
+    assert not grads[~valid].any()
+
+
+@every_task
+def test_settings_that_make_no_sense_are_refused_by_name(name):
+    for wrong in CASES[name].wrong:
+        with pytest.raises(ValueError, match=f"^{name} needs .*got"):
+            etm_tasks.make(name, **wrong)
+
+
+def test_an_unknown_task_is_refused_with_the_names_there_are():
+    with pytest.raises(ValueError, match=r"unknown task 'cpoy'; the tasks are .*copy.*recall"):
+        etm_tasks.make("cpoy")
+
+
+def test_an_unknown_option_is_refused_with_the_options_there_are():
+    with pytest.raises(
+        ValueError, match="task 'copy' has no option 'bit'; its options are bits, min_length, max_length"
+    ):
+        etm_tasks.make("copy", bit=8)
+
+
+# copy
+
+
+def test_empty_copy_episodes_count_neither_for_nor_against():
+    task = etm_tasks.make("copy", bits=2, min_length=0, max_length=3)
+    episode = episodes(task)
+    empty = ~np.any(np.asarray(episode.step_valid), axis=1)
+    assert 0.1 < empty.mean() < 0.5  # one of four lengths
+    assert float(task.accuracy(right(episode), episode)) == 1
+    spoilt = right(episode) * jnp.where(jnp.asarray(empty), -1.0, 1.0)[:, None, None]
+    assert float(task.accuracy(spoilt, episode)) == 1
+    assert float(task.performance(spoilt, episode)) == 1
+
+
+def test_a_batch_of_empty_copy_episodes_scores_0_and_has_a_finite_gradient():
+    task = etm_tasks.make("copy", bits=2, min_length=0, max_length=3)
+    episode = episodes(task, difficulty=0.0)
+    assert not np.any(episode.step_valid)
+    np.testing.assert_array_equal(episode.inputs[:, 0], np.broadcast_to([0, 0, 1], (BATCH, 3)))
+    outputs = jnp.ones(episode.targets.shape)
+    assert float(task.accuracy(outputs, episode)) == 0
+    assert float(task.performance(outputs, episode)) == 0
+    value, grads = jax.value_and_grad(lambda outputs: task.loss(outputs, episode))(outputs)
+    assert float(value) == 0
+    assert not np.any(grads)
+
+
+# recall
+
+
+def test_any_item_but_the_last_is_asked_for():
+    task = etm_tasks.make("recall", bits=8, item_length=2, min_items=4, max_items=4)
+    episode = episodes(task)
+    asked = set()
+    for inputs in np.asarray(episode.inputs):
+        items, query = inputs[: 4 * 3].reshape(4, 3, -1)[:, 1:, :8], inputs[13:15, :8]
+        asked |= {index for index in range(4) if np.array_equal(items[index], query)}
+    assert asked == {0, 1, 2}
