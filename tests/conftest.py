@@ -12,7 +12,7 @@ jax.config.update("jax_num_cpu_devices", 4)  # so that sharding is tested withou
 jax.config.update("jax_debug_nans", False)  # some tests feed NaN on purpose
 jax.config.update("jax_numpy_rank_promotion", "allow")  # masks of one axis meet arrays of many, on their last axis
 jax.config.update("jax_compilation_cache_dir", str(Path(CACHE_ROOT, "etm_jax", "tests")))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # Each new shape costs a compile: few examples, and the same ones in every run.
 hypothesis.settings.register_profile("etm_jax", deadline=None, derandomize=True, max_examples=8)

@@ -30,7 +30,7 @@ def active_by_axis(active: NTMActive, num_inputs: int, num_outputs: int) -> dict
     }
 
 
-def outer(masks: list[Bool[Array, " axis"]]) -> Bool[Array, "..."]:
+def outer(masks: list[Bool[Array, "_"]]) -> Bool[Array, "..."]:
     """The mask of an array whose entry exists where it exists along every axis."""
     return functools.reduce(lambda grid, mask: grid[..., None] & mask, masks[1:], masks[0])
 

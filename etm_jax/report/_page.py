@@ -9,8 +9,7 @@ from etm_jax.report._headline import HELD_OUT, architecture, headline, held_out,
 from etm_jax.report._run import RunRecord
 from etm_jax.report._section import Section
 
-
-SCORES = "Accuracy: share of sequences right in every step that counts. Performance: 0 at chance, 1 when everything is right."
+SCORES = "Accuracy: share of sequences right in every step that counts. Performance: 0 at chance, 1 when all is right."
 
 
 def page(record: RunRecord, model: NTM | None, tasks: Sequence[str], sections: Sequence[Section]) -> str:

@@ -1,0 +1,98 @@
+"""A conformance suite over all selectors, and what is particular to each."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from etm_jax.selection import SELECTORS, Scores, TournamentSelection, TruncationSelection
+
+FITNESS = jnp.asarray([0.1, 0.9, 0.4, 0.8, 0.2, 0.7])
+
+
+def scores(fitness=FITNESS, alive=None):
+    fitness = jnp.asarray(fitness)
+    return Scores(fitness=fitness, alive=jnp.isfinite(fitness) if alive is None else jnp.asarray(alive))
+
+
+@pytest.fixture(params=sorted(SELECTORS))
+def selector(request):
+    return SELECTORS[request.param](num_elites=2)
+
+
+def test_it_fills_a_population_of_the_same_size(selector):
+    selection = selector(jax.random.key(0), scores())
+    assert selection.survivors.shape == (2,)
+    assert selection.parents.shape == (4, 2)
+    assert np.all((np.asarray(selection.parents) >= 0) & (np.asarray(selection.parents) < 6))
+
+
+def test_the_elites_are_the_best(selector):
+    assert np.asarray(selector(jax.random.key(0), scores()).survivors).tolist() == [1, 3]
+
+
+def test_jit_changes_nothing(selector):
+    plain, jitted = selector(jax.random.key(1), scores()), jax.jit(selector)(jax.random.key(1), scores())
+    np.testing.assert_array_equal(plain.parents, jitted.parents)
+
+
+def test_vmap_is_a_loop(selector):
+    keys = jax.random.split(jax.random.key(2), 3)
+    together = jax.vmap(lambda key: selector(key, scores()))(keys)
+    for index, key in enumerate(keys):
+        np.testing.assert_array_equal(together.parents[index], selector(key, scores()).parents)
+
+
+def test_a_failed_member_is_never_picked(selector):
+    """It has the highest number standing in its fitness, and still it is not."""
+    broken = scores([0.1, 9.0, jnp.nan, 0.3, 0.2, jnp.inf], [True, False, False, True, True, False])
+    for seed in range(20):
+        selection = selector(jax.random.key(seed), broken)
+        picked = np.concatenate([np.ravel(selection.parents), np.ravel(selection.survivors)])
+        assert set(picked.tolist()) <= {0, 3, 4}
+
+
+def test_when_all_failed_it_still_answers(selector):
+    selection = selector(jax.random.key(0), scores(jnp.full(6, jnp.nan)))
+    assert np.all((np.asarray(selection.parents) >= 0) & (np.asarray(selection.parents) < 6))
+
+
+def test_a_population_of_one_has_one_child_and_no_survivor(selector):
+    selection = selector(jax.random.key(0), scores([0.5]))
+    assert selection.survivors.shape == (0,)
+    assert np.asarray(selection.parents).tolist() == [[0, 0]]
+
+
+def test_better_members_get_more_children(selector):
+    parents = jax.vmap(lambda key: selector(key, scores()).parents)(jax.random.split(jax.random.key(3), 500))
+    counts = np.bincount(np.ravel(parents), minlength=6)
+    assert counts[1] > counts[0]
+    assert counts[3] > counts[4]
+
+
+def test_a_tournament_picks_the_best_of_its_size():
+    """The best of six wins a tournament of three with probability 1 - (5/6)^3."""
+    keys = jax.random.split(jax.random.key(4), 2000)
+    parents = jax.vmap(lambda key: TournamentSelection(size=3)(key, scores()).parents)(keys)
+    assert np.mean(np.asarray(parents) == 1) == pytest.approx(1 - (5 / 6) ** 3, abs=0.02)
+
+
+def test_truncation_picks_evenly_among_the_best_share():
+    keys = jax.random.split(jax.random.key(5), 1000)
+    parents = jax.vmap(lambda key: TruncationSelection(share=0.5)(key, scores()).parents)(keys)
+    counts = np.bincount(np.ravel(parents), minlength=6) / parents.size
+    np.testing.assert_allclose(counts[[1, 3, 5]], 1 / 3, atol=0.03)
+    assert counts[[0, 2, 4]].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TournamentSelection(size=0), "tournament size must be at least 1, got 0"),
+        (lambda: TruncationSelection(share=0.0), r"truncation share must be in \(0, 1\], got 0.0"),
+        (lambda: TruncationSelection(num_elites=-1), "num_elites must be at least 0, got -1"),
+    ],
+)
+def test_bad_settings_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
