@@ -1,6 +1,6 @@
 """How fast is one JAX call for a population of many shapes, against a PyTorch loop over networks of exact sizes?
 
-`python -m bench.population --out FILE.json`; `--quick` checks in seconds that it works. Results: bench/README.md.
+`python -m bench.population --out FILE.json`; `--quick` checks in a minute that it works. Results: bench/README.md.
 """
 
 import importlib.util

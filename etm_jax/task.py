@@ -27,9 +27,9 @@ class Episode:
             step changes nothing.
     """
 
-    inputs: Float[Array, "batch time input"]
-    targets: Float[Array, "batch time output"]
-    step_valid: Bool[Array, "batch time"]
+    inputs: Float[Array, "*batch batch time input"]
+    targets: Float[Array, "*batch batch time output"]
+    step_valid: Bool[Array, "*batch batch time"]
 
 
 @runtime_checkable

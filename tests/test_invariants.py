@@ -32,7 +32,8 @@ from helpers import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from etm_jax.genomes import Genome, apply, architecture_from, largest
+from etm_jax.cells import initial_carry, join_weights, ntm_step
+from etm_jax.genomes import Genome, active_axes, apply, architecture_from, largest
 from etm_jax.task import Episode, bit_loss, clean_inputs
 
 TOLERANCES = {"float64": {"rtol": 1e-10, "atol": 1e-10}, "float32": {"rtol": 1e-5, "atol": 1e-5}}
@@ -111,6 +112,25 @@ def test_garbage_in_weights_that_do_not_exist_changes_nothing_and_gets_no_gradie
     assert_trees_equal(dirty, clean)
     by_params = genome.replace(params=dirty[1])
     assert_trees_equal(dirty[1], put_where_absent(by_params, TINY, chosen, 0.0).params)
+
+
+def test_memory_is_zero_and_stays_zero_where_no_slot_or_column_exists():
+    # at the start a constant of 1e-6 is all there is, so that it would count in every cosine
+    chosen = ARCHITECTURES["many heads"]  # 5 of 7 slots, 3 of 4 columns
+    genome = put_where_absent(make_genome(TINY, **chosen), TINY, chosen, 0.0)
+    active = active_axes(architecture_from(chosen), TINY)
+
+    @jax.jit
+    def two_steps(params):
+        weights = join_weights(params)
+        carries = [initial_carry(active, jnp.dtype(jnp.float32))]
+        for drive in make_inputs(num_steps=2) @ weights.drive_kernel:
+            carries.append(ntm_step(weights, active, carries[-1], drive))
+        return [carry.memory for carry in carries]
+
+    exists = np.outer(np.arange(7) < 5, np.arange(4) < 3)
+    for memory in two_steps(genome.params):
+        np.testing.assert_array_equal(np.asarray(memory) != 0, exists)
 
 
 def test_every_weight_of_the_largest_architecture_gets_a_gradient():

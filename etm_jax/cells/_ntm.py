@@ -77,12 +77,12 @@ NTM_PARAMETERS = {
 class NTMActive:
     """Which entries of each axis exist. True = exists; the existing entries of `slot` come first."""
 
-    unit: Bool[Array, " unit"]
-    slot: Bool[Array, " slot"]
-    width: Bool[Array, " width"]
-    read: Bool[Array, " read"]
-    write: Bool[Array, " write"]
-    location: Bool[Array, " location"]
+    unit: Bool[Array, "*batch unit"]
+    slot: Bool[Array, "*batch slot"]
+    width: Bool[Array, "*batch width"]
+    read: Bool[Array, "*batch read"]
+    write: Bool[Array, "*batch write"]
+    location: Bool[Array, "*batch location"]
 
     @property
     def head(self) -> Bool[Array, " head"]:
@@ -105,11 +105,11 @@ class NTMCarry:
 class NTMWeights:
     """The weights of a step, joined so that a step makes two matrix products with them."""
 
-    drive_kernel: Float[Array, "input gate_unit"]
-    drive_bias: Float[Array, " gate_unit"]
-    recurrent: Float[Array, "read_width_and_unit gate_unit"]
-    interface: Float[Array, "unit interface"]
-    interface_bias: Float[Array, " interface"]
+    drive_kernel: Float[Array, "*batch input gate_unit"]
+    drive_bias: Float[Array, "*batch gate_unit"]
+    recurrent: Float[Array, "*batch read_width_and_unit gate_unit"]
+    interface: Float[Array, "*batch unit interface"]
+    interface_bias: Float[Array, "*batch interface"]
 
 
 def join_weights(params: Params) -> NTMWeights:

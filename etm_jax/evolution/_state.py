@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from etm_jax._typing import IntScalar, Key, Scalar
+from etm_jax._typing import Key
 from etm_jax.genomes import Genome
 from etm_jax.selection import Scores
 
@@ -26,11 +26,11 @@ class Population:
     """
 
     genomes: Genome
-    fitness: Float[Array, " population"]
-    alive: Bool[Array, " population"]
-    ids: Int[Array, " population"]
-    parents: Int[Array, "population 2"]
-    next_id: IntScalar
+    fitness: Float[Array, "*batch population"]
+    alive: Bool[Array, "*batch population"]
+    ids: Int[Array, "*batch population"]
+    parents: Int[Array, "*batch population 2"]
+    next_id: Int[Array, "*batch"]
 
     @property
     def scores(self) -> Scores:
@@ -53,12 +53,12 @@ class EvolutionState:
     """
 
     key: Key
-    generation: IntScalar
+    generation: Int[Array, "*batch"]
     population: Population
-    difficulty: Float[Array, " task"]
+    difficulty: Float[Array, "*batch task"]
     champion: Genome
-    champion_id: IntScalar
-    champion_fitness: Scalar
+    champion_id: Int[Array, "*batch"]
+    champion_fitness: Float[Array, "*batch"]
 
 
 def unevaluated(genomes: Genome, ids: Int[Array, " population"], parents: Int[Array, "population 2"]) -> Population:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from etm_jax.genomes._architecture import Architecture, largest, smallest
+from etm_jax.genomes._architecture import RANGES, Architecture, largest, smallest
 from etm_jax.genomes._bounds import ADDRESSING, CONTENT_AND_LOCATION, Bounds
 from etm_jax.genomes._genome import Genome, mask_of
 
@@ -23,12 +23,10 @@ def multiply_adds(architecture: Architecture, input_size: int, output_size: int)
         input_size: channels in, D.
         output_size: channels out, O.
     """
-    genes = jax.tree.map(lambda gene: gene.astype(float), architecture)
-    units, slots, width = genes.controller_size, genes.num_slots, genes.slot_width
-    reads, writes = genes.num_read_heads, genes.num_write_heads
+    slots, width, reads, writes, units, shift_range = (getattr(architecture, name).astype(float) for name in RANGES)
     heads = reads + writes
     located = architecture.addressing == ADDRESSING.index(CONTENT_AND_LOCATION)
-    shifts = jnp.where(located, 2 * genes.shift_range + 1, 0.0)
+    shifts = jnp.where(located, 2 * shift_range + 1, 0.0)
     fields = jnp.where(located, 2 + shifts, 0.0)
     controller = 4 * units * (input_size + reads * width + units)
     interface = units * (heads * (width + 1 + fields) + 2 * writes * width)

@@ -18,8 +18,8 @@ class Scores:
         alive: True = the evaluation ended with finite numbers.
     """
 
-    fitness: Float[Array, " population"]
-    alive: Bool[Array, " population"]
+    fitness: Float[Array, "*batch population"]
+    alive: Bool[Array, "*batch population"]
 
     @property
     def ranked(self) -> Float[Array, " population"]:
@@ -36,8 +36,8 @@ class Selection:
         parents: two for each offspring, the same twice for an offspring of one.
     """
 
-    survivors: Int[Array, " elite"]
-    parents: Int[Array, "child 2"]
+    survivors: Int[Array, "*batch elite"]
+    parents: Int[Array, "*batch child 2"]
 
 
 @runtime_checkable
