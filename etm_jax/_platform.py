@@ -28,7 +28,7 @@ def use_compile_cache(folder: str) -> None:
         folder: a path; `"auto"` for JAX's own setting if there is one and else `default_compile_cache()`; `"off"` to
             leave JAX as it is.
     """
-    if folder == "off" or (folder == "auto" and jax.config.jax_compilation_cache_dir):
+    if folder == "off" or (folder == "auto" and jax.config.values["jax_compilation_cache_dir"]):
         return
     path = default_compile_cache() if folder == "auto" else Path(folder)
     jax.config.update("jax_compilation_cache_dir", str(path))

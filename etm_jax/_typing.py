@@ -15,8 +15,9 @@ Dimension words used in every shape annotation:
 | `location` | the location-addressing fields of one head: gate, sharpening, then one logit a shift |
 """
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, dataclass_transform, no_type_check
 
+from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 Key: TypeAlias = PRNGKeyArray
@@ -25,3 +26,15 @@ Mask: TypeAlias = Any  # the same pytree of bool arrays, True = the weight exist
 Scalar: TypeAlias = Float[Array, ""]
 IntScalar: TypeAlias = Int[Array, ""]
 BoolScalar: TypeAlias = Bool[Array, ""]
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=False)
+def pytree(kind: type[T]) -> type[T]:
+    """`flax.struct.dataclass`, whose fields no runtime check looks at.
+
+    JAX rebuilds pytrees with anything in place of the arrays (None, shapes, shardings, NumPy arrays), so a check of the
+    fields, as the tests switch on everywhere else, would be wrong.
+    """
+    return no_type_check(struct.dataclass(kind))

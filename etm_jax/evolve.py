@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
 from tyro.conf import Positional, arg
@@ -25,8 +25,6 @@ try:
     import etm_tasks
 except ImportError:
     sys.exit("error: the package etm_tasks is missing; install the project with: pip install -e .")
-
-T = TypeVar("T")
 
 CHANGEABLE = ("max_generations", "checkpoint_every", "generations_per_trip", "devices", "lanes")
 
@@ -92,7 +90,7 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def parse(kind: type[T], argv: list[str], **options: Any) -> T:
+def parse(kind: type[Any], argv: list[str], **options: Any) -> Any:
     """Parse with tyro; its boxed errors become one line."""
     errors = io.StringIO()
     try:
@@ -110,7 +108,8 @@ def parse(kind: type[T], argv: list[str], **options: Any) -> T:
 
 def read_command(argv: list[str]) -> Command:
     """The command line as settings: preset, then config file or run folder, then flags."""
-    source, _ = parse(Source, [word for word in argv if word not in ("-h", "--help")], return_unknown_args=True)
+    words = [word for word in argv if word not in ("-h", "--help")]
+    source = parse(Source, words, return_unknown_args=True)[0]
     try:
         settings = PRESETS[source.preset]
         if source.config is not None:
@@ -119,7 +118,7 @@ def read_command(argv: list[str]) -> Command:
             settings = RunFolder.open(source.resume).config()
     except ValueError as error:
         fail(str(error))
-    command = parse(Command, argv, default=Command(settings=settings))
+    command: Command = parse(Command, argv, default=Command(settings=settings))
     if source.resume is not None:
         check_resume(settings, command)
     return command

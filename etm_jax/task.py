@@ -10,13 +10,12 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from etm_jax._typing import Key, Scalar
+from etm_jax._typing import Key, Scalar, pytree
 
 
-@struct.dataclass
+@pytree
 class Episode:
     """A batch of sequences to be learnt from, or scored.
 
@@ -27,9 +26,9 @@ class Episode:
             step changes nothing.
     """
 
-    inputs: Float[Array, "*batch batch time input"]
-    targets: Float[Array, "*batch batch time output"]
-    step_valid: Bool[Array, "*batch batch time"]
+    inputs: Float[Array, "*lead batch time input"]
+    targets: Float[Array, "*lead batch time output"]
+    step_valid: Bool[Array, "*lead batch time"]
 
 
 @runtime_checkable
@@ -94,9 +93,14 @@ def bit_loss(outputs: Float[Array, "batch time output"], episode: Episode) -> Sc
     return jnp.sum(nats * valid) / jnp.maximum(jnp.sum(valid) * outputs.shape[-1], 1)
 
 
+def bit_right(outputs: Float[Array, "batch time output"], episode: Episode) -> Bool[Array, "batch time output"]:
+    """True where a logit is finite and has the sign of its target."""
+    return ((outputs > 0) == (episode.targets > 0.5)) & jnp.isfinite(outputs)
+
+
 def bits_right(outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
-    """Share of the valid bits that are right; 0 if no step is valid."""
-    right = (outputs > 0) == (episode.targets > 0.5)
+    """Share of the valid bits that are right; 0 if no step is valid. An output that is not finite is wrong."""
+    right = bit_right(outputs, episode)
     valid = episode.step_valid[..., None]
     return jnp.sum(right & valid) / jnp.maximum(jnp.sum(valid) * outputs.shape[-1], 1)
 
@@ -106,8 +110,7 @@ def sequences_right(outputs: Float[Array, "batch time output"], episode: Episode
 
     An output that is not finite is wrong.
     """
-    right = ((outputs > 0) == (episode.targets > 0.5)) & jnp.isfinite(outputs)
-    right = jnp.all(right | ~episode.step_valid[..., None], axis=(1, 2))
+    right = jnp.all(bit_right(outputs, episode) | ~episode.step_valid[..., None], axis=(1, 2))
     scored = jnp.any(episode.step_valid, axis=1)
     return jnp.sum(right & scored) / jnp.maximum(jnp.sum(scored), 1)
 

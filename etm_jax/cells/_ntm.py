@@ -7,12 +7,12 @@ heads read what has just been written.
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from etm_jax._typing import Params
+from etm_jax._typing import Params, pytree
 from etm_jax.cells._addressing import circular_shift, content_weighting, masked_softmax, sharpen
 from etm_jax.cells._layout import Parameter
+from etm_jax.cells._memory import write_then_read
 
 INITIAL_MEMORY = 1e-6  # Collier & Beel 2018 (arXiv 1807.08518): a small constant learns fastest
 INTERFACE_LIMIT = 20.0  # bounds strength and sharpening, so that no exponential overflows
@@ -73,7 +73,7 @@ NTM_PARAMETERS = {
 }
 
 
-@struct.dataclass
+@pytree
 class NTMActive:
     """Which entries of each axis exist. True = exists; the existing entries of `slot` come first."""
 
@@ -90,7 +90,7 @@ class NTMActive:
         return jnp.concatenate([self.read, self.write])
 
 
-@struct.dataclass
+@pytree
 class NTMCarry:
     """What a Neural Turing Machine remembers from one step to the next."""
 
@@ -101,7 +101,7 @@ class NTMCarry:
     reads: Float[Array, "*batch read width"]
 
 
-@struct.dataclass
+@pytree
 class NTMWeights:
     """The weights of a step, joined so that a step makes two matrix products with them."""
 
@@ -196,15 +196,13 @@ def ntm_step(weights: NTMWeights, active: NTMActive, carry: NTMCarry, drive: Flo
         ends.append(end)
     key, strength, location, erase, add = jnp.split(interface, ends)
     fields = (key.reshape(num_heads, width), strength, location.reshape(num_heads, num_fields))
-    weightings = address(fields, active, carry.memory, carry.weightings)
+    # Recomputing the addressing in the backward pass is cheaper than storing every intermediate weighting.
+    weightings = jax.checkpoint(address)(fields, active, carry.memory, carry.weightings)
 
     read_weightings, write_weightings = jnp.split(weightings, [active.read.size])
     erase = jax.nn.sigmoid(erase).reshape(num_writes, width)
-    memory = carry.memory
-    for head in range(num_writes):
-        memory = memory * (1 - write_weightings[head, :, None] * erase[head])  # Graves 2014, eq. 3
-    memory = memory + write_weightings.T @ add.reshape(num_writes, width)  # Graves 2014, eq. 4
-    reads = read_weightings @ memory  # Graves 2014, eq. 2
+    add = add.reshape(num_writes, width)
+    memory, reads = write_then_read(carry.memory, write_weightings, read_weightings, erase, add)
     return NTMCarry(hidden=hidden, cell=cell, memory=memory, weightings=weightings, reads=reads)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,17 +95,17 @@ def settings_text(settings: dict[str, Any]) -> str:
 
 def _storable(state: EvolutionState) -> dict[str, Any]:
     """The state as a plain dict of arrays: keys as their bits, arrays of size 0 left out."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(state.replace(key=jax.random.key_data(state.key)))
+    leaves, _ = jax.tree_util.tree_flatten_with_path(replace(state, key=jax.random.key_data(state.key)))
     named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
     return {name: leaf for name, leaf in named.items() if leaf.size}
 
 
 def _from_storable(stored: dict[str, Any], like: EvolutionState) -> EvolutionState:
-    plain = like.replace(key=jax.random.key_data(like.key))
+    plain = replace(like, key=jax.random.key_data(like.key))
     leaves, structure = jax.tree_util.tree_flatten_with_path(plain)
     named = [stored.get(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]
     state = jax.tree.unflatten(structure, named)
-    return state.replace(key=jax.random.wrap_key_data(state.key))
+    return replace(state, key=jax.random.wrap_key_data(state.key))
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

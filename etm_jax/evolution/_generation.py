@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from etm_jax._typing import IntScalar, Key, Scalar
-from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.evolution._devices import default_lanes, device_mesh, over_population
 from etm_jax.evolution._lifetime import Result, learn, make_optimiser, score
 from etm_jax.evolution._state import NOBODY, EvolutionState, member
@@ -52,20 +52,19 @@ def make_problem(
     optimiser: optax.GradientTransformation | None = None,
 ) -> Problem:
     """A problem from its settings; a selector or an optax chain given here replaces the settings' own."""
-    settings = config.selection
-    if selector is None:
-        options = {
-            "tournament": {"size": settings.tournament_size},
-            "truncation": {"share": settings.truncation_share},
-        }[settings.method]
-        selector = SELECTORS[settings.method](num_elites=settings.num_elites, **options)
     return Problem(
         config=config,
         suite=suite,
-        selector=selector,
+        selector=selector or make_selector(config.selection),
         optimiser=optimiser or make_optimiser(config.lifetime),
         mesh=device_mesh(config.population_size, config.devices),
     )
+
+
+def make_selector(settings: SelectionConfig) -> Selector:
+    """The selector that the settings name."""
+    own = {"tournament": {"size": settings.tournament_size}, "truncation": {"share": settings.truncation_share}}
+    return SELECTORS[settings.method](num_elites=settings.num_elites, **own[settings.method])
 
 
 def init(problem: Problem, key: Key) -> EvolutionState:

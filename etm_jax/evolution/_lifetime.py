@@ -1,12 +1,13 @@
 """The fast loop: what one individual learns by gradient, and how it is scored afterwards."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from etm_jax._typing import Key, Params, Scalar
+from etm_jax._typing import Key, Params, Scalar, pytree
 from etm_jax.config import LifetimeConfig
 from etm_jax.genomes import Bounds, Genome, apply
 from etm_jax.task import TaskSuite, clean_inputs
@@ -14,7 +15,7 @@ from etm_jax.task import TaskSuite, clean_inputs
 OPTIMISERS = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop, "sgd": optax.sgd}
 
 
-@struct.dataclass
+@pytree
 class Result:
     """How one individual did on fresh episodes, after learning.
 
@@ -47,7 +48,7 @@ def batch_loss(
 ) -> Scalar:
     """The suite's loss of one individual on fresh episodes. The key is consumed."""
     episode = suite.sample(key, config.batch_size, difficulty)
-    genome = genome.replace(params=params)
+    genome = replace(genome, params=params)
     outputs = jax.vmap(lambda inputs: apply(genome, inputs, bounds, rematerialise=config.rematerialise))(
         clean_inputs(episode)
     )
@@ -89,7 +90,7 @@ def learn(
 
     keys = jax.random.split(key, config.steps)
     (params, _), _ = jax.lax.scan(step, (genome.params, optimiser.init(genome.params)), keys)
-    return genome.replace(params=params)
+    return replace(genome, params=params)
 
 
 def score(

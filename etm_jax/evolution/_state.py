@@ -2,17 +2,16 @@
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from etm_jax._typing import Key
+from etm_jax._typing import Key, pytree
 from etm_jax.genomes import Genome
 from etm_jax.selection import Scores
 
 NOBODY = -1  # the parent id of a genome drawn at random
 
 
-@struct.dataclass
+@pytree
 class Population:
     """Genomes with their scores and descent.
 
@@ -38,7 +37,7 @@ class Population:
         return Scores(fitness=self.fitness, alive=self.alive)
 
 
-@struct.dataclass
+@pytree
 class EvolutionState:
     """A whole run between two generations; enough to go on from, bit for bit.
 

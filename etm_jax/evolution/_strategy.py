@@ -1,6 +1,6 @@
 """Ask and tell: the next population from the last one's scores, behind evosax's protocol."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -34,7 +34,11 @@ def propose(key: Key, population: Population, bounds: Bounds, selector: Selector
     first = selection.parents[:, 0]
     second = jnp.where(mates, selection.parents[:, 1], first)
     gene_rate = boosted_gene_rate(rates, diversity(population.genomes.architecture, bounds))
-    children = jax.vmap(lambda *own: offspring(*own, bounds, rates, gene_rate))(
+
+    def bear(key: Key, first: Genome, second: Genome, mates: Array) -> Genome:
+        return offspring(key, first, second, mates, bounds, rates, gene_rate)
+
+    children = jax.vmap(bear)(
         jax.random.split(key_vary, num_children),
         member(population.genomes, first),
         member(population.genomes, second),
@@ -56,7 +60,7 @@ def propose(key: Key, population: Population, bounds: Bounds, selector: Selector
     ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
     born = jnp.stack([population.ids[first], population.ids[second]], axis=-1)
     parents = jnp.where(sound[:, None], jnp.concatenate([kept_parents, born]), NOBODY)
-    return unevaluated(genomes, ids, parents).replace(next_id=population.next_id + num_children + size)
+    return replace(unevaluated(genomes, ids, parents), next_id=population.next_id + num_children + size)
 
 
 def _choose(which: Bool[Array, " population"], first: Genome, second: Genome) -> Genome:
@@ -71,7 +75,7 @@ def scored(population: Population, genomes: Genome, fitness: Float[Array, " popu
     `genomes` are what it inherits on: the weights after learning, or those before.
     """
     alive = jnp.isfinite(fitness)
-    return population.replace(genomes=genomes, fitness=jnp.where(alive, fitness, 0.0), alive=alive)
+    return replace(population, genomes=genomes, fitness=jnp.where(alive, fitness, 0.0), alive=alive)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from etm_jax._typing import Key
+from etm_jax._typing import Key, pytree
 from etm_jax.cells import NTMActive
 from etm_jax.genomes._bounds import ADDRESSING, CONTENT_AND_LOCATION, Bounds
 
@@ -13,7 +12,7 @@ RANGES = ("num_slots", "slot_width", "num_read_heads", "num_write_heads", "contr
 GENES = (*RANGES, "addressing")
 
 
-@struct.dataclass
+@pytree
 class Architecture:
     """The sizes of one network, or of a population with a leading axis on every field.
 

@@ -2,16 +2,15 @@
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Float
 
-from etm_jax._typing import Key, Mask, Params
+from etm_jax._typing import Key, Mask, Params, pytree
 from etm_jax.cells import axes_of, initial_params, keep_active, ntm_unroll, weight_mask
 from etm_jax.genomes._architecture import Architecture, active_axes, random_architecture
 from etm_jax.genomes._bounds import Bounds
 
 
-@struct.dataclass
+@pytree
 class Genome:
     """One individual, or a population with a leading axis on every array.
 

@@ -3,13 +3,12 @@
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from etm_jax._typing import Key
+from etm_jax._typing import Key, pytree
 
 
-@struct.dataclass
+@pytree
 class Scores:
     """How the members of a population did. A selector sees this and never a genome.
 
@@ -27,7 +26,7 @@ class Scores:
         return jnp.where(self.alive, self.fitness, -jnp.inf)
 
 
-@struct.dataclass
+@pytree
 class Selection:
     """Who makes up the next population, by index into the present one.
 

@@ -1,5 +1,7 @@
 """Crossover: genes one by one, weights block by block, aligned by the padded layout."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 
@@ -35,4 +37,4 @@ def cross_weights(key: Key, child: Genome, second: Genome, bounds: Bounds) -> Ge
             exists[block],
             available[block],
         )
-    return child.replace(params=params)
+    return replace(child, params=params)

@@ -1,5 +1,7 @@
 """Mutation of architecture genes and of weights."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -58,4 +60,4 @@ def add_weight_noise(key: Key, genome: Genome, bounds: Bounds, scale: Float[Arra
         size = jnp.sqrt(jnp.sum(array * array) / jnp.maximum(jnp.sum(exists), 1))
         return jnp.where(exists, array + (scale * size).astype(array.dtype) * draw, 0)
 
-    return genome.replace(params=jax.tree.map(noisy, genome.params, exists, draws))
+    return replace(genome, params=jax.tree.map(noisy, genome.params, exists, draws))

@@ -1,9 +1,9 @@
 """How often and how far variation changes an offspring."""
 
-from flax import struct
+from etm_jax._typing import pytree
 
 
-@struct.dataclass
+@pytree
 class VariationRates:
     """Rates of mutation and crossover; plain numbers, or traced ones.
 
