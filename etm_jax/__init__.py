@@ -4,6 +4,7 @@ from etm_jax._machine import EvolutionaryTuringMachine as EvolutionaryTuringMach
 from etm_jax.cells import NTM as NTM
 from etm_jax.cells import NTMCell as NTMCell
 from etm_jax.config import EvolutionaryTuringConfig as EvolutionaryTuringConfig
+from etm_jax.config import LifetimeConfig as LifetimeConfig
 from etm_jax.evolution import EvolvingTuringMachine as EvolvingTuringMachine
 from etm_jax.evolution import load_best as load_best
 from etm_jax.genomes import Bounds as Bounds

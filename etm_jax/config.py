@@ -66,6 +66,7 @@ class LifetimeConfig:
     batch_size: int = 16  # episodes of each task in a gradient step
     optimiser: Optimiser = "adam"
     learning_rate: float = 3e-3
+    warmup_steps: int = 20  # steps at the start of a lifetime in which updates grow to full size; optimisers start anew
     final_learning_rate: float = 0.1  # share of the rate left at the last generation; falls along a cosine
     clip_norm: float = 1.0  # global norm that gradients are clipped to
     rematerialise: bool = False  # recompute activations in the backward pass; for large memories
@@ -75,6 +76,7 @@ class LifetimeConfig:
         require_choice("lifetime.optimiser", self.optimiser, typing.get_args(Optimiser))
         require_count("lifetime.steps", self.steps, 1)
         require_count("lifetime.batch_size", self.batch_size, 1)
+        require_count("lifetime.warmup_steps", self.warmup_steps, 0)
         require_positive("lifetime.learning_rate", self.learning_rate)
         require_share("lifetime.final_learning_rate", self.final_learning_rate)
         require_positive("lifetime.clip_norm", self.clip_norm)

@@ -10,7 +10,7 @@ CACHE_ROOT = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
 
 jax.config.update("jax_num_cpu_devices", 4)  # so that sharding is tested without hardware
 jax.config.update("jax_debug_nans", False)  # some tests feed NaN on purpose
-jax.config.update("jax_numpy_rank_promotion", "allow")  # masks of one axis meet arrays of many, on their last axis
+jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(Path(CACHE_ROOT, "etm_jax", "tests")))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 

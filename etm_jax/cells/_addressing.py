@@ -14,6 +14,7 @@ LOG_EPSILON = 1e-12
 
 def masked_softmax(logits: Float[Array, "*head slot"], active: Bool[Array, " slot"]) -> Float[Array, "*head slot"]:
     """Softmax over the active entries; 0 in the others, all 0 if none is active."""
+    active = active.reshape((1,) * (logits.ndim - 1) + (-1,))
     return jax.nn.softmax(jnp.where(active, logits, MASKED), axis=-1) * active
 
 
@@ -26,7 +27,7 @@ def content_weighting(
     """Focus on the slots whose content resembles the key: `softmax(strength * cosine(key, slot))`."""
     key_norm = jnp.sqrt(jnp.sum(key * key, axis=-1) + NORM_EPSILON)
     slot_norm = jnp.sqrt(jnp.sum(memory * memory, axis=-1) + NORM_EPSILON)
-    cosine = (key @ memory.T) * (strength / key_norm)[:, None] / slot_norm  # Graves 2014, eq. 6
+    cosine = (key @ memory.T) * (strength / key_norm)[:, None] / slot_norm[None, :]  # Graves 2014, eq. 6
     return masked_softmax(cosine, slot_active)  # Graves 2014, eq. 5
 
 
@@ -35,14 +36,14 @@ def shift_up(weighting: Float[Array, "head slot"], slot_active: Bool[Array, " sl
 
     Concatenation and a patch at the wrap-around, not a gather: the gradient of a gather is a scatter.
     """
-    wrapped = jnp.sum(weighting * is_last(slot_active), axis=-1, keepdims=True)
-    return jnp.concatenate([wrapped, weighting[:, :-1]], axis=-1) * slot_active
+    wrapped = jnp.sum(weighting * is_last(slot_active)[None, :], axis=-1, keepdims=True)
+    return jnp.concatenate([wrapped, weighting[:, :-1]], axis=-1) * slot_active[None, :]
 
 
 def shift_down(weighting: Float[Array, "head slot"], slot_active: Bool[Array, " slot"]) -> Float[Array, "head slot"]:
     """Move the focus one slot back, slot 0 going to the last existing slot."""
     first = weighting[:, :1]
-    return jnp.concatenate([weighting[:, 1:], jnp.zeros_like(first)], axis=-1) + first * is_last(slot_active)
+    return jnp.concatenate([weighting[:, 1:], jnp.zeros_like(first)], axis=-1) + first * is_last(slot_active)[None, :]
 
 
 def is_last(slot_active: Bool[Array, " slot"]) -> Bool[Array, " slot"]:

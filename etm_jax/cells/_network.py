@@ -8,7 +8,17 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells._ntm import SHIFT, NTMActive, NTMCarry, initial_carry, join_weights, ntm_step, ntm_unroll, read_out
+from etm_jax.cells._ntm import (
+    SHIFT,
+    NTMActive,
+    NTMCarry,
+    add_last,
+    initial_carry,
+    join_weights,
+    ntm_step,
+    ntm_unroll,
+    read_out,
+)
 from etm_jax.cells._weights import axes_of, initial_params, keep_active, weight_mask
 
 
@@ -133,7 +143,7 @@ class NTMCell(nnx.RNNCellBase):
 
         for _ in inputs.shape[:-1]:
             step = jax.vmap(step)
-        carry = step(carry, inputs @ weights.drive_kernel + weights.drive_bias)
+        carry = step(carry, add_last(inputs @ weights.drive_kernel, weights.drive_bias))
         return carry, read_out(params, carry.hidden, carry.reads)
 
 

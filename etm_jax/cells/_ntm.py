@@ -212,7 +212,12 @@ def read_out(
     """The output of a step or of many: `W_y [h ; r] + b`, as logits."""
     output = params["output"]
     from_reads = reads.reshape(*reads.shape[:-2], -1) @ output["read_kernel"].reshape(-1, output["bias"].size)
-    return hidden @ output["controller_kernel"] + from_reads + output["bias"]
+    return add_last(hidden @ output["controller_kernel"] + from_reads, output["bias"])
+
+
+def add_last(array: Float[Array, "*lead channel"], bias: Float[Array, " channel"]) -> Float[Array, "*lead channel"]:
+    """Add a bias along the last axis."""
+    return array + bias.reshape((1,) * (array.ndim - 1) + (-1,))
 
 
 def ntm_unroll(
@@ -235,7 +240,7 @@ def ntm_unroll(
         The logits of every step, and the weightings of every head (read heads first) over the slots.
     """
     weights = join_weights(params)
-    drives = inputs @ weights.drive_kernel + weights.drive_bias
+    drives = add_last(inputs @ weights.drive_kernel, weights.drive_bias)
 
     def step(carry: NTMCarry, drive: Float[Array, " gate_unit"]):
         carry = ntm_step(weights, active, carry, drive)

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from etm_jax.cells._layout import Parameter
 from etm_jax.cells._ntm import NTM_PARAMETERS, NTMActive
 
 
-def active_by_axis(active: NTMActive, num_inputs: int, num_outputs: int) -> dict[str, Bool[Array, " axis"]]:
+def active_by_axis(active: NTMActive, num_inputs: int, num_outputs: int) -> dict[str, Bool[Array, "_"]]:
     """Which entries exist along every axis that the parameter table names."""
     return {
         "input": jnp.ones(num_inputs, bool),
@@ -32,10 +33,14 @@ def active_by_axis(active: NTMActive, num_inputs: int, num_outputs: int) -> dict
 
 def outer(masks: list[Bool[Array, "_"]]) -> Bool[Array, "..."]:
     """The mask of an array whose entry exists where it exists along every axis."""
-    return functools.reduce(lambda grid, mask: grid[..., None] & mask, masks[1:], masks[0])
+
+    def along(axis: int, mask: Bool[Array, "_"]) -> Bool[Array, "..."]:
+        return mask.reshape([-1 if position == axis else 1 for position in range(len(masks))])
+
+    return functools.reduce(operator.and_, [along(axis, mask) for axis, mask in enumerate(masks)])
 
 
-def weight_mask(axes: dict[str, Bool[Array, " axis"]]) -> Mask:
+def weight_mask(axes: dict[str, Bool[Array, "_"]]) -> Mask:
     """Pytree of bool shaped like the padded parameters. True = the weight exists."""
     return map_table(lambda parameter: outer([axes[axis] for axis in parameter.axes]))
 
@@ -45,7 +50,7 @@ def map_table(function: Any, *trees: Any) -> Any:
     return jax.tree.map(function, NTM_PARAMETERS, *trees)
 
 
-def axes_of(params: Params, active: NTMActive) -> dict[str, Bool[Array, " axis"]]:
+def axes_of(params: Params, active: NTMActive) -> dict[str, Bool[Array, "_"]]:
     """`active_by_axis` with the input and output sizes read off the parameters."""
     return active_by_axis(active, params["controller"]["input_kernel"].shape[0], params["output"]["bias"].shape[0])
 

@@ -81,15 +81,17 @@ def learn(
         optimiser: any optax chain; its state starts anew in every lifetime.
     """
 
-    def step(carry: tuple[Params, optax.OptState], key: Key):
-        params, state = carry
+    def step(carry: tuple[Params, optax.OptState], now: tuple[Key, Scalar]):
+        (params, state), (key, scale) = carry, now
         loss, gradients = jax.value_and_grad(batch_loss)(params, genome, key, difficulty, bounds, suite, config)
         updates, state = optax.with_extra_args_support(optimiser).update(gradients, state, params, value=loss)
-        updates = jax.tree.map(lambda update: update * jnp.asarray(update_scale, update.dtype), updates)
+        updates = jax.tree.map(lambda update: update * scale.astype(update.dtype), updates)
         return (optax.apply_updates(params, updates), state), None
 
-    keys = jax.random.split(key, config.steps)
-    (params, _), _ = jax.lax.scan(step, (genome.params, optimiser.init(genome.params)), keys)
+    # An optimiser that has just started knows no scale yet, and its full first steps would undo what was learnt before.
+    warmth = jnp.minimum((jnp.arange(config.steps) + 1.0) / max(config.warmup_steps, 1), 1.0)
+    steps = (jax.random.split(key, config.steps), update_scale * warmth)
+    (params, _), _ = jax.lax.scan(step, (genome.params, optimiser.init(genome.params)), steps)
     return replace(genome, params=params)
 
 
