@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -19,7 +20,7 @@ from etm_jax.cells._ntm import (
     ntm_unroll,
     read_out,
 )
-from etm_jax.cells._weights import axes_of, initial_params, keep_active, weight_mask
+from etm_jax.cells._weights import axes_of, initial_params, keep_active, map_table, weight_mask
 
 
 class Exists(nnx.Variable):
@@ -40,7 +41,7 @@ class NTMCell(nnx.RNNCellBase):
         num_write_heads: heads that write.
         controller_size: hidden units of the LSTM controller.
         shift_range: largest distance a head can move in a step; 0 for content addressing only.
-        rngs: consumed for the initial weights.
+        rngs: consumed for the initial weights; None leaves them zero.
 
     Raises:
         ValueError: a size is below 1, or the memory is too short for the shifts.
@@ -68,7 +69,7 @@ class NTMCell(nnx.RNNCellBase):
         num_write_heads: int = 1,
         controller_size: int = 100,
         shift_range: int = 1,
-        rngs: nnx.Rngs,
+        rngs: nnx.Rngs | None,
     ):
         sizes = {
             "input": input_size,
@@ -88,8 +89,13 @@ class NTMCell(nnx.RNNCellBase):
                 f"every size of an NTMCell must be at least 1 and num_slots at least 2*shift_range+1, got {sizes} "
                 f"with shift_range={shift_range}"
             )
-        active = _all_exist(sizes)
-        self._hold(initial_params(rngs.params(), active, sizes, jnp.result_type(float)), active)
+        active = NTMActive(**{axis: np.ones(sizes[axis], bool) for axis in NTMActive.__dataclass_fields__})
+        if rngs is None:
+            params = map_table(lambda parameter: np.zeros([sizes[axis] for axis in parameter.axes], np.float32))
+        else:
+            draw = jax.jit(lambda key, active: initial_params(key, active, sizes, jnp.result_type(float)))
+            params = draw(rngs.params(), active)
+        self._hold(params, active)
 
     @classmethod
     def from_params(cls, params: Params, active: NTMActive) -> "NTMCell":
@@ -104,15 +110,20 @@ class NTMCell(nnx.RNNCellBase):
             num_write_heads=active.write.size,
             controller_size=num_units,
             shift_range=max(active.location.size - SHIFT, 0) // 2,
-            rngs=nnx.Rngs(0),
+            rngs=None,
         )
-        cell._hold(keep_active(params, weight_mask(axes_of(params, active))), active)
+        clean = jax.jit(lambda params, active: keep_active(params, weight_mask(axes_of(params, active))))
+        cell._hold(clean(params, active), active)
         return cell
 
     def _hold(self, params: Params, active: NTMActive) -> None:
-        blocks = {name: nnx.Dict({k: nnx.Param(v) for k, v in block.items()}) for name, block in params.items()}
+        blocks = {
+            name: nnx.Dict({k: nnx.Param(jnp.asarray(v)) for k, v in block.items()}) for name, block in params.items()
+        }
         self.params = nnx.Dict(blocks)
-        self.masks = nnx.Dict({name: Exists(getattr(active, name)) for name in NTMActive.__dataclass_fields__})
+        self.masks = nnx.Dict(
+            {name: Exists(jnp.asarray(getattr(active, name))) for name in NTMActive.__dataclass_fields__}
+        )
 
     def arrays(self) -> tuple[Params, NTMActive]:
         """The weights and masks as the pure functions take them."""
@@ -169,7 +180,3 @@ class NTM(nnx.Module):
         """The logits, and the weightings of every head (read heads first) over the slots."""
         params, active = self.cell.arrays()
         return jax.vmap(lambda sequence: ntm_unroll(params, active, sequence))(inputs)
-
-
-def _all_exist(sizes: dict[str, int]) -> NTMActive:
-    return NTMActive(**{name: jnp.ones(sizes[name], bool) for name in NTMActive.__dataclass_fields__})

@@ -27,8 +27,11 @@ def compact(genome: Genome, bounds: Bounds) -> NTM:
         raise ValueError("compact takes one genome, got a population; pick one with jax.tree.map(lambda x: x[i], ...)")
     active = active_axes(genome.architecture, bounds)
     kept = {axis: np.flatnonzero(mask) for axis, mask in axes_of(genome.params, active).items()}
-    params = map_table(lambda parameter, array: array[np.ix_(*(kept[a] for a in parameter.axes))], genome.params)
-    exact = jax.tree.map(lambda mask: jnp.ones(int(mask.sum()), bool), active)
+    # NumPy: the sizes are new for every genome, and JAX would compile each of these for itself.
+    params = map_table(
+        lambda parameter, array: np.asarray(array)[np.ix_(*(kept[axis] for axis in parameter.axes))], genome.params
+    )
+    exact = jax.tree.map(lambda mask: np.ones(int(np.sum(mask)), bool), active)
     return NTM(NTMCell.from_params(params, exact), describe(genome.architecture))
 
 
@@ -51,7 +54,8 @@ def pad(module: NTM, bounds: Bounds) -> Genome:
     axes = {name: np.asarray(mask) for name, mask in active_by_axis(active, num_inputs, num_outputs).items()}
 
     def place(parameter, array):
-        padded = jnp.zeros([axes[axis].size for axis in parameter.axes], array.dtype)
-        return padded.at[np.ix_(*(np.flatnonzero(axes[axis]) for axis in parameter.axes))].set(array)
+        padded = np.zeros([axes[axis].size for axis in parameter.axes], array.dtype)
+        padded[np.ix_(*(np.flatnonzero(axes[axis]) for axis in parameter.axes))] = array
+        return jnp.asarray(padded)
 
     return Genome(architecture=architecture, params=map_table(place, params))

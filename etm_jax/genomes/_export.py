@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -33,13 +34,13 @@ def load_network(folder: Path) -> NTM:
     """
     try:
         genes = json.loads((folder / ARCHITECTURE).read_text())
-        with np.load(folder / WEIGHTS, allow_pickle=False) as stored:
+        with np.load(io.BytesIO((folder / WEIGHTS).read_bytes()), allow_pickle=False) as stored:
             params = {
                 block: {name: jnp.asarray(stored[f"{block}.{name}"]) for name in part}
                 for block, part in NTM_PARAMETERS.items()
             }
         architecture_from(genes)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{folder} holds no network that can be read: {error}") from None
     sizes = {
         "unit": genes["controller_size"],
