@@ -3,12 +3,27 @@
 from etm_jax.config import CurriculumConfig, EvolutionaryTuringConfig, LifetimeConfig
 from etm_jax.genomes import Bounds
 
-DEFAULT = EvolutionaryTuringConfig()
+# Small networks that learn to copy and to recall within minutes on two CPU cores, and still differ twofold in cost.
+DEFAULT = EvolutionaryTuringConfig(
+    population_size=12,
+    max_generations=14,
+    task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
+    score_episodes=128,
+    bounds=Bounds(
+        num_slots=(20, 32),
+        slot_width=(8, 16),
+        num_read_heads=(1, 2),
+        num_write_heads=(1, 2),
+        controller_size=(32, 64),
+    ),
+    lifetime=LifetimeConfig(steps=350, batch_size=8),
+)
 
+# The search space and population of the original Evolutionary Turing Machine; hours on two CPU cores.
 CLASSIC = EvolutionaryTuringConfig(
     population_size=50,
     max_generations=100,
-    task=("copy=0.5,max_length=10", "recall=0.3,bits=6,max_items=6"),
+    task=("copy=0.5,bits=8,max_length=10", "recall=0.3,bits=6,item_length=3,max_items=6"),
     bounds=Bounds(
         num_slots=(16, 256),
         slot_width=(8, 64),
@@ -16,14 +31,14 @@ CLASSIC = EvolutionaryTuringConfig(
         num_write_heads=(1, 3),
         controller_size=(32, 256),
     ),
-    lifetime=LifetimeConfig(steps=50, rematerialise=True),
+    lifetime=LifetimeConfig(steps=25),
     curriculum=CurriculumConfig(start=0.25),
 )
 
 QUICK = EvolutionaryTuringConfig(
     population_size=4,
     max_generations=4,
-    task=("copy=0.5,max_length=3,bits=4", "recall=0.3,bits=4,item_length=1,max_items=2"),
+    task=("copy=0.5,bits=4,max_length=3", "recall=0.3,bits=4,item_length=1,max_items=2"),
     bounds=Bounds(
         num_slots=(8, 12),
         slot_width=(6, 8),
@@ -31,8 +46,7 @@ QUICK = EvolutionaryTuringConfig(
         num_write_heads=(1, 1),
         controller_size=(12, 20),
     ),
-    lifetime=LifetimeConfig(steps=60, batch_size=8),
-    score_episodes=32,
+    lifetime=LifetimeConfig(steps=200, batch_size=8),
 )
 
 PRESETS = {"default": DEFAULT, "classic": CLASSIC, "quick": QUICK}

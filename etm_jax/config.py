@@ -6,7 +6,9 @@ import tomllib
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from tyro.conf import UseAppendAction
 
 from etm_jax.genomes import Bounds
 from etm_jax.variation import VariationRates
@@ -115,10 +117,11 @@ class EvolutionaryTuringConfig:
         ValueError: population_size must be a whole number of at least 1, got 0
     """
 
-    population_size: int = 16
-    max_generations: int = 20
-    seed: int = 0
-    task: tuple[str, ...] = ("copy=0.5,max_length=8", "recall=0.3,bits=6,max_items=3")
+    population_size: int = 16  # individuals
+    max_generations: int = 20  # generations of the whole run
+    seed: int = 0  # of every random draw; the same seed gives the same run
+    # name=weight,option=value; repeat the flag for several, which then replace the preset's
+    task: Annotated[tuple[str, ...], UseAppendAction] = ("copy=0.5,max_length=8", "recall=0.3,bits=6,max_items=3")
     input_dim: int = 8  # data channels in: the bits of tasks that do not set their own
     output_dim: int = 8  # data channels out; the built-in tasks answer in what they are shown, so it equals input_dim
     efficiency_weight: float = 0.2  # what a cheap architecture counts in the fitness, beside the tasks' weights

@@ -119,6 +119,9 @@ def read_command(argv: list[str]) -> Command:
     except ValueError as error:
         fail(str(error))
     command: Command = parse(Command, argv, default=Command(settings=settings))
+    named = command.settings.task[len(settings.task) :]  # tyro appends to the default; tasks named replace it
+    if named:
+        command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
         check_resume(settings, command)
     return command

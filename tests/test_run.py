@@ -237,6 +237,12 @@ def test_a_config_file_is_read_and_flags_change_it(tmp_path):
     assert settings.bounds == evolve.PRESETS["quick"].bounds
 
 
+def test_tasks_named_replace_those_of_the_preset():
+    named = evolve.read_command(["--task", "copy=1,bits=2", "--task=recall=2"]).settings.task
+    assert named == ("copy=1,bits=2", "recall=2")
+    assert evolve.read_command([]).settings.task == evolve.PRESETS["default"].task
+
+
 def test_tasks_are_listed_with_their_options(capsys):
     evolve.main(["--list-tasks"])
     listed = capsys.readouterr().out
