@@ -10,13 +10,13 @@ DEFAULT = EvolutionaryTuringConfig(
     task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
     score_episodes=128,
     bounds=Bounds(
-        num_slots=(20, 32),
-        slot_width=(8, 16),
-        num_read_heads=(1, 2),
+        num_slots=(24, 32),
+        slot_width=(12, 16),
+        num_read_heads=(1, 1),
         num_write_heads=(1, 2),
         controller_size=(32, 64),
     ),
-    lifetime=LifetimeConfig(steps=350, batch_size=8),
+    lifetime=LifetimeConfig(steps=350, batch_size=8, final_learning_rate=0.1),
 )
 
 # The search space and population of the original Evolutionary Turing Machine; hours on two CPU cores.

@@ -103,7 +103,8 @@ class EvolutionaryTuringConfig:
     """All settings of a run.
 
     `task` names the tasks that share one network, each as `name=weight` with options after commas:
-    `("copy=0.5,max_length=8", "recall=0.3,bits=6")`.
+    `("copy=0.5,max_length=8", "recall=0.3,bits=6")`. Tasks given to the engine as objects replace them, and bring their
+    own sizes. The command line starts from a preset, not from these defaults.
 
     Raises:
         ValueError: a value breaks its rule; the message names the setting, the rule and the value.

@@ -35,7 +35,7 @@ class Source:
 
     preset: Literal["default", "classic", "quick"] = "default"
     """Settings to start from. default: solves copy on a laptop in minutes; classic: the classic search space,
-    population 50, 100 generations; quick: a first look, under a minute."""
+    population 50, 100 generations; quick: a first look."""
     config: Path | None = None
     """A TOML file with settings, as a run folder's config.toml; replaces the preset where it says something."""
     resume: Path | None = None
@@ -161,6 +161,9 @@ def main(argv: list[str] | None = None) -> None:
         execute(problem, folder, started)
     except ValueError as error:
         fail(str(error))
+    except KeyboardInterrupt:  # before the first generation, or a second Ctrl-C
+        print("stopped at once; --resume with the run folder goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def execute(problem: Any, folder: RunFolder, started: float) -> None:

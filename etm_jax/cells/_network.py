@@ -89,7 +89,7 @@ class NTMCell(nnx.RNNCellBase):
                 f"every size of an NTMCell must be at least 1 and num_slots at least 2*shift_range+1, got {sizes} "
                 f"with shift_range={shift_range}"
             )
-        active = NTMActive(**{axis: np.ones(sizes[axis], bool) for axis in NTMActive.__dataclass_fields__})
+        active = NTMActive(**{axis: jnp.asarray(np.ones(sizes[axis], bool)) for axis in NTMActive.__dataclass_fields__})
         if rngs is None:
             params = map_table(lambda parameter: np.zeros([sizes[axis] for axis in parameter.axes], np.float32))
         else:

@@ -81,7 +81,7 @@ def init(problem: Problem, key: Key) -> EvolutionState:
         difficulty=jnp.full(len(suite.tasks), config.curriculum.start),
         champion=member(population.genomes, 0),
         champion_id=jnp.asarray(NOBODY),
-        champion_fitness=jnp.asarray(-jnp.inf),
+        champion_merit=jnp.asarray(-jnp.inf),
     )
 
 
@@ -100,11 +100,11 @@ def evaluate(
     champion: Genome,
     difficulty: Float[Array, " task"],
     generation: IntScalar,
-) -> tuple[Genome, Result, Result]:
+) -> tuple[Genome, Result, Scalar, Scalar]:
     """Let a population live, then score it and the champion, all on the same fresh episodes. The key is consumed.
 
     Returns:
-        The genomes after learning, their results, and the champion's result.
+        The genomes after learning, their results, their merits, and the champion's merit.
     """
     config = problem.config
     key_learn, key_score = jax.random.split(key)
@@ -118,17 +118,37 @@ def evaluate(
         scale = learning_rate_scale(problem, generation)
         genomes = over_population(live, problem.mesh, problem.lanes)((keys, genomes), (difficulty, scale))
 
-    def examine(genome: Genome, shared: tuple[Key, Array]) -> Result:
+    def examine(genome: Genome, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
         key, difficulty = shared
-        return score(key, genome, difficulty, num_episodes=config.score_episodes, **static)
+        result = score(key, genome, difficulty, num_episodes=config.score_episodes, **static)
+        beyond = score(
+            key,
+            genome,
+            difficulty,
+            bounds=config.bounds,
+            suite=problem.suite.longer(2),
+            num_episodes=config.score_episodes,
+        )
+        return result, merit(problem, result, beyond)
 
     # The champion once for each device, so that the mesh still divides the whole evenly.
     everybody = jax.tree.map(
         lambda array, one: jnp.concatenate([array, jnp.repeat(one[None], problem.mesh.size, axis=0)]), genomes, champion
     )
-    results = over_population(examine, problem.mesh, problem.lanes)(everybody, (key_score, difficulty))
-    own = jax.tree.map(lambda array: array[: config.population_size], results)
-    return genomes, own, jax.tree.map(lambda array: array[-1], results)
+    results, merits = over_population(examine, problem.mesh, problem.lanes)(everybody, (key_score, difficulty))
+    size = config.population_size
+    return genomes, jax.tree.map(lambda array: array[:size], results), merits[:size], merits[-1]
+
+
+def merit(problem: Problem, result: Result, beyond: Result) -> Scalar:
+    """How reliably a network solves the tasks: weighted accuracy, averaged over the lengths evolved on and twice those.
+
+    It decides who is champion, and nothing else: selection sees the fitness alone, which knows no longer lengths. NaN
+    for a failed evaluation.
+    """
+    weights = jnp.array(problem.suite.weights) / sum(problem.suite.weights)
+    sound = result.finite & beyond.finite
+    return jnp.where(sound, (result.accuracy + beyond.accuracy) @ weights / 2, jnp.nan)
 
 
 def learning_rate_scale(problem: Problem, generation: IntScalar) -> Scalar:
@@ -157,19 +177,19 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
     config, suite = problem.config, problem.suite
     key, key_propose, key_evaluate = jax.random.split(state.key, 3)
     population = propose(key_propose, state.population, config.bounds, problem.selector, config.variation)
-    learned, result, champion_result = evaluate(
+    learned, result, merits, champion_merit = evaluate(
         problem, key_evaluate, population.genomes, state.champion, state.difficulty, state.generation
     )
     inherited = learned if config.lifetime.inheritance == "lamarckian" else population.genomes
     population = scored(population, inherited, fitness_of(problem, learned, result))
     best = jnp.argmax(population.scores.ranked)
-    reign = jnp.where(state.champion_id == NOBODY, jnp.nan, fitness_of(problem, state.champion, champion_result))
-    champion, champion_id, champion_fitness = crown(
-        (state.champion, state.champion_id, reign),
+    claimant = jnp.argmax(jnp.where(population.alive & jnp.isfinite(merits), merits, -jnp.inf))
+    champion, champion_id, champion_merit = crown(
+        (state.champion, state.champion_id, jnp.where(state.champion_id == NOBODY, jnp.nan, champion_merit)),
         (
-            member(learned, best),
-            population.ids[best],
-            jnp.where(population.alive[best], population.fitness[best], jnp.nan),
+            member(learned, claimant),
+            population.ids[claimant],
+            jnp.where(population.alive[claimant], merits[claimant], jnp.nan),
         ),
     )
     architectures = population.genomes.architecture
@@ -196,7 +216,7 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         difficulty=next_difficulty(problem, state.difficulty, result),
         champion=champion,
         champion_id=champion_id,
-        champion_fitness=champion_fitness,
+        champion_merit=champion_merit,
     )
     return state, metrics
 
@@ -205,15 +225,15 @@ Contender = tuple[Genome, IntScalar, Scalar]
 
 
 def crown(champion: Contender, challenger: Contender) -> Contender:
-    """The fitter of the champion and the generation's best, both scored on the same fresh episodes.
+    """The champion or the generation's most reliable network, whoever has more merit on the same fresh episodes.
 
     A score met by chance is not kept: the champion defends its place in every generation, at that generation's
     difficulty. A tie goes to the challenger, which has learnt longer; NaN loses to any number.
     """
     reign, claim = champion[2], challenger[2]
     wins = jnp.isfinite(claim) & (~jnp.isfinite(reign) | (claim >= reign))
-    genome, identity, fitness = jax.tree.map(lambda new, old: jnp.where(wins, new, old), challenger, champion)
-    return genome, identity, jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf)
+    genome, identity, merits = jax.tree.map(lambda new, old: jnp.where(wins, new, old), challenger, champion)
+    return genome, identity, jnp.where(jnp.isfinite(merits), merits, -jnp.inf)
 
 
 def steps(

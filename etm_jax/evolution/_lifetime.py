@@ -23,7 +23,7 @@ class Result:
         performance: by task, 0 at chance and 1 when everything is right.
         accuracy: by task, share of sequences right in every valid step.
         loss: the suite's loss.
-        finite: True = learning and scoring met finite numbers only.
+        finite: True = the loss on the scoring episodes is finite; what diverges in learning ends here.
     """
 
     performance: Float[Array, "*population task"]

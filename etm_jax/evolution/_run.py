@@ -63,6 +63,8 @@ def run(
         folder.cut_after(int(state.generation))
     rows = folder.rows() if folder is not None else []
 
+    if int(state.generation) >= config.max_generations:
+        return Outcome(state, History(rows), compile_seconds=0.0, run_seconds=0.0, interrupted=False)
     last = jax.device_put(jnp.asarray(config.max_generations), whole)
     count = min(config.generations_per_trip, config.max_generations)
     started = time.perf_counter()

@@ -46,9 +46,9 @@ class EvolutionState:
         generation: generations done.
         population: the last generation's, evaluated.
         difficulty: present difficulty of each task, 0 to 1.
-        champion: the best genome so far, as it was when it was scored.
+        champion: the most reliable network so far, as it was when it was scored.
         champion_id: its id, `NOBODY` before the first generation.
-        champion_fitness: its fitness on the episodes of its last defence.
+        champion_merit: weighted accuracy on the episodes of its last defence, half of them at twice the length.
     """
 
     key: Key
@@ -57,7 +57,7 @@ class EvolutionState:
     difficulty: Float[Array, "*batch task"]
     champion: Genome
     champion_id: Int[Array, "*batch"]
-    champion_fitness: Float[Array, "*batch"]
+    champion_merit: Float[Array, "*batch"]
 
 
 def unevaluated(genomes: Genome, ids: Int[Array, " population"], parents: Int[Array, "population 2"]) -> Population:
