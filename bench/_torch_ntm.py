@@ -4,6 +4,9 @@ Equations of Graves et al. 2014 (arXiv 1410.5401) with the choices of `etm_jax.c
 of the step before, the write heads write, the read heads read what has just been written; sharpening in log space.
 """
 
+# pyright: reportMissingImports=false
+# PyTorch is a peer to measure against, not a dependency.
+
 from typing import Any
 
 import numpy as np

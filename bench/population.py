@@ -3,6 +3,9 @@
 `python -m bench.population --out FILE.json`; `--quick` checks in a minute that it works. Results: bench/README.md.
 """
 
+# pyright: reportMissingImports=false
+# PyTorch is a peer to measure against, not a dependency.
+
 import importlib.util
 import json
 import statistics
