@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import logging
 import sys
 import time
@@ -26,6 +27,7 @@ try:
 except ImportError:
     sys.exit("error: the package etm_tasks is missing; install the project with: pip install -e .")
 
+BOX = "│╭╮╰╯─|+- \n"
 CHANGEABLE = ("max_generations", "checkpoint_every", "generations_per_trip", "devices", "lanes")
 
 
@@ -99,11 +101,15 @@ def parse(kind: type[Any], argv: list[str], **options: Any) -> Any:
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        lines = [line.strip("│ \n") for line in errors.getvalue().splitlines() if line.startswith("│")]
-        until = next((i for i, line in enumerate(lines) if line.startswith("──")), len(lines))
-        fail(" ".join(lines[:until]) + "; --help lists the flags")
+        fail(f"{unboxed(errors.getvalue())}; --help lists the flags")
     except ValueError as error:  # tyro lets those of the outermost settings through
         fail(str(error))
+
+
+def unboxed(text: str) -> str:
+    """The first paragraph inside a box drawn with lines, or with ASCII where the terminal has no lines, as one line."""
+    _, *lines = [line.strip(BOX) for line in text.splitlines()]  # the first is the box's title
+    return " ".join(itertools.takewhile(bool, lines))
 
 
 def read_command(argv: list[str]) -> Command:

@@ -145,7 +145,7 @@ def test_sharpening_a_diffuse_weighting_picks_its_peak():
 def test_shifting_and_sharpening_a_one_hot_weighting_has_finite_gradients(slot):
     def heaviest(weighting, shift, sharpening):
         shifted = circular_shift(weighting, shift, active(5, 8))
-        return jnp.sum(sharpen(shifted, sharpening, active(5, 8)) * jnp.arange(8.0))
+        return jnp.sum(sharpen(shifted, sharpening, active(5, 8)) @ jnp.arange(8.0))
 
     arguments = jnp.eye(8)[slot][None], jnp.array([[0.0, 0.0, 1.0]]), jnp.array([21.0])
     value, grads = jax.value_and_grad(heaviest, argnums=(0, 1, 2))(*arguments)

@@ -100,7 +100,7 @@ def evaluate(
     champion: Genome,
     difficulty: Float[Array, " task"],
     generation: IntScalar,
-) -> tuple[Genome, Result, Scalar, Scalar]:
+) -> tuple[Genome, Result, Float[Array, " population"], Scalar]:
     """Let a population live, then score it and the champion, all on the same fresh episodes. The key is consumed.
 
     Returns:
