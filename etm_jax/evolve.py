@@ -107,9 +107,9 @@ def parse(kind: type[Any], argv: list[str], **options: Any) -> Any:
 
 
 def unboxed(text: str) -> str:
-    """The first paragraph inside a box drawn with lines, or with ASCII where the terminal has no lines, as one line."""
-    _, *lines = [line.strip(BOX) for line in text.splitlines()]  # the first is the box's title
-    return " ".join(itertools.takewhile(bool, lines))
+    """The first paragraph below the title of a box, however the terminal draws it, as one line."""
+    _, *lines = [line.strip(BOX) for line in text.splitlines()]
+    return " ".join(itertools.takewhile(bool, itertools.dropwhile(lambda line: not line, lines)))
 
 
 def read_command(argv: list[str]) -> Command:

@@ -1,5 +1,6 @@
 """One generation: descent, failures, learning, the champion, the curriculum, devices, and evosax's protocol."""
 
+import dataclasses
 import functools
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import assert_trees_equal
+from helpers import assert_trees_close, assert_trees_equal
 from tiny import BOUNDS, CONFIG, SUITE, compiled_init, compiled_step, problem
 
 from etm_jax.config import CurriculumConfig, LifetimeConfig
@@ -69,10 +70,15 @@ def test_several_generations_in_one_trip_are_the_same_run():
 
 @pytest.mark.parametrize("devices", [2, 4])
 def test_several_devices_are_the_same_run_as_one(devices):
+    """XLA fuses each program in its own way, so weights agree to float32 rounding, descent and genes exactly."""
     one, _ = after(2, devices=1)
     many, _ = after(2, devices=devices)
     assert problem(devices=devices).mesh.size == devices
-    assert_trees_equal(jax.tree.map(np.asarray, many.population), jax.tree.map(np.asarray, one.population))
+    for name in ("ids", "parents", "alive"):
+        np.testing.assert_array_equal(getattr(many.population, name), getattr(one.population, name))
+    assert_trees_equal(many.population.genomes.architecture, one.population.genomes.architecture)
+    assert_trees_close(many.population.genomes.params, one.population.genomes.params, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(many.population.fitness, one.population.fitness, atol=1e-5)
 
 
 def test_all_lanes_at_once_are_the_same_run_as_one_by_one():
@@ -130,12 +136,13 @@ def test_nan_individuals_fail_are_counted_and_have_no_children():
 
 
 def test_learning_that_diverges_fails_and_the_run_goes_on():
-    """A learning rate of 1e30 leaves no finite weight; nobody is a parent, so the next generation is drawn afresh."""
-    changes = {"lifetime": LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=1e30, clip_norm=1e30)}
-    state, metrics = after(1, **changes)
+    """Updates of NaN leave no finite weight; nobody is a parent, so the next generation is drawn afresh."""
+    made = make_problem(CONFIG, SUITE, optimiser=optax.scale(float("nan")))
+    advance = jax.jit(lambda state: step(made, state))
+    state, metrics = advance(compiled_init()(jax.random.key(0)))
     assert not np.any(np.asarray(metrics["alive"]))
     assert int(state.champion_id) == NOBODY
-    state, metrics = compiled_step(**changes)(state)
+    _, metrics = advance(state)
     assert np.all(np.asarray(metrics["parents"]) == NOBODY)
 
 
@@ -312,10 +319,10 @@ def test_a_collapsed_population_regains_its_diversity():
 
 def test_any_optax_chain_learns():
     """Two steps of sign descent move a bias by 0, or by twice its rate."""
-    made = make_problem(CONFIG, SUITE, optimiser=optax.sign_sgd(0.01))
+    config = dataclasses.replace(CONFIG, lifetime=LifetimeConfig(steps=2, batch_size=2, warmup_steps=0))
+    made = make_problem(config, SUITE, optimiser=optax.sign_sgd(0.01))
     state = jax.jit(lambda key: init(made, key))(jax.random.key(0))
     state, _ = jax.jit(lambda state: step(made, state))(state)
     moved = np.abs(np.asarray(state.population.genomes.params["output"]["bias"]))
-    scale = float(learning_rate_scale(made, jnp.asarray(0)))
-    np.testing.assert_allclose(np.minimum(moved, np.abs(moved - 0.02 * scale)), 0, atol=1e-7)
+    np.testing.assert_allclose(np.minimum(moved, np.abs(moved - 0.02)), 0, atol=1e-7)
     assert moved.max() > 0

@@ -7,7 +7,7 @@ import jax
 
 import etm_tasks
 from etm_jax.config import EvolutionaryTuringConfig, LifetimeConfig
-from etm_jax.evolution import init, make_problem, step
+from etm_jax.evolution import init, make_problem, replicated, step
 from etm_jax.genomes import Bounds
 from etm_jax.task import TaskSuite
 
@@ -38,11 +38,12 @@ def problem(**changes):
 def compiled_step(**changes):
     """One generation of `problem(**changes)`, jitted."""
     made = problem(**changes)
-    return jax.jit(lambda state: step(made, state))
+    whole = replicated(made.mesh)
+    return jax.jit(lambda state: step(made, state), in_shardings=whole, out_shardings=whole)
 
 
 @functools.cache
 def compiled_init(**changes):
     """The first state of `problem(**changes)` from a key, jitted."""
     made = problem(**changes)
-    return jax.jit(lambda key: init(made, key))
+    return jax.jit(lambda key: init(made, key), out_shardings=replicated(made.mesh))
