@@ -76,12 +76,12 @@ def init(problem: Problem, key: Key) -> EvolutionState:
     )
     return EvolutionState(
         key=key_run,
-        generation=jnp.asarray(0),
+        generation=jnp.array(0, jnp.int32),
         population=population,
-        difficulty=jnp.full(len(suite.tasks), config.curriculum.start),
+        difficulty=jnp.full(len(suite.tasks), config.curriculum.start, float),
         champion=member(population.genomes, 0),
-        champion_id=jnp.asarray(NOBODY),
-        champion_merit=jnp.asarray(-jnp.inf),
+        champion_id=jnp.array(NOBODY, jnp.int32),
+        champion_merit=jnp.array(-jnp.inf, float),
     )
 
 

@@ -18,7 +18,7 @@ def first_population(key: Key, size: int, bounds: Bounds, input_size: int, outpu
     """A population of random genomes, not scored yet. The key is consumed."""
     keys = jax.random.split(key, size)
     genomes = jax.vmap(lambda key: random_genome(key, bounds, input_size, output_size))(keys)
-    return unevaluated(genomes, jnp.arange(size), jnp.full((size, 2), NOBODY))
+    return unevaluated(genomes, jnp.arange(size), jnp.full((size, 2), NOBODY, jnp.int32))
 
 
 def propose(key: Key, population: Population, bounds: Bounds, selector: Selector, rates: VariationRates) -> Population:
