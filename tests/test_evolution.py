@@ -21,6 +21,7 @@ from etm_jax.evolution import (
     make_problem,
     member,
     propose,
+    replicated,
     score,
     scored,
     step,
@@ -49,12 +50,18 @@ def test_the_same_key_gives_the_same_run():
     assert_trees_equal(state.population, after(2)[0].population)
 
 
-def test_a_second_generation_compiles_nothing():
-    after(1)
-    compiled = compiled_step()
-    before = compiled._cache_size()
-    after(2)
-    assert compiled._cache_size() == before == 1
+def test_a_second_generation_is_not_traced_again():
+    made, traced = problem(), []
+
+    def counted(state):
+        traced.append(state)
+        return step(made, state)
+
+    whole = replicated(made.mesh)
+    advance = jax.jit(counted, in_shardings=whole, out_shardings=whole)
+    state, _ = advance(compiled_init()(jax.random.key(0)))
+    advance(state)
+    assert len(traced) == 1
 
 
 def test_several_generations_in_one_trip_are_the_same_run():
