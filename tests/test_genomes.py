@@ -181,13 +181,17 @@ def test_fresh_kernels_are_uniform_with_variance_one_over_the_real_fan_in(fresh,
         assert abs(live.mean()) < 0.1 * limit, block
 
 
-def test_fresh_biases_are_zero_but_for_a_forget_gate_that_starts_open(fresh):
+def test_fresh_biases_are_zero_but_for_an_open_forget_gate_and_heads_that_sharpen(fresh):
     params = fresh(jax.random.key(0), architecture_from(SMALL_ONE)).params
     expected = np.zeros((4, 60))
     expected[1, :30] = 1
     np.testing.assert_array_equal(params["controller"]["bias"], expected)
-    others = [array for block in params.values() for name, array in block.items() if name.endswith("_bias")]
-    assert len(others) == 5
+    location = np.asarray(params["heads"]["location_bias"])
+    sharpening = np.zeros_like(location)
+    sharpening[[0, 1, 3, 4, 5], 1] = 2  # two of three reads, then three writes; field 1 is the sharpening
+    np.testing.assert_array_equal(location, sharpening)
+    names = [("heads", "key"), ("heads", "strength"), ("write", "erase"), ("write", "add")]
+    others = [params[block][f"{name}_bias"] for block, name in names]
     assert not any(np.any(array) for array in [*others, params["output"]["bias"]])
 
 

@@ -18,6 +18,7 @@ INITIAL_MEMORY = 1e-6  # Collier & Beel 2018 (arXiv 1807.08518): a small constan
 INTERFACE_LIMIT = 20.0  # bounds strength and sharpening, so that no exponential overflows
 GATES = 4  # input, forget, cell candidate, output
 GATE, SHARPENING, SHIFT = 0, 1, 2  # fields of the `location` axis; the shifts -S..S come last
+INITIAL_SHARPENING = 2.0  # the logit; heads start by raising weightings to the power 1 + softplus(2) = 3.1
 OPEN = 10.0  # a logit that makes a sigmoid or softmax all but 1
 
 CONTROLLER_FAN_IN = (("input",), ("read", "width"), ("unit",))
@@ -28,6 +29,11 @@ OUTPUT_FAN_IN = (("unit",), ("read", "width"))
 def forget_bias(sizes: dict[str, int]) -> Float[Array, "gate 1"]:
     """A forget gate that starts open."""
     return jnp.zeros((sizes["gate"], 1)).at[1].set(1.0)
+
+
+def sharp_location(sizes: dict[str, int]) -> Float[Array, "1 location"]:
+    """Location fields that start sharp; at a bias of 0 a focus blurs as it moves, and long sequences are lost."""
+    return jnp.where(jnp.arange(sizes["location"]) == SHARPENING, INITIAL_SHARPENING, 0.0)[None]
 
 
 def closed_location(sizes: dict[str, int]) -> Float[Array, " location"]:
@@ -57,7 +63,7 @@ NTM_PARAMETERS = {
         "strength_kernel": Parameter(("unit", "head"), HEAD_FAN_IN, closed_axes=(0,)),
         "strength_bias": Parameter(("head",)),
         "location_kernel": Parameter(("unit", "head", "location"), HEAD_FAN_IN, closed_axes=(0, 2)),
-        "location_bias": Parameter(("head", "location"), closed_axes=(1,), closed=closed_location),
+        "location_bias": Parameter(("head", "location"), start=sharp_location, closed_axes=(1,), closed=closed_location),
     },
     "write": {
         "erase_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1)),
