@@ -63,7 +63,9 @@ NTM_PARAMETERS = {
         "strength_kernel": Parameter(("unit", "head"), HEAD_FAN_IN, closed_axes=(0,)),
         "strength_bias": Parameter(("head",)),
         "location_kernel": Parameter(("unit", "head", "location"), HEAD_FAN_IN, closed_axes=(0, 2)),
-        "location_bias": Parameter(("head", "location"), start=sharp_location, closed_axes=(1,), closed=closed_location),
+        "location_bias": Parameter(
+            ("head", "location"), start=sharp_location, closed_axes=(1,), closed=closed_location
+        ),
     },
     "write": {
         "erase_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1)),
