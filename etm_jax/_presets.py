@@ -1,6 +1,6 @@
 """Named settings to start from."""
 
-from etm_jax.config import CurriculumConfig, EvolutionaryTuringConfig, LifetimeConfig
+from etm_jax.config import CurriculumConfig, EvolutionaryTuringConfig, LifetimeConfig, SelectionConfig
 from etm_jax.genomes import Bounds
 
 # Small networks that learn to copy and to recall within minutes on two CPU cores, and still differ twofold in cost.
@@ -15,7 +15,10 @@ DEFAULT = EvolutionaryTuringConfig(
         num_read_heads=(1, 1),
         num_write_heads=(1, 2),
         controller_size=(32, 64),
+        addressing=("content_and_location",),  # copy keeps an order, which content alone cannot
     ),
+    # After one lifetime networks differ in cost, not yet in what they can do: selection would keep the cheapest.
+    selection=SelectionConfig(settle_generations=4),
     lifetime=LifetimeConfig(steps=350, batch_size=8, final_learning_rate=0.1),
 )
 

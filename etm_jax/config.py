@@ -51,12 +51,14 @@ class SelectionConfig:
     tournament_size: int = 3  # members of a tournament; more is greedier
     truncation_share: float = 0.5  # best share of the population that may become parents
     num_elites: int = 2  # best members that survive unchanged
+    settle_generations: int = 1  # generations that the founders live before selection begins
 
     def __post_init__(self) -> None:
         require_choice("selection.method", self.method, ("tournament", "truncation"))
         require_count("selection.tournament_size", self.tournament_size, 1)
         require(0 < self.truncation_share <= 1, "selection.truncation_share", "in (0, 1]", self.truncation_share)
         require_count("selection.num_elites", self.num_elites, 0)
+        require_count("selection.settle_generations", self.settle_generations, 1)
 
 
 @dataclass(frozen=True)

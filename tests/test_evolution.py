@@ -11,7 +11,7 @@ import pytest
 from helpers import assert_trees_close, assert_trees_equal
 from tiny import BOUNDS, CONFIG, SUITE, compiled_init, compiled_step, problem
 
-from etm_jax.config import CurriculumConfig, LifetimeConfig
+from etm_jax.config import CurriculumConfig, LifetimeConfig, SelectionConfig
 from etm_jax.evolution import (
     NOBODY,
     EvolvingTuringMachine,
@@ -50,18 +50,26 @@ def test_the_same_key_gives_the_same_run():
     assert_trees_equal(state.population, after(2)[0].population)
 
 
-def test_a_second_generation_is_not_traced_again():
-    made, traced = problem(), []
+def test_a_second_generation_compiles_nothing():
+    made, compiled = problem(), []
 
-    def counted(state):
-        traced.append(state)
-        return step(made, state)
+    def count(event, duration, **about):
+        if event.endswith("backend_compile_duration"):
+            compiled.append(event)
 
     whole = replicated(made.mesh)
-    advance = jax.jit(counted, in_shardings=whole, out_shardings=whole)
-    state, _ = advance(compiled_init()(jax.random.key(0)))
-    advance(state)
-    assert len(traced) == 1
+    advance = jax.jit(lambda state: step(made, state), in_shardings=whole, out_shardings=whole)
+    start = compiled_init()(jax.random.key(0))
+    jax.monitoring.register_event_duration_secs_listener(count)
+    try:
+        state, _ = advance(start)
+        assert compiled  # the listener hears
+        compiled.clear()
+        state, _ = advance(state)
+        advance(state)
+        assert compiled == []
+    finally:
+        jax.monitoring.unregister_event_duration_listener(count)
 
 
 def test_several_generations_in_one_trip_are_the_same_run():
@@ -122,6 +130,27 @@ def test_elites_keep_their_id_and_children_name_their_parents():
 
 def test_a_first_generation_descends_from_nobody():
     assert np.all(np.asarray(after(1)[0].population.parents) == NOBODY)
+
+
+def test_founders_settle_before_selection_begins():
+    changes = {"selection": SelectionConfig(settle_generations=2)}
+    first, second, third = (after(count, **changes)[0].population for count in (1, 2, 3))
+    np.testing.assert_array_equal(first.ids, second.ids)
+    assert_trees_equal(first.genomes.architecture, second.genomes.architecture)
+    assert np.any(first.genomes.params["output"]["bias"] != second.genomes.params["output"]["bias"])  # they learn on
+    assert set(np.asarray(third.ids).tolist()) - set(np.asarray(first.ids).tolist())
+
+
+def test_a_founder_that_fails_while_settling_is_drawn_afresh():
+    state, _ = after(1)
+    failed = scored(state.population, state.population.genomes, jnp.asarray([1.0, jnp.nan, 0.2, 0.1]))
+    offered = jax.jit(
+        lambda key: propose(key, failed, BOUNDS, TournamentSelection(), VariationRates(), settling=jnp.asarray(True))
+    )(jax.random.key(5))
+    before, now = np.asarray(failed.ids), np.asarray(offered.ids)
+    assert (now == before).tolist() == [True, False, True, True]
+    assert now[1] >= int(failed.next_id)
+    assert np.asarray(offered.parents)[1].tolist() == [NOBODY, NOBODY]
 
 
 def test_nan_individuals_fail_are_counted_and_have_no_children():

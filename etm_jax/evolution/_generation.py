@@ -176,7 +176,8 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
     """
     config, suite = problem.config, problem.suite
     key, key_propose, key_evaluate = jax.random.split(state.key, 3)
-    population = propose(key_propose, state.population, config.bounds, problem.selector, config.variation)
+    settling = state.generation < config.selection.settle_generations
+    population = propose(key_propose, state.population, config.bounds, problem.selector, config.variation, settling)
     learned, result, merits, champion_merit = evaluate(
         problem, key_evaluate, population.genomes, state.champion, state.difficulty, state.generation
     )

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from etm_jax._typing import Key
+from etm_jax._typing import BoolScalar, Key
 from etm_jax.evolution._state import NOBODY, Population, member, unevaluated
 from etm_jax.genomes import Bounds, Genome, diversity, random_genome
 from etm_jax.selection import Selector, TournamentSelection
@@ -21,11 +21,18 @@ def first_population(key: Key, size: int, bounds: Bounds, input_size: int, outpu
     return unevaluated(genomes, jnp.arange(size), jnp.full((size, 2), NOBODY, jnp.int32))
 
 
-def propose(key: Key, population: Population, bounds: Bounds, selector: Selector, rates: VariationRates) -> Population:
+def propose(
+    key: Key,
+    population: Population,
+    bounds: Bounds,
+    selector: Selector,
+    rates: VariationRates,
+    settling: BoolScalar | bool = False,
+) -> Population:
     """The next population: survivors as they are, then offspring, not scored yet. The key is consumed.
 
     Whoever would descend from a failed member is drawn afresh instead, so after a generation in which everybody failed
-    the search starts again.
+    the search starts again. While `settling` everybody survives and nobody is born.
     """
     key_select, key_mate, key_vary, key_fresh = jax.random.split(key, 4)
     selection = selector(key_select, population.scores)
@@ -53,13 +60,20 @@ def propose(key: Key, population: Population, bounds: Bounds, selector: Selector
     output_size = population.genomes.params["output"]["bias"].shape[1]
     fresh = first_population(key_fresh, size, bounds, input_size, output_size).genomes
     sound = jnp.concatenate([population.alive[survivors], population.alive[first] & population.alive[second]])
-    genomes = _choose(sound, proposed, fresh)
-
     kept_ids, kept_parents = population.ids[survivors], population.parents[survivors]
     ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children)])
-    ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
     born = jnp.stack([population.ids[first], population.ids[second]], axis=-1)
-    parents = jnp.where(sound[:, None], jnp.concatenate([kept_parents, born]), NOBODY)
+    parents = jnp.concatenate([kept_parents, born])
+
+    stays = jnp.full(size, settling)
+    proposed = _choose(stays, population.genomes, proposed)
+    sound = jnp.where(stays, population.alive, sound)
+    ids = jnp.where(stays, population.ids, ids)
+    parents = jnp.where(stays[:, None], population.parents, parents)
+
+    genomes = _choose(sound, proposed, fresh)
+    ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
+    parents = jnp.where(sound[:, None], parents, NOBODY)
     return replace(unevaluated(genomes, ids, parents), next_id=population.next_id + num_children + size)
 
 
