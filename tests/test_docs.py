@@ -18,6 +18,10 @@ ROOT = Path(__file__).parents[1]
 API = ROOT / "docs" / "api"
 PACKAGES = [
     "etm_jax",
+    "etm_jax.ae",
+    "etm_jax.ae.machine",
+    "etm_jax.ae.tape",
+    "etm_jax.ae.tape_tasks",
     "etm_jax.cells",
     "etm_jax.config",
     "etm_jax.evolution",

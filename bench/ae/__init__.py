@@ -1,0 +1,1 @@
+"""The experiments on adaptive evolution: `python -m bench.ae`."""

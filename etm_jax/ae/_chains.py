@@ -1,0 +1,142 @@
+"""Ready chains: momentum, Adam and AdamW under the laws, and the laws alone for the end of a chain."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optax
+
+from etm_jax.ae._moments import (
+    adam_direction,
+    momentum_direction,
+    scale_by_momentum,
+    scale_by_varying_adam,
+)
+from etm_jax.ae._transform import adaptive_evolution
+
+Number = Any  # a number, or a traced scalar
+
+
+def ae_sgdm(
+    learning_rate: Number = 1e-2,
+    momentum: Number = 0.9,
+    *,
+    coefficients: Sequence[str] = ("learning_rate",),
+    gauge: str = "norm",
+    **settings: Any,
+) -> optax.GradientTransformationExtraArgs:
+    """Gradient descent with momentum under the laws; its steps do not depend on the scale of the loss.
+
+    Args:
+        learning_rate: where the rate starts; any value works, a bad one costs some steps.
+        momentum: decay of the gradients' mean.
+        coefficients: of `learning_rate` and `momentum`, those that the laws move.
+        gauge: see `adaptive_evolution`.
+        **settings: of `adaptive_evolution`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from etm_jax import ae
+        >>> tx = ae.ae_sgdm(10.0)
+        >>> x = jnp.asarray([1.0, -2.0])
+        >>> state = tx.init(x)
+        >>> for _ in range(3):
+        ...     value, gradient = jax.value_and_grad(lambda x: jnp.sum(x**2))(x)
+        ...     updates, state = tx.update(gradient, state, x, value=value)
+        ...     x = optax.apply_updates(x, updates)
+        >>> bool(jnp.sum(x**2) < 5.0)
+        True
+    """
+
+    def sgdm(learning_rate: Number, momentum: Number) -> optax.GradientTransformation:
+        return optax.chain(scale_by_momentum(momentum), optax.scale_by_learning_rate(learning_rate))
+
+    return _wrap(sgdm, coefficients, gauge, momentum_direction, settings)(learning_rate, momentum)
+
+
+def ae_adam(
+    learning_rate: Number = 1e-3,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    *,
+    coefficients: Sequence[str] = ("learning_rate",),
+    gauge: str = "cap",
+    **settings: Any,
+) -> optax.GradientTransformationExtraArgs:
+    """Adam under the laws; see `ae_adamw`."""
+
+    def adam(learning_rate: Number, b1: Number, b2: Number, eps: Number) -> optax.GradientTransformation:
+        return optax.chain(scale_by_varying_adam(b1, b2, eps), optax.scale_by_learning_rate(learning_rate))
+
+    return _wrap(adam, coefficients, gauge, adam_direction(eps), settings)(learning_rate, b1, b2, eps)
+
+
+def ae_adamw(
+    learning_rate: Number = 1e-3,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    weight_decay: Number = 1e-4,
+    *,
+    coefficients: Sequence[str] = ("learning_rate",),
+    gauge: str = "cap",
+    **settings: Any,
+) -> optax.GradientTransformationExtraArgs:
+    """AdamW under the laws, in the memory of Adam: the last step's direction is recomputed from the moments.
+
+    Args:
+        learning_rate: where the rate starts; any value works, a bad one costs some steps.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the root of the second moment.
+        weight_decay: decoupled weight decay.
+        coefficients: of the arguments above, those that the laws move.
+        gauge: see `adaptive_evolution`.
+        **settings: of `adaptive_evolution`.
+
+    Example:
+        >>> from etm_jax import ae
+        >>> tx = ae.ae_adamw(1e-5, coefficients=("learning_rate", "b1"))
+    """
+
+    def adamw(
+        learning_rate: Number, b1: Number, b2: Number, eps: Number, weight_decay: Number
+    ) -> optax.GradientTransformation:
+        return optax.chain(
+            scale_by_varying_adam(b1, b2, eps),
+            optax.add_decayed_weights(weight_decay),
+            optax.scale_by_learning_rate(learning_rate),
+        )
+
+    return _wrap(adamw, coefficients, gauge, adam_direction(eps), settings)(learning_rate, b1, b2, eps, weight_decay)
+
+
+def _wrap(
+    factory: Callable[..., optax.GradientTransformation],
+    coefficients: Sequence[str],
+    gauge: str,
+    direction: Callable[[Any], Any],
+    settings: dict[str, Any],
+) -> Callable[..., optax.GradientTransformationExtraArgs]:
+    return adaptive_evolution(factory, coefficients, gauge=gauge, **{"direction": direction, **settings})
+
+
+def scale_by_ae(learning_rate: Number = 1e-2, *, gauge: str = "cap", **settings: Any):
+    """The last stage of a chain, in place of `optax.scale_by_learning_rate`: the laws move the learning rate alone.
+
+    What comes in are the chain's updates; for the phase law to see the raw gradients pass them as `grad=`, as
+    `optax.scale_by_backtracking_linesearch` wants them. Without it the incoming updates are taken for gradients, which
+    is right behind clipping and wrong behind momentum.
+
+    Args:
+        learning_rate: where the rate starts.
+        gauge: see `adaptive_evolution`.
+        **settings: of `adaptive_evolution`.
+
+    Example:
+        >>> import optax
+        >>> from etm_jax import ae
+        >>> tx = optax.chain(optax.scale_by_lion(), ae.scale_by_ae(1e-3))
+        >>> # tx.update(gradients, state, params, value=loss, grad=gradients)
+    """
+    return adaptive_evolution(optax.scale_by_learning_rate, ("learning_rate",), gauge=gauge, **settings)(learning_rate)

@@ -1,0 +1,125 @@
+"""The laws AE-2 to AE-10, one pure function each. AE-1 is `measure`.
+
+Shapes: `m` coefficients, `k` features (`FEATURES`). Positions `z` are coefficients in their charts.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from optax import tree
+
+from etm_jax.ae._charts import TINY
+from etm_jax.ae._gains import FEATURES, Gains, acts
+from etm_jax.ae._signals import Signals
+
+BARRIER_SHARE = 0.05  # outer share of a coefficient's range in which the barrier pushes back
+
+
+def features(signals: Signals, gains: Gains) -> jax.Array:
+    """`phi [k]`: what the drive matrix multiplies, in the order of `FEATURES`."""
+    phase, stability, persistence = resonance(signals, gains)
+    # How far the last step went beyond the cap; with the cap alone a rate could wind up behind it.
+    beyond = acts(gains, 8) * jax.nn.relu(jnp.log(signals.effective_step / gains.step_limit + TINY))
+    by_name = {
+        "progress": -signals.trend,
+        "stability": stability,
+        "reward": signals.reward_delta,
+        "phase": phase,
+        "uncertainty": signals.uncertainty,
+        "stall": signals.stall,
+        "overfit": signals.overfit,
+        "gauge": -beyond,
+        "persistence": persistence,
+    }
+    return jnp.stack([by_name[name] for name in FEATURES])
+
+
+def alarm() -> jax.Array:
+    """`phi [k]` of a step whose loss or gradient is not finite: stability at full strength."""
+    return jnp.asarray([-5.0 if name == "stability" else 0.0 for name in FEATURES], jnp.float32)
+
+
+def resonance(signals: Signals, gains: Gains) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """AE-5: phase, stability and persistence, with the step quality A = (1 + quality) / 2.
+
+    Stability acts out of phase, `-2 X (1 - A)`. In phase the same excess of variance is what a drift of the task looks
+    like, and raises a coefficient: `+2 X A surge`.
+    """
+    in_phase, out_of_phase = (1 + signals.quality) / 2, (1 - signals.quality) / 2
+    stability = -2 * signals.variance * (out_of_phase - gains.surge * in_phase)
+    on = acts(gains, 5)
+    return on * signals.quality, on * stability, on * signals.persistence  # AE-5
+
+
+def drive(z: jax.Array, start: jax.Array, phi: jax.Array, gains: Gains, low: jax.Array, high: jax.Array) -> jax.Array:
+    """AE-2: `u = W phi - Gamma (z - z_start) - grad psi(z)`, all `[m]`; psi is a quadratic hinge at both ends."""
+    margin = BARRIER_SHARE * (high - low)
+    hinge = gains.barrier * (jax.nn.relu(low + margin - z) - jax.nn.relu(z - high + margin)) / margin
+    return acts(gains, 2) * (gains.drive @ phi - gains.leak * (z - start) + hinge)  # AE-2
+
+
+def couple(increment: jax.Array, gains: Gains) -> jax.Array:
+    """AE-7: `(I + C) dz`. On increments: on the coefficients themselves it would integrate a constant."""
+    return increment + acts(gains, 7) * (gains.coupling @ increment)  # AE-7
+
+
+def budget(increment: jax.Array, gains: Gains) -> jax.Array:
+    """AE-6: `b tanh(dz / b)`, a smooth bound on each step, wider downwards because safety must be fast."""
+    bound = jnp.where(increment > 0, gains.budget_up, gains.budget_down)
+    return increment + acts(gains, 6) * (bound * jnp.tanh(increment / bound) - increment)  # AE-6
+
+
+def dual(multiplier: jax.Array, moved: jax.Array, gains: Gains) -> jax.Array:
+    """AE-6, its long-run form: a multiplier that grows while squared steps exceed `power`, and shrinks the drive."""
+    excess = jnp.sum(moved * moved) - gains.power
+    return acts(gains, 6) * jax.nn.relu(multiplier + gains.dual_step * excess)
+
+
+def evolve(
+    z: jax.Array,
+    start: jax.Array,
+    multiplier: jax.Array,
+    phi: jax.Array,
+    gains: Gains,
+    low: jax.Array,
+    high: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """AE-3 around AE-2, AE-6 and AE-7: `z <- clip(z + D((I + C) eta u / sqrt(1 + nu)))`.
+
+    In the log chart that is the multiplicative update `a <- a exp(eta u)`.
+
+    Returns:
+        The next position and the next multiplier.
+    """
+    u = drive(z, start, phi, gains, low, high)
+    increment = budget(couple(gains.meta_step * u / jnp.sqrt(1 + multiplier), gains), gains)
+    after = jnp.clip(z + acts(gains, 3) * increment, low, high)  # AE-3
+    return after, dual(multiplier, after - z, gains)
+
+
+def bounded_step(effective_step: jax.Array, gains: Gains) -> jax.Array:
+    """AE-8, the gauge as a smooth trust ratio: the factor `1 / sqrt(1 + (step / limit)^2)` for the update."""
+    ratio = effective_step / gains.step_limit
+    return 1 + acts(gains, 8) * (jax.lax.rsqrt(1 + ratio * ratio) - 1)  # AE-8
+
+
+def normalised_rate(learning_rate: jax.Array, typical: jax.Array, gains: Gains) -> jax.Array:
+    """AE-8 for plain gradient descent: the rate over the rms gradient, so that the scale of the loss drops out."""
+    return learning_rate / (1 + acts(gains, 8) * (typical - 1) + TINY)  # AE-8
+
+
+def explore(key: jax.Array, updates: Any, scale: jax.Array) -> Any:
+    """AE-4: add `scale * N(0, I)` to the updates. How `scale` moves is the row of `sigma` in the drive."""
+    noise = tree.random_like(key, updates, sampler=jax.random.normal)
+    return jax.tree.map(lambda update, draw: (update + scale * draw).astype(update.dtype), updates, noise)  # AE-4
+
+
+def detached(leaf: jax.Array, gains: Gains) -> jax.Array:
+    """AE-9 switched off: the same value, but no gradient flows through the controller."""
+    return jax.lax.stop_gradient(leaf) + acts(gains, 9) * (leaf - jax.lax.stop_gradient(leaf))  # AE-9
+
+
+def energy(loss: jax.Array, z: jax.Array, start: jax.Array, gains: Gains) -> jax.Array:
+    """AE-10: `LP(loss) + Gamma |z - z_start|^2 / 2`. Watched only: under drift no law can keep it from rising."""
+    return acts(gains, 10) * (loss + 0.5 * jnp.sum(gains.leak * (z - start) ** 2))  # AE-10

@@ -1,0 +1,96 @@
+"""Ready chains whose coefficients also shape the loss: reinforcement learning, and curricula."""
+
+from typing import Any
+
+import optax
+
+from etm_jax.ae._moments import adam_direction, scale_by_varying_adam
+from etm_jax.ae._transform import adaptive_evolution
+
+Number = Any  # a number, or a traced scalar
+EPS = 1e-8
+
+
+def ae_rl(
+    learning_rate: Number = 3e-4,
+    entropy_temperature: Number = 1e-2,
+    kl_weight: Number = 1.0,
+    **settings: Any,
+) -> optax.GradientTransformationExtraArgs:
+    """Adam for policy gradients: step size, entropy temperature and KL weight are coefficients, the reward a signal.
+
+    A rising reward raises the step size and lowers the other two; a reward that stands still raises the temperature;
+    variance out of phase raises temperature and KL weight. Read the two with `ae.coefficients(state)` and build the
+    next loss with them.
+
+    Args:
+        learning_rate: where the step size starts.
+        entropy_temperature: where the weight of the entropy bonus starts, in 1e-4 to 1.
+        kl_weight: where the weight of the KL penalty starts, in 1e-4 to 100.
+        **settings: of `adaptive_evolution`.
+
+    Returns:
+        A transformation whose `update` needs `value=` (the loss) and `reward=` (the mean return).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> tx = ae.ae_rl(1e-3)
+        >>> state = tx.init(jnp.zeros(3))
+        >>> temperature = ae.coefficients(state)["entropy_temperature"]
+        >>> updates, state = tx.update(jnp.ones(3), state, jnp.zeros(3), value=0.5, reward=10.0)
+    """
+
+    def rl(learning_rate: Number, entropy_temperature: Number, kl_weight: Number) -> optax.GradientTransformation:
+        del entropy_temperature, kl_weight  # they act in the loss
+        return optax.chain(scale_by_varying_adam(eps=EPS), optax.scale_by_learning_rate(learning_rate))
+
+    names = ("learning_rate", "entropy_temperature", "kl_weight")
+    settings = {"direction": adam_direction(EPS), **settings}
+    tx = adaptive_evolution(rl, names, **settings)(learning_rate, entropy_temperature, kl_weight)
+
+    def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        if extra_args.get("reward") is None:
+            raise ValueError(
+                "ae_rl needs the reward; call update(grads, state, params, value=loss, reward=mean_return)"
+            )
+        return tx.update(updates, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(tx.init, update_fn)
+
+
+def ae_curriculum(
+    learning_rate: Number = 1e-3,
+    difficulty: Number = 0.1,
+    augmentation: Number = 0.1,
+    **settings: Any,
+) -> optax.GradientTransformationExtraArgs:
+    """Adam with a task's difficulty and the strength of augmentation as coefficients.
+
+    Progress, and a loss that stands still, raise the difficulty; instability lowers it. A validation loss above the
+    training loss raises the augmentation. Read both with `ae.coefficients(state)` and sample the next batch with them.
+
+    Args:
+        learning_rate: where the rate starts.
+        difficulty: where the difficulty starts, in 0.02 to 0.98.
+        augmentation: where the augmentation starts, in 0.02 to 0.98.
+        **settings: of `adaptive_evolution`.
+
+    Returns:
+        A transformation whose `update` needs `value=` (the loss); with `valid_value=` the augmentation moves.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> tx = ae.ae_curriculum(1e-3, difficulty=0.25)
+        >>> round(float(ae.coefficients(tx.init(jnp.zeros(3)))["difficulty"]), 4)
+        0.25
+    """
+
+    def curriculum(learning_rate: Number, difficulty: Number, augmentation: Number) -> optax.GradientTransformation:
+        del difficulty, augmentation  # they act in the sampling of batches
+        return optax.chain(scale_by_varying_adam(eps=EPS), optax.scale_by_learning_rate(learning_rate))
+
+    names = ("learning_rate", "difficulty", "augmentation")
+    settings = {"direction": adam_direction(EPS), **settings}
+    return adaptive_evolution(curriculum, names, **settings)(learning_rate, difficulty, augmentation)

@@ -1,0 +1,229 @@
+"""AE-1, measurement: from loss, reward and gradients to filtered signals that know no scale."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from etm_jax.ae._charts import TINY
+from etm_jax.ae._gains import Gains, acts
+
+WARM_STEPS = 10.0  # steps over which the statistics of a loss come to count, after the first two
+
+
+class Filters(NamedTuple):
+    """Low-pass filters, float32 scalars; each starts at 0 and is read divided by its own weight `1 - decay^n`."""
+
+    loss_fast: Any
+    loss_slow: Any
+    variance: Any
+    variance_slow: Any
+    reward_fast: Any
+    reward_slow: Any
+    reward_variance: Any
+    cosine: Any
+    cosine_square: Any
+    gradient_square: Any
+    gradient_dispersion: Any
+    quality: Any
+    steps: Any  # finite steps seen
+
+
+class Signals(NamedTuple):
+    """What the laws look at: float32 scalars without a scale.
+
+    Attributes:
+        trend: tanh of the loss's t-statistic, fast mean minus slow mean over its standard error; below 0 is progress.
+        variance: in [0, 1), how far the loss's innovations exceed their own long-run size.
+        reward_delta: tanh of the reward's t-statistic.
+        alignment: filtered cosine between the gradient and the last step's descent direction, in [-1, 1].
+        quality: alignment in units of its own standard error, squashed to (-1, 1); 0 is a step of the right length.
+        uncertainty: log(1 + relative dispersion of the squared gradient norm).
+        stall: near 1 where the trend is nought, in [0, 1].
+        overfit: tanh of (validation loss - loss) / loss; 0 without a validation loss.
+        effective_step: rms of the update over rms of the parameters, of the step before.
+        persistence: cube of the filtered quality; grows only where the quality keeps its sign.
+    """
+
+    trend: Any
+    variance: Any
+    reward_delta: Any
+    alignment: Any
+    quality: Any
+    uncertainty: Any
+    stall: Any
+    overfit: Any
+    effective_step: Any
+    persistence: Any
+
+
+class Observation(NamedTuple):
+    """What one step shows, float32 scalars.
+
+    Attributes:
+        loss: of this step.
+        reward: of this step; None if there is none.
+        valid_loss: on validation data; None if there is none.
+        cosine: between the gradient and the last step's descent direction.
+        has_direction: True = there was a last step.
+        gradient_square: mean square of the gradient.
+        effective_step: of the step before.
+    """
+
+    loss: jax.Array
+    reward: jax.Array | None
+    valid_loss: jax.Array | None
+    cosine: jax.Array
+    has_direction: jax.Array
+    gradient_square: jax.Array
+    effective_step: jax.Array
+
+
+def zero_filters() -> Filters:
+    """Filters that have seen nothing."""
+    return Filters(*[jnp.zeros((), jnp.float32)] * len(Filters._fields))
+
+
+def zero_signals() -> Signals:
+    """Signals before the first step."""
+    return Signals(*[jnp.zeros((), jnp.float32)] * len(Signals._fields))
+
+
+def root(value: jax.Array) -> jax.Array:
+    """Square root with slope 0 at 0, where the true one is infinite (AE-9). NaN stays NaN."""
+    positive = ~(value <= 0)
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, value, 1.0)), 0.0)
+
+
+def low_pass(mean: jax.Array, value: jax.Array, decay: jax.Array) -> jax.Array:
+    """One step of an exponential mean: `decay mean + (1 - decay) value`."""
+    return decay * mean + (1 - decay) * value
+
+
+def weight(decay: jax.Array, steps: jax.Array) -> jax.Array:
+    """What a filter that started at 0 has to be divided by after some steps."""
+    return jnp.maximum(1 - decay**steps, TINY)
+
+
+def difference_variance(fast: jax.Array, slow: jax.Array) -> jax.Array:
+    """Variance of (fast mean - slow mean) of white noise of variance 1."""
+    own = (1 - fast) / (1 + fast) + (1 - slow) / (1 + slow)
+    return own - 2 * (1 - fast) * (1 - slow) / (1 - fast * slow)
+
+
+def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters, Signals]:
+    """One step of AE-1.
+
+    With LP_b the exponential mean of decay b divided by its own weight, and e the innovation of the loss against the
+    fast mean *before* it::
+
+        e = l - LP_fast(l)[t-1]      V = LP_var(e^2)      V* = LP_slow var(e^2)
+        T = (LP_fast(l) - LP_slow(l)) / sqrt(k V*)         trend,      signal tanh(T / width)
+        X = tanh(relu(log(V / V*) / 2 - log(limit) / 2) / width)       variance
+        c = cos(g_t, -u_{t-1})       rho = LP(c)           alignment
+        q = tanh((rho - rho*) / (width se + floor))        quality
+        S = log(1 + LP |g^2 / LP(g^2) - 1|)                uncertainty
+        P = LP(q)^3                                        persistence
+
+    Args:
+        filters: the state.
+        gains: decays and widths.
+        seen: this step's numbers.
+
+    Returns:
+        The next filters, and the signals; all signals are 0 while AE-1 is off.
+    """
+    steps = filters.steps + 1
+    warm = jnp.clip((steps - 2.0) / WARM_STEPS, 0.0, 1.0)
+    spread = difference_variance(gains.decay_fast, gains.decay_slow)
+
+    loss_fast, loss_slow, innovation = _means(filters.loss_fast, filters.loss_slow, filters.steps, gains, seen.loss)
+    variance = low_pass(filters.variance, innovation**2, gains.decay_variance)
+    variance_slow = low_pass(filters.variance_slow, innovation**2, gains.decay_variance_slow)
+    mean, slow_mean = loss_fast / weight(gains.decay_fast, steps), loss_slow / weight(gains.decay_slow, steps)
+    short = variance / weight(gains.decay_variance, steps)
+    long = variance_slow / weight(gains.decay_variance_slow, steps)
+    # The absolute parts are float32's own rounding of a loss of this size, so that a constant loss has no trend.
+    error = root(jnp.maximum(spread * long, TINY)) + 1e-6 * jnp.abs(mean) + TINY
+    trend = warm * (mean - slow_mean) / error
+    rounding = TINY + 1e-14 * mean * mean
+    excess = warm * 0.5 * (jnp.log(short + rounding) - jnp.log(long + rounding))
+    excess = jnp.tanh(jax.nn.relu(excess - 0.5 * jnp.log(gains.variance_limit)) / gains.variance_width)
+
+    reward_fast, reward_slow, reward_variance = filters.reward_fast, filters.reward_slow, filters.reward_variance
+    rise = jnp.zeros_like(trend)
+    if seen.reward is not None:
+        reward_fast, reward_slow, surprise = _means(reward_fast, reward_slow, filters.steps, gains, seen.reward)
+        reward_variance = low_pass(reward_variance, surprise**2, gains.decay_variance_slow)
+        error = root(spread * reward_variance / weight(gains.decay_variance_slow, steps)) + root(jnp.asarray(TINY))
+        difference = reward_fast / weight(gains.decay_fast, steps) - reward_slow / weight(gains.decay_slow, steps)
+        rise = warm * difference / error
+
+    # The first step has no direction before it, so the filters of the phase are one step younger.
+    phase_weight = weight(gains.decay_phase, jnp.maximum(steps - 1, 1.0))
+    cosine = jnp.where(seen.has_direction, low_pass(filters.cosine, seen.cosine, gains.decay_phase), 0.0)
+    square = jnp.where(seen.has_direction, low_pass(filters.cosine_square, seen.cosine**2, gains.decay_phase), 0.0)
+    alignment = cosine / phase_weight
+    of_mean = (1 - gains.decay_phase) / (1 + gains.decay_phase)  # variance of the mean over that of a sample
+    phase_error = jnp.maximum(square / phase_weight - alignment**2, 0.0) * of_mean
+    tolerance = gains.phase_width * root(jnp.maximum(phase_error, TINY)) + gains.phase_floor
+    quality = jnp.where(seen.has_direction, jnp.tanh((alignment - gains.phase_target) / tolerance), 0.0)
+    filtered_quality = low_pass(filters.quality, quality, gains.decay_phase)
+
+    gradient_square = low_pass(filters.gradient_square, seen.gradient_square, gains.decay_gradient)
+    typical = gradient_square / weight(gains.decay_gradient, steps)
+    deviation = jnp.abs(seen.gradient_square / (typical + TINY) - 1)
+    dispersion = low_pass(filters.gradient_dispersion, deviation, gains.decay_variance_slow)
+
+    overfit = jnp.zeros_like(trend)
+    if seen.valid_loss is not None:
+        overfit = jnp.tanh((seen.valid_loss - mean) / (jnp.abs(mean) + TINY))
+
+    signals = Signals(
+        trend=jnp.tanh(trend / gains.trend_width),
+        variance=excess,
+        reward_delta=jnp.tanh(rise / gains.trend_width),
+        alignment=alignment,
+        quality=quality,
+        uncertainty=jnp.log1p(dispersion / weight(gains.decay_variance_slow, steps)),
+        stall=warm * jnp.exp(-((trend / gains.trend_width) ** 2)),
+        overfit=overfit,
+        effective_step=seen.effective_step,
+        persistence=filtered_quality**3,
+    )
+    filters = Filters(
+        loss_fast=loss_fast,
+        loss_slow=loss_slow,
+        variance=variance,
+        variance_slow=variance_slow,
+        reward_fast=reward_fast,
+        reward_slow=reward_slow,
+        reward_variance=reward_variance,
+        cosine=cosine,
+        cosine_square=square,
+        gradient_square=gradient_square,
+        gradient_dispersion=dispersion,
+        quality=filtered_quality,
+        steps=steps,
+    )
+    return filters, jax.tree.map(lambda signal: signal * acts(gains, 1), signals)  # AE-1
+
+
+def _means(
+    fast: jax.Array, slow: jax.Array, steps: jax.Array, gains: Gains, value: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Both means with a new value taken in, and its innovation against the fast one before it."""
+    before = fast / weight(gains.decay_fast, steps)
+    innovation = jnp.where(steps > 0, value - before, 0.0)
+    return low_pass(fast, value, gains.decay_fast), low_pass(slow, value, gains.decay_slow), innovation
+
+
+def mean_loss(filters: Filters, gains: Gains) -> jax.Array:
+    """The fast mean of the loss; 0 before the first step."""
+    return filters.loss_fast / weight(gains.decay_fast, filters.steps)
+
+
+def typical_gradient(filters: Filters, gains: Gains) -> jax.Array:
+    """Root of the filtered mean square gradient; 1 before the first step."""
+    mean_square = filters.gradient_square / weight(gains.decay_gradient, filters.steps)
+    return jnp.where(filters.steps > 0, root(mean_square), 1.0)

@@ -1,0 +1,241 @@
+"""The AE machine: a plant, its memory and its environment, adapted in closed loop until a predicate says enough."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from etm_jax.ae._monitor import find, monitor
+from etm_jax.ae._norms import mean_square
+from etm_jax.ae._signals import WARM_STEPS, mean_loss
+from etm_jax.ae._state import AEState
+
+FIRST_WARM_STEP = 2 + int(WARM_STEPS)  # finite steps after which the statistics of the loss count fully
+
+Plant = Callable[[Any, Any, Any], tuple[jax.Array, Any]]  # (params, memory, observation) to (loss, memory)
+Environment = Callable[[jax.Array, jax.typing.ArrayLike], Any]  # (key, step) to an observation
+Halt = Callable[[AEState], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """M = (X, C, Mem, F, G, S, H, E) as four functions.
+
+    The state X is what `run` carries: parameters and the state of `tx`, which holds the coefficients C and the signals
+    S. The memory Mem is any pytree, an `ae.tape.Tape` or None.
+
+    Attributes:
+        plant: F, does the task once: a pure function from parameters, memory and observation to the loss, a scalar, and
+            the memory afterwards, in the shapes and dtypes it had.
+        sample: E, from a key and the step to an observation.
+        tx: G with S, an AE transformation of this package or a chain with one.
+        halt: H, from the `AEState` to True where the machine may stop; see `halt_when`.
+        patience: steps in a row on which `halt` must hold. A momentum that turns round has a step of 0 as well, for a
+            step or a few.
+
+    Raises:
+        ValueError: `patience` is below 1.
+    """
+
+    plant: Plant
+    sample: Environment
+    tx: optax.GradientTransformationExtraArgs
+    halt: Halt
+    patience: int = 10
+
+    def __post_init__(self):
+        if self.patience < 1:
+            raise ValueError(f"patience must be at least 1, got {self.patience}")
+
+
+class MachineResult(NamedTuple):
+    """Where a machine came to.
+
+    Attributes:
+        params: parameters at the end.
+        memory: memory at the end.
+        opt_state: state of the transformation at the end.
+        steps: steps taken, those that were skipped among them, int32.
+        halted: True where the predicate stopped it, False where it ran to `max_steps`.
+        trace: arrays `[max_steps]` by name: `loss` as the plant gave it, so it is not finite where that was not;
+            `filtered_loss`; all that `ae.monitor` shows, after each step; and `valid`, True in the first `steps` rows.
+            The other rows are 0.
+    """
+
+    params: Any
+    memory: Any
+    opt_state: Any
+    steps: jax.Array
+    halted: jax.Array
+    trace: dict[str, jax.Array]
+
+
+def halt_when(
+    *,
+    loss_below: jax.typing.ArrayLike | None = None,
+    step_below: jax.typing.ArrayLike | None = None,
+    variance_below: jax.typing.ArrayLike | None = None,
+    min_steps: int = 20,
+) -> Halt:
+    """H: the machine may stop at the goal, or at rest.
+
+    The goal is reached where the filtered loss is at most `loss_below`. The machine is at rest where its effective step
+    (rms of the update over rms of the parameters) is at most `step_below` while the variance signal is at most
+    `variance_below`: small steps alone may be those of a rate that an unstable loss has just pressed down.
+
+    Args:
+        loss_below: in units of the loss.
+        step_below: effective step; the default cap is 0.03.
+        variance_below: in [0, 1), as `signal/variance`.
+        min_steps: finite steps before which it never fires.
+
+    Returns:
+        A function of an `AEState`. The thresholds may be traced.
+
+    Raises:
+        ValueError: there is no threshold; only one of `step_below` and `variance_below` is there; or `min_steps` ends
+            before the filters are warm.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> halt = ae.machine.halt_when(loss_below=1e-3)
+        >>> bool(halt(ae.ae_adam().init(jnp.zeros(2))))
+        False
+    """
+    if (step_below is None) != (variance_below is None):
+        raise ValueError("step_below and variance_below belong together; give both or neither")
+    if loss_below is None and step_below is None:
+        raise ValueError("halt_when needs a threshold; give loss_below, or step_below with variance_below")
+    if min_steps < FIRST_WARM_STEP:
+        raise ValueError(
+            f"min_steps must be at least {FIRST_WARM_STEP}, where the filters of the loss are warm, got {min_steps}"
+        )
+
+    def halt(state: AEState) -> jax.Array:
+        enough = jnp.zeros((), bool)
+        if loss_below is not None:
+            enough |= mean_loss(state.filters, state.gains) <= loss_below
+        if step_below is not None:
+            enough |= (state.signals.effective_step <= step_below) & (state.signals.variance <= variance_below)
+        return enough & (state.filters.steps >= min_steps)
+
+    return halt
+
+
+class _Carry(NamedTuple):
+    params: Any
+    memory: Any
+    opt_state: Any
+    step: jax.Array
+    held: jax.Array  # steps in a row on which the predicate held
+    trace: dict[str, jax.Array]
+
+
+def run(machine: Machine, key: jax.Array, params: Any, memory: Any = None, *, max_steps: int) -> MachineResult:
+    """Sample, do the task, adapt; until the predicate holds for long enough.
+
+    Works under `jit` and `vmap`. A step whose loss or gradient is not finite changes neither parameters nor memory, is
+    counted in `skipped` and lowers the learning rate; a memory that is not finite is not taken over either.
+
+    Args:
+        machine: what to run.
+        key: is consumed; step t samples with `fold_in(key, t)`.
+        params: pytree of parameters.
+        memory: what the plant begins with.
+        max_steps: where it stops at the latest; the length of the trace.
+
+    Returns:
+        Where it came to. Under `vmap` the loop goes on until the last one halts, and then each step copies the trace,
+        so a batch costs the steps of its slowest member. There is no reverse-mode gradient through the loop.
+
+    Raises:
+        ValueError: `max_steps` is below 1; the plant's loss is no scalar, or its memory comes back with other shapes;
+            or the transformation holds no `AEState`, or more than one.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> def plant(x, memory, target):
+        ...     return jnp.sum((x - target) ** 2), memory
+        >>> machine = ae.machine.Machine(
+        ...     plant, lambda key, step: jnp.ones(2), ae.ae_adam(1e-5), ae.machine.halt_when(loss_below=1e-3)
+        ... )
+        >>> result = ae.machine.run(machine, jax.random.key(0), jnp.zeros(2), max_steps=1000)
+        >>> bool(result.halted), bool(result.steps < 1000)
+        (True, True)
+    """
+    if max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1, got {max_steps}")
+    params, memory = jax.tree.map(jnp.asarray, (params, memory))
+    opt_state = machine.tx.init(params)
+    _check_plant(machine, key, params, memory)
+
+    def goes_on(carry: _Carry) -> jax.Array:
+        return (carry.step < max_steps) & (carry.held < machine.patience)
+
+    def body(carry: _Carry) -> _Carry:
+        observation = machine.sample(jax.random.fold_in(key, carry.step), carry.step)
+        forward = jax.value_and_grad(machine.plant, has_aux=True)
+        (loss, memory), gradient = forward(carry.params, carry.memory, observation)
+        # Zeros instead of the gradient: what stands before the laws in a chain has no guard of its own.
+        finite = jnp.isfinite(loss) & jnp.isfinite(mean_square(gradient))
+        gradient = jax.tree.map(lambda leaf: jnp.where(finite, leaf, jnp.zeros_like(leaf)), gradient)
+        value = jnp.where(finite, loss, jnp.nan)
+        updates, opt_state = machine.tx.update(gradient, carry.opt_state, carry.params, value=value, grad=gradient)
+        keep = finite & _all_finite(memory)
+        memory = jax.tree.map(lambda new, old: jnp.where(keep, new, old), memory, carry.memory)
+        row = _row(loss, opt_state)
+        return _Carry(
+            params=optax.apply_updates(carry.params, updates),
+            memory=memory,
+            opt_state=opt_state,
+            step=carry.step + 1,
+            held=jnp.where(machine.halt(find(opt_state)), carry.held + 1, 0),
+            trace={name: column.at[carry.step].set(row[name]) for name, column in carry.trace.items()},
+        )
+
+    blank = jax.eval_shape(_row, jnp.zeros(()), opt_state)
+    start = _Carry(
+        params=params,
+        memory=memory,
+        opt_state=opt_state,
+        step=jnp.zeros((), jnp.int32),
+        held=jnp.zeros((), jnp.int32),
+        trace={name: jnp.zeros((max_steps, *leaf.shape), leaf.dtype) for name, leaf in blank.items()},
+    )
+    end = jax.lax.while_loop(goes_on, body, start)
+    trace = end.trace | {"valid": jnp.arange(max_steps) < end.step}
+    return MachineResult(end.params, end.memory, end.opt_state, end.step, end.held >= machine.patience, trace)
+
+
+def _row(loss: jax.Array, opt_state: Any) -> dict[str, jax.Array]:
+    """One row of the trace."""
+    state = find(opt_state)
+    losses = {"loss": loss.astype(jnp.float32), "filtered_loss": mean_loss(state.filters, state.gains)}
+    return losses | monitor(opt_state)
+
+
+def _all_finite(memory: Any) -> jax.Array:
+    """True where no number of the memory is infinite or NaN; whole numbers and keys always are finite."""
+    leaves = [leaf for leaf in jax.tree.leaves(memory) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.all(jnp.asarray([jnp.all(jnp.isfinite(leaf)) for leaf in leaves], bool))
+
+
+def _check_plant(machine: Machine, key: jax.Array, params: Any, memory: Any) -> None:
+    def once(key: jax.Array, params: Any, memory: Any) -> tuple[jax.Array, Any]:
+        return machine.plant(params, memory, machine.sample(key, jnp.zeros((), jnp.int32)))
+
+    def kinds(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree)
+
+    loss, after = jax.eval_shape(once, key, params, memory)
+    if loss.shape != ():
+        raise ValueError(f"the plant's loss must be a scalar, got shape {loss.shape}; take its mean")
+    if kinds(after) != kinds(memory):
+        raise ValueError(
+            f"the plant must return its memory in the shapes and dtypes it got, {kinds(memory)}, got {kinds(after)}"
+        )

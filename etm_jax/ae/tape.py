@@ -1,0 +1,151 @@
+"""A differentiable tape: cells, and a pointer that is a distribution over them.
+
+Every function is pure and takes one tape; the caller `vmap`s. The tape is a ring: after the last slot comes the first.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+LOG_EPSILON = 1e-12  # added within the logarithm of the sharpening; an entry below it counts as this large
+
+
+class Tape(NamedTuple):
+    """A tape and where its pointer is.
+
+    Attributes:
+        cells: `[slot, width]`, the contents.
+        pointer: `[slot]`, how much of the pointer is at each slot; sums to 1.
+    """
+
+    cells: Any
+    pointer: Any
+
+
+def blank_tape(num_slots: int, width: int, dtype: Any = jnp.float32) -> Tape:
+    """A tape of zeros with its pointer at slot 0.
+
+    Args:
+        num_slots: length of the tape.
+        width: numbers in a slot.
+        dtype: of cells and pointer.
+
+    Raises:
+        ValueError: a size is below 1.
+
+    Example:
+        >>> from etm_jax import ae
+        >>> ae.tape.blank_tape(3, 2).pointer.tolist()
+        [1.0, 0.0, 0.0]
+    """
+    for name, size in (("num_slots", num_slots), ("width", width)):
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+    return Tape(jnp.zeros((num_slots, width), dtype), _first_slot(num_slots, dtype))
+
+
+def read(tape: Tape) -> jax.Array:
+    """What is under the pointer, `[width]`: the mean of the cells, weighted by the pointer.
+
+    .. math:: r = \\sum_i p_i M_i
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> ae.tape.read(ae.tape.Tape(jnp.asarray([[2.0], [4.0]]), jnp.asarray([0.5, 0.5]))).tolist()
+        [3.0]
+    """
+    return tape.pointer @ tape.cells
+
+
+def write(tape: Tape, value: jax.Array, gate: jax.typing.ArrayLike = 1.0) -> Tape:
+    """Erase and add at the pointer, as one convex mix of what is there and the value.
+
+    .. math:: M_i \\leftarrow (1 - g p_i) M_i + g p_i v
+
+    With the whole pointer on one slot and an open gate, that slot then holds the value and nothing else changes.
+
+    Args:
+        tape: before.
+        value: `[width]`, v.
+        gate: g in [0, 1]; 0 leaves the tape as it is.
+
+    Raises:
+        ValueError: the value is not as wide as a slot.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> ae.tape.write(ae.tape.blank_tape(2, 2), jnp.asarray([1.0, 2.0])).cells.tolist()
+        [[1.0, 2.0], [0.0, 0.0]]
+    """
+    width = tape.cells.shape[-1]
+    if jnp.shape(value) != (width,):
+        raise ValueError(f"value must have shape ({width},), the width of a slot, got {jnp.shape(value)}")
+    mixed = (gate * tape.pointer)[:, None]
+    return tape._replace(cells=(1 - mixed) * tape.cells + mixed * value[None, :])
+
+
+def move(tape: Tape, shift_logits: jax.Array, sharpness: jax.typing.ArrayLike) -> Tape:
+    """Move the pointer by a distribution of shifts around the ring, then sharpen it.
+
+    .. math::
+        q_i = \\sum_{d=-S}^{S} s_d\\, p_{i-d}, \\qquad p_i \\leftarrow q_i^b / \\textstyle\\sum_j q_j^b
+
+    where s is the softmax of the logits and b = 1 + softplus(sharpness). The power is taken in log space, where the
+    powers of a diffuse pointer do not underflow and no gradient is NaN, not even at a pointer of zeros.
+
+    Args:
+        tape: before.
+        shift_logits: `[2S + 1]`, from S slots back over staying to S slots on.
+        sharpness: any number; at -20 the pointer keeps its shape.
+
+    Raises:
+        ValueError: the number of logits is even or exceeds the length of the tape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> moved = ae.tape.move(ae.tape.blank_tape(4, 1), jnp.asarray([-20.0, -20.0, 20.0]), 0.0)
+        >>> moved.pointer.round(3).tolist()
+        [0.0, 1.0, 0.0, 0.0]
+    """
+    num_shifts, num_slots = jnp.size(shift_logits), tape.pointer.shape[-1]
+    if jnp.ndim(shift_logits) != 1 or num_shifts % 2 == 0:
+        raise ValueError(
+            f"shift_logits must be a vector of odd length, one logit for each shift from -S to S, "
+            f"got shape {jnp.shape(shift_logits)}"
+        )
+    if num_shifts > num_slots:
+        raise ValueError(
+            f"shift_logits must be no longer than the tape, got {num_shifts} for {num_slots} slots; "
+            "on a ring the others would repeat its shifts"
+        )
+    shift_range = num_shifts // 2
+    # static rolls are slices, and so is their gradient; that of a gather would be a scatter
+    rolled = jnp.stack([jnp.roll(tape.pointer, distance) for distance in range(-shift_range, shift_range + 1)])
+    shifted = jax.nn.softmax(shift_logits) @ rolled
+    power = 1 + jax.nn.softplus(jnp.asarray(sharpness, shifted.dtype))
+    return tape._replace(pointer=jax.nn.softmax(power * jnp.log(shifted + LOG_EPSILON)))
+
+
+def rewind(tape: Tape, gate: jax.typing.ArrayLike = 1.0) -> Tape:
+    """Bring the pointer back to slot 0, softly: a convex mix of where it is and the start.
+
+    Args:
+        tape: before.
+        gate: in [0, 1]; 0 leaves the pointer where it is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> ae.tape.rewind(ae.tape.Tape(jnp.zeros((2, 1)), jnp.asarray([0.0, 1.0])), 0.75).pointer.tolist()
+        [0.75, 0.25]
+    """
+    start = _first_slot(tape.pointer.shape[-1], tape.pointer.dtype)
+    return tape._replace(pointer=(1 - gate) * tape.pointer + gate * start)
+
+
+def _first_slot(num_slots: int, dtype: Any) -> jax.Array:
+    return (jnp.arange(num_slots) == 0).astype(dtype)
