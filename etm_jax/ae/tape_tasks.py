@@ -19,7 +19,9 @@ from etm_jax.ae.machine import Environment
 from etm_jax.ae.tape import Tape, blank_tape, move, read, rewind, write
 
 PHASES = ("write", "turn", "read")
-WRITE, TURN, READ = range(3)
+WRITE = 0
+TURN = 1
+READ = 2
 # With larger ones a program starts with a direction of its own, often a wrong one, and keeps it.
 LOGIT_SCALE = 0.1  # of the shift logits a program starts with
 MAP_SCALE = 0.3  # of its maps
