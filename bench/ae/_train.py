@@ -34,9 +34,25 @@ class Trace(NamedTuple):
 
 
 def train(
-    problem: Problem, tx: optax.GradientTransformation, steps: int, key: jax.Array, *, watch: bool = False
+    problem: Problem,
+    tx: optax.GradientTransformation,
+    steps: int,
+    key: jax.Array,
+    *,
+    watch: bool = False,
+    evaluated: Callable[[Any, Any], Any] | None = None,
 ) -> Trace:
-    """Train once. With `watch`, also what `ae.monitor` says at each step."""
+    """Train once.
+
+    Args:
+        problem: what is learnt.
+        tx: any optimiser; it gets the loss as `value=`.
+        steps: of training.
+        key: of the initial parameters, the task and the batches.
+        watch: also keep what `ae.monitor` says at each step.
+        evaluated: from the optimiser's state and the parameters to those that the risk is taken at, for optimisers that
+            average; by default the parameters.
+    """
     tx = optax.with_extra_args_support(tx)
     key_init, key_run = jax.random.split(key)
     params = problem.init(key_init)
@@ -48,7 +64,8 @@ def train(
         updates, state = tx.update(gradient, state, params, value=value)
         params = optax.apply_updates(params, updates)
         watched = ae.monitor(state) if watch else {}
-        return (params, state), Trace(problem.risk(params, index, key), watched)
+        judged = evaluated(state, params) if evaluated else params
+        return (params, state), Trace(problem.risk(judged, index, key), watched)
 
     return jax.lax.scan(step, (params, tx.init(params)), jnp.arange(steps))[1]
 

@@ -16,10 +16,9 @@ ROUNDING = 1e-6  # scores that differ by less, relative to the largest, are equa
 
 
 def soft_weights(scores: jax.Array, sharpness: jax.typing.ArrayLike = 1.0) -> jax.Array:
-    r"""Weights of trajectories from their scores, whatever the unit of the loss.
+    """Weights of trajectories from their scores, whatever the unit of the loss.
 
-    .. math::
-        w = \mathrm{softmax}(-\beta (s - \bar s) / \mathrm{std}(s))
+        w = softmax(-beta (s - mean s) / std s)
 
     Mean and deviation are those of the finite scores. One score far above the rest makes the rest look alike, since it
     sets the deviation.
@@ -117,10 +116,9 @@ def budgets(weights: jax.Array, total: int, floor: int, cap: int | None = None) 
 
 
 def consensus(positions: jax.Array, weights: jax.Array, strength: jax.typing.ArrayLike) -> jax.Array:
-    r"""Coefficients drawn towards their weighted mean, in their charts.
+    """Coefficients drawn towards their weighted mean, in their charts.
 
-    .. math::
-        z_i \leftarrow (1 - \kappa) z_i + \kappa \sum_j w_j z_j
+        z_i <- (1 - kappa) z_i + kappa sum_j w_j z_j
 
     For rates the mean is geometric, so one that stands decades above the others does not drag them along.
 

@@ -115,7 +115,7 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
     """One step of AE-1.
 
     With LP_b the exponential mean of decay b divided by its own weight, and e the innovation of the loss against the
-    fast mean *before* it::
+    fast mean *before* it:
 
         e = l - LP_fast(l)[t-1]      V = LP_var(e^2)      V* = LP_slow var(e^2)
         T = (LP_fast(l) - LP_slow(l)) / sqrt(k V*)         trend,      signal tanh(T / width)

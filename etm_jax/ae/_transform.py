@@ -44,15 +44,13 @@ def adaptive_evolution(
     ranges: Mapping[str, Coefficient] | None = None,
     **gain_changes: Any,
 ) -> Callable[..., optax.GradientTransformationExtraArgs]:
-    r"""Let hyperparameters of any optax optimiser follow the laws AE-1 to AE-10.
+    """Let hyperparameters of any optax optimiser follow the laws AE-1 to AE-10.
 
-    Each coefficient :math:`a` moves in its chart, :math:`z = \log a` or :math:`\log 1/(1-a)`, by
+    Each coefficient `a` moves in its chart, `z = log a` or `log 1/(1-a)`, by
 
-    .. math::
-        u = W \phi(s) - \Gamma (z - z_0) - \nabla\psi(z), \qquad
-        z \leftarrow \mathrm{clip}(z + D((I + C)\, \eta u)),
+        u = W phi(s) - Gamma (z - z_0) - grad psi(z)        z <- clip(z + D((I + C) eta u))
 
-    where :math:`\phi(s)` are features of filtered signals: trend and variance of the loss, reward, the cosine between
+    where `phi(s)` are features of filtered signals: trend and variance of the loss, reward, the cosine between
     the gradient and the last step, and more (`ae.FEATURES`).
 
     A step whose loss or gradient is not finite changes no parameter and nothing of the inner state; it is counted in

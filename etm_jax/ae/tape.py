@@ -48,7 +48,7 @@ def blank_tape(num_slots: int, width: int, dtype: Any = jnp.float32) -> Tape:
 def read(tape: Tape) -> jax.Array:
     """What is under the pointer, `[width]`: the mean of the cells, weighted by the pointer.
 
-    .. math:: r = \\sum_i p_i M_i
+        r = sum_i p_i M_i
 
     Example:
         >>> import jax.numpy as jnp
@@ -62,7 +62,7 @@ def read(tape: Tape) -> jax.Array:
 def write(tape: Tape, value: jax.Array, gate: jax.typing.ArrayLike = 1.0) -> Tape:
     """Erase and add at the pointer, as one convex mix of what is there and the value.
 
-    .. math:: M_i \\leftarrow (1 - g p_i) M_i + g p_i v
+        M_i <- (1 - g p_i) M_i + g p_i v
 
     With the whole pointer on one slot and an open gate, that slot then holds the value and nothing else changes.
 
@@ -90,8 +90,7 @@ def write(tape: Tape, value: jax.Array, gate: jax.typing.ArrayLike = 1.0) -> Tap
 def move(tape: Tape, shift_logits: jax.Array, sharpness: jax.typing.ArrayLike) -> Tape:
     """Move the pointer by a distribution of shifts around the ring, then sharpen it.
 
-    .. math::
-        q_i = \\sum_{d=-S}^{S} s_d\\, p_{i-d}, \\qquad p_i \\leftarrow q_i^b / \\textstyle\\sum_j q_j^b
+        q_i = sum_{d=-S..S} s_d p_{i-d}        p_i <- q_i^b / sum_j q_j^b
 
     where s is the softmax of the logits and b = 1 + softplus(sharpness). The power is taken in log space, where the
     powers of a diffuse pointer do not underflow and no gradient is NaN, not even at a pointer of zeros.
