@@ -14,7 +14,7 @@ from etm_jax.genomes import Bounds
 from etm_jax.variation import VariationRates
 
 Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
-Optimiser = Literal["adam", "adamw", "rmsprop", "sgd"]
+Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm"]
 
 
 def require(holds: bool, name: str, rule: str, value: object) -> None:
@@ -68,7 +68,7 @@ class LifetimeConfig:
     inheritance: Inheritance = "lamarckian"  # darwinian: no learning; baldwinian: learn, score, discard; or keep
     steps: int = 100  # gradient steps of a lifetime
     batch_size: int = 16  # episodes of each task in a gradient step
-    optimiser: Optimiser = "adam"
+    optimiser: Optimiser = "adam"  # those that begin with ae_ move their own learning rate
     learning_rate: float = 3e-3
     warmup_steps: int = 20  # steps at the start of a lifetime in which updates grow to full size; optimisers start anew
     final_learning_rate: float = 0.1  # share of the rate left at the last generation; falls along a cosine

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from helpers import assert_trees_close, assert_trees_equal
 from tiny import BOUNDS, CONFIG, SUITE, compiled_init, compiled_step, problem
 
@@ -18,6 +19,7 @@ from etm_jax.evolution import (
     Result,
     init,
     learn,
+    make_optimiser,
     make_problem,
     member,
     propose,
@@ -28,7 +30,7 @@ from etm_jax.evolution import (
     steps,
 )
 from etm_jax.evolution._generation import crown, learning_rate_scale, next_difficulty
-from etm_jax.genomes import Bounds, efficiency, largest, mask_of, multiply_adds, smallest
+from etm_jax.genomes import Bounds, compact, efficiency, largest, mask_of, multiply_adds, pad, smallest
 from etm_jax.selection import TournamentSelection
 from etm_jax.variation import VariationRates
 
@@ -366,3 +368,21 @@ def test_any_optax_chain_learns():
     moved = np.abs(np.asarray(state.population.genomes.params["output"]["bias"]))
     np.testing.assert_allclose(np.minimum(moved, np.abs(moved - 0.02)), 0, atol=1e-7)
     assert moved.max() > 0
+
+
+def test_adaptive_learning_does_not_see_the_padding():
+    """The laws' norms and cosines count what exists: in wider bounds the same individual learns the same."""
+    genome = member(after(1)[0].population.genomes, 0)
+    wide = Bounds(
+        num_slots=(5, 9), slot_width=(3, 7), num_read_heads=(1, 3), num_write_heads=(1, 3), controller_size=(4, 9)
+    )
+    config = LifetimeConfig(steps=6, batch_size=4)
+
+    def lived(genome, bounds):
+        optimiser = make_optimiser(dataclasses.replace(config, optimiser="ae_adam"))
+        settings = {"bounds": bounds, "suite": SUITE, "config": config, "optimiser": optimiser}
+        learnt = jax.jit(lambda genome: learn(jax.random.key(3), genome, jnp.ones(2), 1.0, **settings))(genome)
+        return nnx.state(compact(learnt, bounds), nnx.Param)
+
+    narrow = lived(genome, BOUNDS)
+    assert_trees_close(lived(pad(compact(genome, BOUNDS), wide), wide), narrow, rtol=1e-3, atol=1e-5)

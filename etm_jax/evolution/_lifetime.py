@@ -7,12 +7,21 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
+from etm_jax import ae
 from etm_jax._typing import Key, Params, Scalar, pytree
 from etm_jax.config import LifetimeConfig
-from etm_jax.genomes import Bounds, Genome, apply
+from etm_jax.genomes import Bounds, Genome, apply, mask_of
 from etm_jax.task import TaskSuite, clean_inputs
 
-OPTIMISERS = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop, "sgd": optax.sgd}
+OPTIMISERS = {
+    "adam": optax.adam,
+    "adamw": optax.adamw,
+    "rmsprop": optax.rmsprop,
+    "sgd": optax.sgd,
+    "ae_adam": ae.ae_adam,
+    "ae_adamw": ae.ae_adamw,
+    "ae_sgdm": ae.ae_sgdm,
+}
 
 
 @pytree
@@ -68,7 +77,8 @@ def learn(
 ) -> Genome:
     """One lifetime: `config.steps` gradient steps, each on fresh episodes.
 
-    Gradients of weights that do not exist are exactly zero, so the optimiser's moments and norms never see them.
+    Gradients of weights that do not exist are exactly zero, so the optimiser's moments and norms never see them. It
+    gets the loss as `value` and which weights exist as `mask`.
 
     Args:
         key: consumed.
@@ -81,10 +91,12 @@ def learn(
         optimiser: any optax chain; its state starts anew in every lifetime.
     """
 
+    stepper, mask = optax.with_extra_args_support(optimiser), mask_of(genome, bounds)
+
     def step(carry: tuple[Params, optax.OptState], now: tuple[Key, Scalar]):
         (params, state), (key, scale) = carry, now
         loss, gradients = jax.value_and_grad(batch_loss)(params, genome, key, difficulty, bounds, suite, config)
-        updates, state = optax.with_extra_args_support(optimiser).update(gradients, state, params, value=loss)
+        updates, state = stepper.update(gradients, state, params, value=loss, mask=mask)
         updates = jax.tree.map(lambda update: update * scale.astype(update.dtype), updates)
         return (optax.apply_updates(params, updates), state), None
 
