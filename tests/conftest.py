@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import pytest
 
 CACHE_ROOT = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
 
@@ -23,3 +24,10 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error")
     # Two workers may meet in the cache folder; one of them then compiles for itself.
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_programs():
+    """Every compiled program holds memory maps, of which a process may have 65,530; a whole suite needs more."""
+    yield
+    jax.clear_caches()

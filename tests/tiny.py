@@ -47,3 +47,12 @@ def compiled_init(**changes):
     """The first state of `problem(**changes)` from a key, jitted."""
     made = problem(**changes)
     return jax.jit(lambda key: init(made, key), out_shardings=replicated(made.mesh))
+
+
+@functools.cache
+def after(generations, **changes):
+    """State and metrics after some generations."""
+    state, metrics = compiled_init(**changes)(jax.random.key(0)), {}
+    for _ in range(generations):
+        state, metrics = compiled_step(**changes)(state)
+    return state, metrics
