@@ -31,7 +31,8 @@ def main() -> None:
     verdicts = []
     for name in arguments.names or EXPERIMENTS:
         module = importlib.import_module(f"bench.ae.{EXPERIMENTS[name]}")
-        print(f"## {name}. {module.__doc__.splitlines()[0].partition(': ')[2]}\n\nCriterion: {module.CRITERION}.\n")
+        question = str(module.__doc__).splitlines()[0].partition(": ")[2]
+        print(f"## {name}. {question}\n\nCriterion: {module.CRITERION}.\n")
         cpu = time.process_time()
         found: Finding = module.run(quick=arguments.quick)
         seconds = time.process_time() - cpu
