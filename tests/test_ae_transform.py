@@ -301,6 +301,16 @@ def test_the_norm_gauge_makes_steps_independent_of_the_scale_of_the_loss():
     assert_trees_close(plain, scaled, rtol=1e-3, atol=1e-5)
 
 
+@every_chain
+def test_a_gradient_that_is_exactly_zero_moves_nothing_far(make):
+    tx, zero = make(), jax.tree.map(jnp.zeros_like, PARAMS)
+    step = jax.jit(lambda state: tx.update(zero, state, PARAMS, value=1.0))
+    state = tx.init(PARAMS)
+    for _ in range(3):
+        updates, state = step(state)
+        assert all(float(jnp.max(jnp.abs(leaf))) < 1e-3 for leaf in jax.tree.leaves(updates))
+
+
 def test_adam_with_a_decay_that_changes_is_exact():
     """A constant gradient: whatever the decays were, the bias-corrected update is 1."""
     decays = jnp.concatenate([jnp.full(300, 0.999), jnp.full(10, 0.9999)])

@@ -14,6 +14,23 @@ from bench.ae._finding import Finding, table
 
 EXPERIMENTS = {
     "A1": "static_regression",
+    "A2": "digits",
+    "A3": "language_model",
+    "B4": "digits_drift",
+    "B5": "digits_skew",
+    "B6": "cartpole",
+    "C7": "stale_gradients",
+    "C8": "curvature",
+    "D9": "batch_size",
+    "D10": "loss_scale",
+    "E11": "plateau",
+    "F12": "coupling",
+    "G13": "hyper_cliff",
+    "H14": "gated_depth",
+    "I15": "basis_selection",
+    "J16": "families",
+    "K17": "overhead",
+    "L18": "knock_outs",
     "P3": "drift_regression",
 }
 

@@ -106,7 +106,8 @@ def bounded_step(effective_step: jax.Array, gains: Gains) -> jax.Array:
 
 def normalised_rate(learning_rate: jax.Array, typical: jax.Array, gains: Gains) -> jax.Array:
     """AE-8 for plain gradient descent: the rate over the rms gradient, so that the scale of the loss drops out."""
-    return learning_rate / (1 + acts(gains, 8) * (typical - 1) + TINY)  # AE-8
+    # The maximum, since XLA may fold `1 + TINY - 1` to 0, and a gradient that has become 0 would then divide by it.
+    return learning_rate / jnp.maximum(1 + acts(gains, 8) * (typical - 1), TINY)  # AE-8
 
 
 def explore(key: jax.Array, updates: Any, scale: jax.Array) -> Any:
