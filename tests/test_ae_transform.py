@@ -153,6 +153,20 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_learning_rate(make, b
 
 
 @every_chain
+@pytest.mark.parametrize("bad", ["reward", "valid_value", "grad"])
+def test_a_further_signal_that_is_not_finite_poisons_nothing(make, bad):
+    tx = make()
+    extra = {"reward": 1.0, "valid_value": 1.0, "grad": jax.grad(bowl)(PARAMS)}
+    params, state = one_step(tx, PARAMS, tx.init(PARAMS), **extra)
+    wrong = jax.tree.map(lambda leaf: leaf * jnp.nan, extra[bad])
+    same, state = one_step(tx, params, state, **(extra | {bad: wrong}))
+    assert_trees_equal(same, params)
+    assert int(ae.find(state).skipped) == 1
+    params, state = one_step(tx, params, state, **extra)
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves((params, ae.find(state).position)))
+
+
+@every_chain
 def test_unknown_extra_arguments_are_swallowed(make):
     one_step(make(), PARAMS, make().init(PARAMS), something=3, reward=1.0, valid_value=2.0)
 

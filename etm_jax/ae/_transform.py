@@ -53,8 +53,8 @@ def adaptive_evolution(
     where `phi(s)` are features of filtered signals: trend and variance of the loss, reward, the cosine between
     the gradient and the last step, and more (`ae.FEATURES`).
 
-    A step whose loss or gradient is not finite changes no parameter and nothing of the inner state; it is counted in
-    `skipped`, and lowers the learning rate.
+    A step whose loss, gradient, reward or validation loss is not finite changes no parameter and nothing of the inner
+    state; it is counted in `skipped`, and lowers the learning rate.
 
     Args:
         inner_factory: makes an optimiser from hyperparameters, `optax.adamw` for one.
@@ -75,8 +75,8 @@ def adaptive_evolution(
         A function of the factory's own arguments that makes the transformation. Its `update` takes the keyword
         arguments `value` (the loss, required), `reward`, `valid_value` and `grad` (the raw gradients, where the updates
         coming in are something else) and `mask` (True = the parameter exists; others must be 0 and count in no norm);
-        those it does not know go on to the inner optimiser. It costs
-        one more copy of the parameters, or none with `direction`.
+        those it does not know go on to the inner optimiser. It costs one more copy of the parameters, or none with
+        `direction`.
 
     Raises:
         ValueError: a coefficient is not an argument of the factory, has no range, or is not a number; the gauge is
@@ -187,8 +187,9 @@ def adaptive_evolution(
             seen = updates if grad is None else grad
             loss = _float(value)
             finite = jnp.isfinite(gradient_square) & jnp.isfinite(loss)
-            if reward is not None:
-                finite &= jnp.isfinite(_float(reward))
+            for other in (reward, valid_value, None if grad is None else mean_square(grad, count)):
+                if other is not None:
+                    finite &= jnp.isfinite(_float(other))
 
             def safe(leaf: jax.Array) -> jax.Array:
                 return jnp.where(finite, leaf, jnp.zeros_like(leaf))
@@ -211,7 +212,7 @@ def adaptive_evolution(
                 Observation(
                     loss=safe(loss),
                     reward=None if reward is None else safe(_float(reward)),
-                    valid_loss=None if valid_value is None else _float(valid_value),
+                    valid_loss=None if valid_value is None else safe(_float(valid_value)),
                     cosine=jnp.clip(cosine, -1.0, 1.0),
                     has_direction=(last_square > 0) & (state.count > 0),
                     gradient_square=safe(gradient_square),
