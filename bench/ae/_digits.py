@@ -21,7 +21,7 @@ SKEW = 2.0  # standard deviation of the classes' log weights
 def load() -> tuple[np.ndarray, np.ndarray]:
     """`[1797, 64]` pixels in [0, 1] and `[1797]` labels, shuffled."""
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # pyright: ignore[reportMissingImports]  # of the extra `bench`
     except ImportError as error:
         raise ImportError("the digits come with scikit-learn; run pip install -e '.[bench]'") from error
     pixels, labels = load_digits(return_X_y=True)
