@@ -14,7 +14,8 @@ from etm_jax.genomes import Bounds
 from etm_jax.variation import VariationRates
 
 Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
-Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm"]
+Budget = Literal["equal", "swarm"]
+Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
 
 
 def require(holds: bool, name: str, rule: str, value: object) -> None:
@@ -67,6 +68,7 @@ class LifetimeConfig:
 
     inheritance: Inheritance = "lamarckian"  # darwinian: no learning; baldwinian: learn, score, discard; or keep
     steps: int = 100  # gradient steps of a lifetime
+    budget: Budget = "equal"  # swarm: the same steps in all, but more for those whose forebears were fitter
     batch_size: int = 16  # episodes of each task in a gradient step
     optimiser: Optimiser = "adam"  # those that begin with ae_ move their own learning rate
     learning_rate: float = 3e-3
@@ -78,6 +80,7 @@ class LifetimeConfig:
     def __post_init__(self) -> None:
         require_choice("lifetime.inheritance", self.inheritance, typing.get_args(Inheritance))
         require_choice("lifetime.optimiser", self.optimiser, typing.get_args(Optimiser))
+        require_choice("lifetime.budget", self.budget, typing.get_args(Budget))
         require_count("lifetime.steps", self.steps, 1)
         require_count("lifetime.batch_size", self.batch_size, 1)
         require_count("lifetime.warmup_steps", self.warmup_steps, 0)
@@ -157,7 +160,7 @@ class EvolutionaryTuringConfig:
         rates = self.variation
         for name in ("gene_rate", "local_share", "noise_rate", "crossover_rate"):
             require_share(f"variation.{name}", getattr(rates, name))
-        for name in ("controller_sigma", "noise_scale", "diversity_floor"):
+        for name in ("controller_sigma", "noise_scale", "learning_sigma", "diversity_floor"):
             value = getattr(rates, name)
             require(math.isfinite(value) and value >= 0, f"variation.{name}", "a finite number of at least 0", value)
 

@@ -1,6 +1,6 @@
 """The optimisers that people would use instead, each with the rates that it is swept over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,9 +8,16 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
+from bench.ae._finding import Row
 from bench.ae._train import Problem, Trace, over_seeds
+from etm_jax import ae
 
 Make = Callable[[Any], optax.GradientTransformation]
+# The first decides; both run with their default gains.
+OURS: dict[str, Make] = {
+    "ae_schedule_free_adamw": lambda rate: ae.ae_schedule_free_adamw(rate),
+    "ae_adamw": lambda rate: ae.ae_adamw(rate),
+}
 
 
 class Peer(NamedTuple):
@@ -24,7 +31,27 @@ class Peer(NamedTuple):
 
     make: Make
     rates: tuple[float, ...]
-    evaluated: Callable[[Any, Any], Any] | None = None
+    evaluated: Callable[[Any, Any], Any] = ae.eval_params
+
+
+def ours(problem: Problem, rates: Sequence[float], steps: int, seeds: int) -> dict[str, jax.Array]:
+    """Risk of the laws from each initial rate, `[rates, seeds, steps]`, by the name of the chain."""
+    return {name: over_seeds(problem, make, jnp.asarray(rates), steps, seeds).risk for name, make in OURS.items()}
+
+
+def rows_of(risks: dict[str, jax.Array], rates: Sequence[float], metrics: Callable[[jax.Array], dict]) -> list[Row]:
+    """A row for each chain of ours and initial rate."""
+    return [
+        Row(f"{name} from {rate:g}", metrics(risk))
+        for name, runs in risks.items()
+        for rate, risk in zip(rates, runs, strict=True)
+    ]
+
+
+def curves_of(risks: dict[str, jax.Array], rates: Sequence[float]) -> dict[str, jax.Array]:
+    """The mean over seeds for the first chain of ours, by name and initial rate."""
+    name, runs = next(iter(risks.items()))
+    return {f"{name} from {rate:g}": risk.mean(0) for rate, risk in zip(rates, runs, strict=True)}
 
 
 def peers(steps: int) -> dict[str, Peer]:

@@ -40,7 +40,7 @@ def train(
     key: jax.Array,
     *,
     watch: bool = False,
-    evaluated: Callable[[Any, Any], Any] | None = None,
+    evaluated: Callable[[Any, Any], Any] = ae.eval_params,
 ) -> Trace:
     """Train once.
 
@@ -51,7 +51,7 @@ def train(
         key: of the initial parameters, the task and the batches.
         watch: also keep what `ae.monitor` says at each step.
         evaluated: from the optimiser's state and the parameters to those that the risk is taken at, for optimisers that
-            average; by default the parameters.
+            average; by default what ours say, and the parameters themselves for others.
     """
     tx = optax.with_extra_args_support(tx)
     key_init, key_run = jax.random.split(key)
@@ -64,8 +64,7 @@ def train(
         updates, state = tx.update(gradient, state, params, value=value)
         params = optax.apply_updates(params, updates)
         watched = ae.monitor(state) if watch else {}
-        judged = evaluated(state, params) if evaluated else params
-        return (params, state), Trace(problem.risk(judged, index, key), watched)
+        return (params, state), Trace(problem.risk(evaluated(state, params), index, key), watched)
 
     return jax.lax.scan(step, (params, tx.init(params)), jnp.arange(steps))[1]
 

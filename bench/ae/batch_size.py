@@ -26,15 +26,18 @@ def run(quick: bool = False) -> Finding:
     for batch in BATCHES:
         problem = regression(batch)
         rate, fixed = sweep(problem, ADAMW, steps, seeds, final)
-        ours = over_seeds(problem, lambda rate: ae.ae_adamw(rate), jnp.asarray([1e-2]), steps, seeds, watch=True)
+        ours = over_seeds(
+            problem, lambda rate: ae.ae_schedule_free_adamw(rate), jnp.asarray([1e-2]), steps, seeds, watch=True
+        )
         risk = ours.risk[0]
         rows.append(Row(f"batch {batch}, adamw, best of 3 rates: {rate:g}", {"final risk": final(fixed.risk)}))
         learnt = {
             "final risk": final(risk),
             "learning rate at the end": ours.watched["coefficient/learning_rate"][0][:, -1],
         }
-        rows.append(Row(f"batch {batch}, ae_adamw from 0.01", learnt))
-        curves[f"adamw, batch {batch}"], curves[f"ae_adamw, batch {batch}"] = fixed.risk.mean(0), risk.mean(0)
+        rows.append(Row(f"batch {batch}, ae_schedule_free_adamw from 0.01", learnt))
+        curves[f"adamw, batch {batch}"] = fixed.risk.mean(0)
+        curves[f"ae_schedule_free_adamw, batch {batch}"] = risk.mean(0)
         ratios[batch] = float(final(risk).mean() / final(fixed.risk).mean())
     because = "final risk over the best fixed rate's: " + ", ".join(
         f"{ratio:.2f} at batch {batch}" for batch, ratio in ratios.items()

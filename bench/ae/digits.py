@@ -1,13 +1,10 @@
 """A2: does one setting classify digits from any initial rate, on a task that no gain was tuned on?"""
 
-import jax.numpy as jnp
 import numpy as np
 
 from bench.ae._digits import digits
 from bench.ae._finding import Finding, Row, verdict
-from bench.ae._peers import peers, sweep
-from bench.ae._train import over_seeds
-from etm_jax import ae
+from bench.ae._peers import curves_of, ours, peers, rows_of, sweep
 
 CRITERION = "test accuracy of a 64-64-10 network after 1,000 steps >= 0.985 from every initial rate"
 STEPS, SEEDS, LAST = 1000, 5, 50
@@ -36,10 +33,11 @@ def run(quick: bool = False) -> Finding:
         rate, trace = sweep(problem, peer, steps, seeds, final_error)
         rows.append(Row(f"{name}, best of {len(peer.rates)} rates: {rate:g}", metrics(trace.risk)))
         best[name], curves[name] = float(1 - final_error(trace.risk).mean()), trace.risk.mean(0)
-    ours = over_seeds(problem, lambda rate: ae.ae_adamw(rate), jnp.asarray(RATES), steps, seeds).risk
-    rows += [Row(f"ae_adamw from {rate:g}", metrics(risk)) for rate, risk in zip(RATES, ours, strict=True)]
-    curves |= {f"ae_adamw from {rate:g}": risk.mean(0) for rate, risk in zip(RATES, ours, strict=True)}
-    accuracy = 1 - np.asarray(final_error(ours)).mean(1)
+    risks = ours(problem, RATES, steps, seeds)
+    rows += rows_of(risks, RATES, metrics)
+    curves |= curves_of(risks, RATES)
+    decisive = next(iter(risks.values()))
+    accuracy = 1 - np.asarray(final_error(decisive)).mean(1)
     because = (
         f"accuracy {accuracy.min():.4f} to {accuracy.max():.4f}; best of "
         + ", of ".join(f"{name} {value:.4f}" for name, value in best.items())

@@ -6,7 +6,7 @@ import optax
 
 from bench.ae._digits import digits
 from bench.ae._finding import Finding, Row, verdict
-from bench.ae._peers import Peer, peers, sweep
+from bench.ae._peers import Peer, curves_of, ours, peers, rows_of, sweep
 from bench.ae._train import over_seeds
 from bench.ae.static_regression import steps_to
 from etm_jax import ae
@@ -55,10 +55,11 @@ def run(quick: bool = False) -> Finding:
         best[name], curves[name] = found["steps to 0.85"].mean(), trace.risk.mean(0)
     sgdm = over_seeds(problem, lambda rate: ae.ae_sgdm(rate), jnp.asarray([1e-2]), steps, seeds).risk[0]
     rows.append(Row("ae_sgdm from 0.01", metrics(sgdm, segment)))
-    ours = over_seeds(problem, lambda rate: ae.ae_adamw(rate), jnp.asarray(RATES), steps, seeds).risk
-    rows += [Row(f"ae_adamw from {rate:g}", metrics(risk, segment)) for rate, risk in zip(RATES, ours, strict=True)]
-    curves |= {f"ae_adamw from {rate:g}": risk.mean(0) for rate, risk in zip(RATES, ours, strict=True)}
-    worst = recovery(ours, segment).mean(-1).max()
+    risks = ours(problem, RATES, steps, seeds)
+    rows += rows_of(risks, RATES, lambda risk: metrics(risk, segment))
+    curves |= curves_of(risks, RATES)
+    decisive = next(iter(risks.values()))
+    worst = recovery(decisive, segment).mean(-1).max()
     holds = worst <= 1.25 * best["adamw"] and worst <= 0.5 * best["adamw, cosine"]
     because = f"slowest mean recovery {worst:.1f} steps; that over the best of " + ", of ".join(
         f"{name} {worst / other:.2f}" for name, other in best.items()

@@ -5,9 +5,8 @@ import numpy as np
 
 from bench.ae._digits import digits
 from bench.ae._finding import Finding, Row, verdict
-from bench.ae._peers import peers, sweep
+from bench.ae._peers import curves_of, ours, peers, rows_of, sweep
 from bench.ae._train import over_seeds
-from etm_jax import ae
 
 CRITERION = (
     "new class weights every 300 of 1,500 steps, four segments scored: from every initial rate, test loss <= 1.3 times "
@@ -44,13 +43,14 @@ def run(quick: bool = False) -> Finding:
         rate, trace = sweep(problem, peer, steps, seeds, lambda risk: by_segment(risk, segment).mean(-1))
         rows.append(Row(f"{name}, best of {len(peer.rates)} rates: {rate:g}", metrics(trace.risk)))
         curves[name] = trace.risk.mean(0)
-    ours = over_seeds(problem, lambda rate: ae.ae_adamw(rate), jnp.asarray(RATES), steps, seeds).risk
-    rows += [Row(f"ae_adamw from {rate:g}", metrics(risk)) for rate, risk in zip(RATES, ours, strict=True)]
-    curves |= {f"ae_adamw from {rate:g}": risk.mean(0) for rate, risk in zip(RATES, ours, strict=True)}
+    risks = ours(problem, RATES, steps, seeds)
+    rows += rows_of(risks, RATES, metrics)
+    curves |= curves_of(risks, RATES)
+    decisive = next(iter(risks.values()))
 
     def regret(risk) -> np.ndarray:
         return (by_segment(risk, segment).mean(-1) / oracle).mean(-1)
 
-    worst, best_fixed = regret(ours).max(), np.nanmin(regret(fixed))
+    worst, best_fixed = regret(decisive).max(), np.nanmin(regret(fixed))
     because = f"worst regret {worst:.2f} times the oracle; the best one fixed rate has {best_fixed:.2f}"
     return Finding(verdict(bool(worst <= LIMIT)), because, rows, curves, "test loss")

@@ -14,8 +14,8 @@ from bench.ae.static_regression import final, steps_to
 from etm_jax import ae
 
 CRITERION = (
-    "static regression, ae_adamw and ae_sgdm from 0.1, 1, 10 and 100: nothing non-finite; largest step of the log rate "
-    "<= 0.15 up and <= 0.7 down; mean final risk <= 1.5 times that from 0.01"
+    "static regression, ae_sgdm, ae_adamw and ae_schedule_free_adamw from 0.1, 1, 10 and 100: nothing non-finite; "
+    "largest step of the log rate <= 0.15 up and <= 0.7 down; mean final risk <= 1.5 times that from 0.01"
 )
 STEPS, SEEDS = 1500, 5
 UP, DOWN, ROUNDING = 0.15, 0.7, 1e-5  # the rates are float32, and so their logarithms are rounded
@@ -25,6 +25,7 @@ METHODS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
     "adamw": optax.adamw,
     "ae_sgdm": ae.ae_sgdm,
     "ae_adamw": ae.ae_adamw,
+    "ae_schedule_free_adamw": ae.ae_schedule_free_adamw,
 }
 
 

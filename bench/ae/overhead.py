@@ -26,6 +26,8 @@ METHODS = {
     "mechanize(adamw)": lambda: contrib.mechanize(optax.adamw(1e-3)),
     "prodigy": lambda: contrib.prodigy(1.0),
     "adaptive_evolution(adamw), last update stored": lambda: ae.adaptive_evolution(optax.adamw)(1e-3),
+    "ae_schedule_free_adamw": lambda: ae.ae_schedule_free_adamw(1e-3),
+    "schedule-free adamw": lambda: contrib.schedule_free_adamw(1e-3),
     "ae_adamw": lambda: ae.ae_adamw(1e-3),
 }
 

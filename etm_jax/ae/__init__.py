@@ -6,8 +6,13 @@ Needs jax and optax only, and nothing of the rest of this library.
 from etm_jax.ae import machine as machine
 from etm_jax.ae import tape as tape
 from etm_jax.ae import tape_tasks as tape_tasks
+from etm_jax.ae._averaging import AveragedState as AveragedState
+from etm_jax.ae._averaging import averaged as averaged
+from etm_jax.ae._averaging import eval_params as eval_params
 from etm_jax.ae._chains import ae_adam as ae_adam
 from etm_jax.ae._chains import ae_adamw as ae_adamw
+from etm_jax.ae._chains import ae_schedule_free_adamw as ae_schedule_free_adamw
+from etm_jax.ae._chains import ae_schedule_free_sgd as ae_schedule_free_sgd
 from etm_jax.ae._chains import ae_sgdm as ae_sgdm
 from etm_jax.ae._chains import scale_by_ae as scale_by_ae
 from etm_jax.ae._charts import CHARTS as CHARTS
@@ -25,10 +30,12 @@ from etm_jax.ae._gains import LAWS as LAWS
 from etm_jax.ae._gains import Gains as Gains
 from etm_jax.ae._gains import default_gains as default_gains
 from etm_jax.ae._gains import without as without
+from etm_jax.ae._laws import span as span
 from etm_jax.ae._loss_chains import ae_curriculum as ae_curriculum
 from etm_jax.ae._loss_chains import ae_rl as ae_rl
 from etm_jax.ae._moments import scale_by_momentum as scale_by_momentum
 from etm_jax.ae._moments import scale_by_varying_adam as scale_by_varying_adam
+from etm_jax.ae._moments import scale_by_varying_rms as scale_by_varying_rms
 from etm_jax.ae._monitor import coefficients as coefficients
 from etm_jax.ae._monitor import find as find
 from etm_jax.ae._monitor import monitor as monitor

@@ -5,11 +5,13 @@ from typing import Any
 
 import optax
 
+from etm_jax.ae._averaging import averaged
 from etm_jax.ae._moments import (
     adam_direction,
     momentum_direction,
     scale_by_momentum,
     scale_by_varying_adam,
+    scale_by_varying_rms,
 )
 from etm_jax.ae._transform import adaptive_evolution
 
@@ -109,6 +111,72 @@ def ae_adamw(
         )
 
     return _wrap(adamw, coefficients, gauge, adam_direction(eps), settings)(learning_rate, b1, b2, eps, weight_decay)
+
+
+def ae_schedule_free_adamw(
+    learning_rate: Number = 1e-3,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    *,
+    coefficients: Sequence[str] = ("learning_rate",),
+    gauge: str = "cap",
+    **settings: Any,
+) -> optax.GradientTransformationExtraArgs:
+    """AdamW with averaging in place of momentum and of a schedule, under the laws, in the memory of Adam.
+
+    Evaluate at `ae.eval_params(state, params)`, not at the parameters themselves; see `averaged`.
+
+    Args:
+        learning_rate: where the rate starts; any value works, a bad one costs some steps.
+        b1: share of the mean in the parameters that gradients are taken at.
+        b2: decay of the second moment.
+        eps: added to the root of the second moment.
+        weight_decay: decoupled weight decay.
+        coefficients: of `learning_rate`, `b2`, `eps` and `weight_decay`, those that the laws move.
+        gauge: see `adaptive_evolution`.
+        **settings: of `adaptive_evolution`.
+
+    References:
+        Defazio et al. 2024, The Road Less Scheduled.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from etm_jax import ae
+        >>> tx = ae.ae_schedule_free_adamw(1e-4)
+        >>> x = jnp.asarray([1.0, -2.0])
+        >>> state = tx.init(x)
+        >>> for _ in range(3):
+        ...     value, gradient = jax.value_and_grad(lambda x: jnp.sum(x**2))(x)
+        ...     updates, state = tx.update(gradient, state, x, value=value)
+        ...     x = optax.apply_updates(x, updates)
+        >>> ae.eval_params(state, x).shape
+        (2,)
+    """
+
+    def adamw(learning_rate: Number, b2: Number, eps: Number, weight_decay: Number) -> optax.GradientTransformation:
+        return optax.chain(
+            scale_by_varying_rms(b2, eps),
+            optax.add_decayed_weights(weight_decay),
+            optax.scale_by_learning_rate(learning_rate),
+        )
+
+    make = adaptive_evolution(adamw, coefficients, gauge=gauge, direction="given", **_averaging(settings))
+    return averaged(make(learning_rate, b2, eps, weight_decay), b1)
+
+
+def ae_schedule_free_sgd(
+    learning_rate: Number = 1e-2, b1: Number = 0.9, *, gauge: str = "norm", **settings: Any
+) -> optax.GradientTransformationExtraArgs:
+    """Gradient descent with averaging in place of momentum and of a schedule; see `ae_schedule_free_adamw`."""
+    make = adaptive_evolution(optax.scale_by_learning_rate, gauge=gauge, direction="given", **_averaging(settings))
+    return averaged(make(learning_rate), b1)
+
+
+def _averaging(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the phase judged as averaging wants it, unless the caller says otherwise."""
+    return settings if "gains" in settings else {"phase_noise": -1.0, **settings}
 
 
 def _wrap(

@@ -34,6 +34,7 @@ class Gains(NamedTuple):
         decay_phase: filter of the cosine between gradient and last step, and of the quality made of it.
         decay_gradient: filter of the mean square gradient.
         phase_target: rho*, the cosine at which a step is neither too long nor too short; 0 by the hypergradient.
+        phase_noise: what is added to rho*, in standard deviations of the cosine; -1 where parameters are averaged.
         phase_width, phase_floor: the cosine counts in units of `phase_width` standard errors plus `phase_floor`.
         trend_width: the t-statistic at which a trend counts as one.
         variance_limit: variance over its own long-run mean above which stability acts.
@@ -45,6 +46,8 @@ class Gains(NamedTuple):
         parameter_floor: rms of the parameters below which they count as this large.
         barrier: slope of the hinge over the outer 5 % of a coefficient's range (AE-2).
         direction_decay: horizon of the stored direction, `d <- decay d + update`.
+        mean_growth: steps that the mean of `averaged` reaches back further with each step; 0.1 = the last tenth.
+        forget_beyond, forget_most: trend, in [0, 1), beyond which that mean forgets; largest share forgotten in a step.
     """
 
     drive: Any
@@ -59,6 +62,7 @@ class Gains(NamedTuple):
     decay_phase: Any = 0.9
     decay_gradient: Any = 0.99
     phase_target: Any = 0.0
+    phase_noise: Any = 0.0
     phase_width: Any = 3.0
     phase_floor: Any = 0.02
     trend_width: Any = 2.0
@@ -73,6 +77,9 @@ class Gains(NamedTuple):
     parameter_floor: Any = 1e-2
     barrier: Any = 1.0
     direction_decay: Any = 0.0
+    mean_growth: Any = 0.15
+    forget_beyond: Any = 0.9
+    forget_most: Any = 0.3
 
 
 class Row(NamedTuple):

@@ -121,6 +121,15 @@ def detached(leaf: jax.Array, gains: Gains) -> jax.Array:
     return jax.lax.stop_gradient(leaf) + acts(gains, 9) * (leaf - jax.lax.stop_gradient(leaf))  # AE-9
 
 
+def span(before: jax.Array, signals: Signals, gains: Gains) -> jax.Array:
+    """Steps that the mean of `averaged` reaches back, `n <- max(1, (1 - f) n + growth)`.
+
+    The mean covers the same share of the time passed, until a trend leaves its own noise; then it forgets, `f > 0`.
+    """
+    beyond = jax.nn.relu(jnp.abs(signals.trend) - gains.forget_beyond) / (1 - gains.forget_beyond)
+    return jnp.maximum((1 - gains.forget_most * beyond) * before + gains.mean_growth, 1.0)
+
+
 def energy(loss: jax.Array, z: jax.Array, start: jax.Array, gains: Gains) -> jax.Array:
     """AE-10: `LP(loss) + Gamma |z - z_start|^2 / 2`. Watched only: under drift no law can keep it from rising."""
     return acts(gains, 10) * (loss + 0.5 * jnp.sum(gains.leak * (z - start) ** 2))  # AE-10

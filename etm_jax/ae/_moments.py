@@ -69,6 +69,35 @@ def scale_by_varying_adam(
     return optax.GradientTransformation(init_fn, update_fn)
 
 
+class ScaleByVaryingRmsState(NamedTuple):
+    """State of `scale_by_varying_rms`."""
+
+    nu: Any
+    weight: jax.Array
+
+
+def scale_by_varying_rms(
+    b2: jax.typing.ArrayLike = 0.999, eps: jax.typing.ArrayLike = 1e-8
+) -> optax.GradientTransformation:
+    """Adam's scaling without its first moment, exact for a decay that changes."""
+
+    def init_fn(params: Any) -> Any:
+        return ScaleByVaryingRmsState(tree.zeros_like(params), jnp.zeros((), jnp.float32))
+
+    def update_fn(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        decay = jnp.asarray(b2, jnp.float32)
+        nu = _decayed(state.nu, jax.tree.map(lambda gradient: gradient * gradient, updates), decay)
+        weight = decay * state.weight + 1 - decay
+        over = jax.lax.rsqrt(weight)
+        scaled = jax.tree.map(
+            lambda gradient, square: (gradient / (jnp.sqrt(square) * over + eps)).astype(gradient.dtype), updates, nu
+        )
+        return scaled, ScaleByVaryingRmsState(nu, weight)
+
+    return optax.GradientTransformation(init_fn, update_fn)
+
+
 def _decayed(mean: Any, values: Any, decay: jax.Array) -> Any:
     return jax.tree.map(lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype), mean, values)
 

@@ -121,7 +121,7 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
         T = (LP_fast(l) - LP_slow(l)) / sqrt(k V*)         trend,      signal tanh(T / width)
         X = tanh(relu(log(V / V*) / 2 - log(limit) / 2) / width)       variance
         c = cos(g_t, -u_{t-1})       rho = LP(c)           alignment
-        q = tanh((rho - rho*) / (width se + floor))        quality
+        q = tanh((rho - rho* - noise sd) / (width se + floor))        quality
         S = log(1 + LP |g^2 / LP(g^2) - 1|)                uncertainty
         P = LP(q)^3                                        persistence
 
@@ -165,15 +165,16 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
     square = jnp.where(seen.has_direction, low_pass(filters.cosine_square, seen.cosine**2, gains.decay_phase), 0.0)
     alignment = cosine / phase_weight
     of_mean = (1 - gains.decay_phase) / (1 + gains.decay_phase)  # variance of the mean over that of a sample
-    phase_error = jnp.maximum(square / phase_weight - alignment**2, 0.0) * of_mean
-    tolerance = gains.phase_width * root(jnp.maximum(phase_error, TINY)) + gains.phase_floor
-    quality = jnp.where(seen.has_direction, jnp.tanh((alignment - gains.phase_target) / tolerance), 0.0)
+    deviation = root(jnp.maximum(square / phase_weight - alignment**2, TINY))
+    tolerance = gains.phase_width * root(of_mean) * deviation + gains.phase_floor
+    target = gains.phase_target + gains.phase_noise * deviation
+    quality = jnp.where(seen.has_direction, jnp.tanh((alignment - target) / tolerance), 0.0)
     filtered_quality = low_pass(filters.quality, quality, gains.decay_phase)
 
     gradient_square = low_pass(filters.gradient_square, seen.gradient_square, gains.decay_gradient)
     typical = gradient_square / weight(gains.decay_gradient, steps)
-    deviation = jnp.abs(seen.gradient_square / (typical + TINY) - 1)
-    dispersion = low_pass(filters.gradient_dispersion, deviation, gains.decay_variance_slow)
+    excess_square = jnp.abs(seen.gradient_square / (typical + TINY) - 1)
+    dispersion = low_pass(filters.gradient_dispersion, excess_square, gains.decay_variance_slow)
 
     overfit = jnp.zeros_like(trend)
     if seen.valid_loss is not None:

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def adaptive_evolution(
     *,
     gains: Gains | None = None,
     gauge: str = "cap",
-    direction: Callable[[Any], Any] | None = None,
+    direction: Callable[[Any], Any] | Literal["given"] | None = None,
     noise: bool = False,
     sigma: float = 1e-5,
     seed: int = 0,
@@ -63,8 +63,9 @@ def adaptive_evolution(
         gains: every number of the laws; from `default_gains(coefficients)` by default. May be traced.
         gauge: AE-8. `"cap"` bounds the effective step smoothly; `"norm"` also divides the learning rate by the rms
             gradient, for plain gradient descent; `"none"` does neither.
-        direction: from the inner state to the descent direction of its last update, where that can be read off it. By
-            default the last update is stored, one more copy of the parameters.
+        direction: from the inner state to the descent direction of its last update, where that can be read off it; or
+            `"given"`, where the caller hands it to `update` as `direction=`. By default the last update is stored, one
+            more copy of the parameters.
         noise: AE-4, add Gaussian noise of `sigma` times the rms of the parameters; `sigma` is then a coefficient too.
         sigma: where the noise starts.
         seed: of the noise.
@@ -120,6 +121,13 @@ def adaptive_evolution(
     gauged = gauge == "norm" and "learning_rate" not in coefficients
     _check(not gauged, 'gauge="norm" scales the learning rate, so "learning_rate" must be among the coefficients')
     initial_gains = default_gains(names, **gain_changes) if gains is None else gains
+    source = direction
+
+    def last_direction(state: AEState, given: Any) -> Any:
+        if source == "given":
+            _check(given is not None, "direction was set to 'given'; call update(..., direction=...)")
+            return given
+        return source(state.inner_state) if source else tree.scale(-1.0, state.direction)
 
     @functools.wraps(inner_factory)
     def make(*args: Any, **kwargs: Any) -> optax.GradientTransformationExtraArgs:
@@ -163,7 +171,7 @@ def adaptive_evolution(
                 skipped=none,
                 gains=initial_gains,
                 key=jax.random.key(seed) if noise else None,
-                direction=None if direction else tree.zeros_like(params),
+                direction=None if source else tree.zeros_like(params),
                 inner_state=inner(hyperparams).init(params),
             )
 
@@ -177,6 +185,7 @@ def adaptive_evolution(
             valid_value: jax.typing.ArrayLike | None = None,
             grad: Any = None,
             mask: Any = None,
+            direction: Any = None,
             **extra_args: Any,
         ) -> tuple[Any, Any]:
             _check(value is not None, NEEDS_LOSS)
@@ -199,7 +208,7 @@ def adaptive_evolution(
 
             gradient = jax.tree.map(safe, updates)
             # AE-1, against the step that brought us here
-            last = direction(state.inner_state) if direction else tree.scale(-1.0, state.direction)
+            last = last_direction(state, direction)
             last_square = mean_square(last, count)
             seen, seen_square = (
                 jax.tree.map(safe, seen),
@@ -241,7 +250,7 @@ def adaptive_evolution(
                 lambda step, param: jnp.where(finite, step * factor, 0.0).astype(param.dtype), raw, params
             )
             stored = None
-            if direction is None:
+            if source is None:
                 decayed = jax.tree.map(
                     lambda old, new: (gains.direction_decay * old + new).astype(new.dtype), state.direction, steps
                 )

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import IntScalar, Key, Scalar
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
+from etm_jax.evolution._budget import dealt, lifetime_steps
 from etm_jax.evolution._devices import default_lanes, device_mesh, over_population
-from etm_jax.evolution._lifetime import Result, learn, make_optimiser, score
+from etm_jax.evolution._lifetime import MakeOptimiser, Result, learn, make_optimiser, score
 from etm_jax.evolution._state import NOBODY, EvolutionState, member
 from etm_jax.evolution._strategy import first_population, propose, scored
 from etm_jax.genomes import Genome, diversity, efficiency, padding_efficiency
@@ -28,14 +29,14 @@ class Problem:
         config: every setting.
         suite: the tasks.
         selector: who survives and who becomes a parent.
-        optimiser: any optax chain; it starts anew in every lifetime.
+        make_optimiser: from an individual's learning genes to an optax chain; it starts anew in every lifetime.
         mesh: the devices that the population is spread over.
     """
 
     config: EvolutionaryTuringConfig
     suite: TaskSuite
     selector: Selector
-    optimiser: optax.GradientTransformation
+    make_optimiser: MakeOptimiser
     mesh: Mesh = field(repr=False)
 
     @property
@@ -56,7 +57,7 @@ def make_problem(
         config=config,
         suite=suite,
         selector=selector or make_selector(config.selection),
-        optimiser=optimiser or make_optimiser(config.lifetime),
+        make_optimiser=(lambda learning: optimiser) if optimiser else make_optimiser(config.lifetime),
         mesh=device_mesh(config.population_size, config.devices),
     )
 
@@ -100,8 +101,11 @@ def evaluate(
     champion: Genome,
     difficulty: Float[Array, " task"],
     generation: IntScalar,
+    steps: Int[Array, " population"] | None,
 ) -> tuple[Genome, Result, Float[Array, " population"], Scalar]:
     """Let a population live, then score it and the champion, all on the same fresh episodes. The key is consumed.
+
+    `steps` are each individual's gradient steps; None for the settings' own number, which is static.
 
     Returns:
         The genomes after learning, their results, their merits, and the champion's merit.
@@ -111,12 +115,21 @@ def evaluate(
     static = {"bounds": config.bounds, "suite": problem.suite}
     if config.lifetime.inheritance != "darwinian":
 
-        def live(own: tuple[Key, Genome], shared: tuple[Array, Scalar]) -> Genome:
-            return learn(*own, *shared, config=config.lifetime, optimiser=problem.optimiser, **static)
+        settings = {"config": config.lifetime, "make_optimiser": problem.make_optimiser, **static}
 
+        def live(own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
+            key, genome, *mine = own
+            return learn(key, genome, *shared, mine[0] if mine else config.lifetime.steps, **settings)
+
+        spread = over_population(live, problem.mesh, problem.lanes)
         keys = jax.random.split(key_learn, config.population_size)
-        scale = learning_rate_scale(problem, generation)
-        genomes = over_population(live, problem.mesh, problem.lanes)((keys, genomes), (difficulty, scale))
+        shared = (difficulty, learning_rate_scale(problem, generation))
+        if steps is None:
+            genomes = spread((keys, genomes), shared)
+        else:
+            order = dealt(steps, problem.mesh.size)
+            own = jax.tree.map(lambda leaf: leaf[order], (keys, genomes, steps))
+            genomes = member(spread(own, shared), jnp.argsort(order))
 
     def examine(genome: Genome, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
         key, difficulty = shared
@@ -178,8 +191,11 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
     key, key_propose, key_evaluate = jax.random.split(state.key, 3)
     settling = state.generation < config.selection.settle_generations
     population = propose(key_propose, state.population, config.bounds, problem.selector, config.variation, settling)
+    steps = None
+    if config.lifetime.budget == "swarm":
+        steps = lifetime_steps(config.lifetime, state.population, population)
     learned, result, merits, champion_merit = evaluate(
-        problem, key_evaluate, population.genomes, state.champion, state.difficulty, state.generation
+        problem, key_evaluate, population.genomes, state.champion, state.difficulty, state.generation, steps
     )
     inherited = learned if config.lifetime.inheritance == "lamarckian" else population.genomes
     population = scored(population, inherited, fitness_of(problem, learned, result))
@@ -209,6 +225,7 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         "ids": population.ids,
         "parents": population.parents,
         "architecture": architectures,
+        "learning": population.genomes.learning,
     }
     state = EvolutionState(
         key=key,

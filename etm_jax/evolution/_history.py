@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from etm_jax.genomes import GENES
+from etm_jax.genomes import GENES, LEARNING_GENES
 from etm_jax.task import TaskSuite
 
 Row = dict[str, Any]
@@ -66,7 +66,7 @@ def metrics_row(
 
 
 def lineage_row(generation: int, metrics: dict[str, Any]) -> Row:
-    """Who lived in one generation, from whom, with which genes and fitness."""
+    """Who lived in one generation, from whom, with which genes, as they were at birth, and which fitness."""
     alive = np.asarray(metrics["alive"])
     return {
         "generation": generation,
@@ -75,6 +75,9 @@ def lineage_row(generation: int, metrics: dict[str, Any]) -> Row:
         "fitness": [
             plain(value) if lives else None for value, lives in zip(np.asarray(metrics["fitness"]), alive, strict=True)
         ],
+        "learning": {
+            name: [plain(factor) for factor in np.asarray(getattr(metrics["learning"], name))] for name in LEARNING_GENES
+        },
         "genes": {name: np.asarray(getattr(metrics["architecture"], name)).tolist() for name in GENES},
     }
 

@@ -1,5 +1,6 @@
 """The fast loop: what one individual learns by gradient, and how it is scored afterwards."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
@@ -8,20 +9,21 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from etm_jax import ae
-from etm_jax._typing import Key, Params, Scalar, pytree
+from etm_jax._typing import IntScalar, Key, Params, Scalar, pytree
 from etm_jax.config import LifetimeConfig
-from etm_jax.genomes import Bounds, Genome, apply, mask_of
+from etm_jax.genomes import FACTORS, Bounds, Genome, Learning, apply, mask_of
 from etm_jax.task import TaskSuite, clean_inputs
 
-OPTIMISERS = {
-    "adam": optax.adam,
-    "adamw": optax.adamw,
-    "rmsprop": optax.rmsprop,
-    "sgd": optax.sgd,
-    "ae_adam": ae.ae_adam,
-    "ae_adamw": ae.ae_adamw,
-    "ae_sgdm": ae.ae_sgdm,
+PLAIN = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop, "sgd": optax.sgd}
+# Optimisers under the laws, with the gains that differ from `default_gains`.
+ADAPTIVE = {
+    "ae_adam": (ae.ae_adam, {}),
+    "ae_adamw": (ae.ae_adamw, {}),
+    "ae_sgdm": (ae.ae_sgdm, {}),
+    "ae_schedule_free_adamw": (ae.ae_schedule_free_adamw, {"phase_noise": -0.4}),
 }
+COEFFICIENT = "learning_rate"
+MakeOptimiser = Callable[[Learning], optax.GradientTransformation]
 
 
 @pytree
@@ -41,9 +43,36 @@ class Result:
     finite: Bool[Array, "*population"]
 
 
-def make_optimiser(config: LifetimeConfig) -> optax.GradientTransformation:
-    """The default chain of lifetime learning: clip by global norm, then the optimiser of the settings."""
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), OPTIMISERS[config.optimiser](config.learning_rate))
+def make_optimiser(config: LifetimeConfig) -> MakeOptimiser:
+    """The chain of lifetime learning for an individual: clip by global norm, then the optimiser of the settings.
+
+    The individual's learning genes are factors on the rate, and on two gains of the laws where there are laws.
+    """
+
+    def make(learning: Learning) -> optax.GradientTransformation:
+        rate = config.learning_rate * learning.learning_rate
+        if config.optimiser in PLAIN:
+            inner = PLAIN[config.optimiser](rate)
+        else:
+            chain, changes = ADAPTIVE[config.optimiser]
+            inner = chain(rate, gains=own_gains(learning, changes))
+        return optax.chain(optax.clip_by_global_norm(config.clip_norm), inner)
+
+    return make
+
+
+def own_gains(learning: Learning, changes: dict[str, float]) -> ae.Gains:
+    """The default gains of a learning rate with an individual's factors on them."""
+    gains = ae.default_gains((COEFFICIENT,), **changes)
+    return gains._replace(
+        meta_step=gains.meta_step * learning.meta_step, step_limit=gains.step_limit * learning.step_limit
+    )
+
+
+def paces_itself(state: optax.OptState) -> bool:
+    """Whether an optimiser's state holds the laws, which set its rate: a schedule from outside would fight them."""
+    leaves = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, ae.AEState))
+    return any(isinstance(leaf, ae.AEState) for leaf in leaves)
 
 
 def batch_loss(
@@ -69,42 +98,58 @@ def learn(
     genome: Genome,
     difficulty: Float[Array, " task"],
     update_scale: Scalar | float,
+    num_steps: IntScalar | int,
     *,
     bounds: Bounds,
     suite: TaskSuite,
     config: LifetimeConfig,
-    optimiser: optax.GradientTransformation,
+    make_optimiser: MakeOptimiser,
 ) -> Genome:
-    """One lifetime: `config.steps` gradient steps, each on fresh episodes.
+    """One lifetime: gradient steps, each on fresh episodes.
 
     Gradients of weights that do not exist are exactly zero, so the optimiser's moments and norms never see them. It
-    gets the loss as `value` and which weights exist as `mask`.
+    gets the loss as `value` and which weights exist as `mask`. Under the laws the genome also acquires the rate that its
+    lifetime ended at, and its weights are the averaged ones where the chain averages.
 
     Args:
         key: consumed.
         genome: one individual.
         difficulty: of each task, 0 to 1.
-        update_scale: multiplies every update; the run's learning-rate schedule.
+        update_scale: multiplies every update, the run's learning-rate schedule; not under the laws.
+        num_steps: of this lifetime.
         bounds: the search space.
         suite: the tasks.
-        config: steps, batch size and rematerialisation.
-        optimiser: any optax chain; its state starts anew in every lifetime.
+        config: warm-up, batch size and rematerialisation.
+        make_optimiser: from an individual's learning genes to any optax chain; it starts anew in every lifetime.
     """
 
-    stepper, mask = optax.with_extra_args_support(optimiser), mask_of(genome, bounds)
+    stepper = optax.with_extra_args_support(make_optimiser(genome.learning))
+    start, mask = stepper.init(genome.params), mask_of(genome, bounds)
+    adaptive = paces_itself(start)
 
-    def step(carry: tuple[Params, optax.OptState], now: tuple[Key, Scalar]):
-        (params, state), (key, scale) = carry, now
-        loss, gradients = jax.value_and_grad(batch_loss)(params, genome, key, difficulty, bounds, suite, config)
+    def step(index: IntScalar, carry: tuple[Params, optax.OptState]):
+        params, state = carry
+        key_step = jax.random.fold_in(key, index)
+        loss, gradients = jax.value_and_grad(batch_loss)(params, genome, key_step, difficulty, bounds, suite, config)
         updates, state = stepper.update(gradients, state, params, value=loss, mask=mask)
-        updates = jax.tree.map(lambda update: update * scale.astype(update.dtype), updates)
-        return (optax.apply_updates(params, updates), state), None
+        if not adaptive:
+            # A new optimiser knows no scale yet, and its full first steps would undo what was learnt before.
+            warmth = jnp.minimum((index + 1) / max(config.warmup_steps, 1), 1.0)
+            updates = jax.tree.map(lambda update: (update * update_scale * warmth).astype(update.dtype), updates)
+        return optax.apply_updates(params, updates), state
 
-    # An optimiser that has just started knows no scale yet, and its full first steps would undo what was learnt before.
-    warmth = jnp.minimum((jnp.arange(config.steps) + 1.0) / max(config.warmup_steps, 1), 1.0)
-    steps = (jax.random.split(key, config.steps), update_scale * warmth)
-    (params, _), _ = jax.lax.scan(step, (genome.params, optimiser.init(genome.params)), steps)
-    return replace(genome, params=params)
+    params, state = jax.lax.fori_loop(0, num_steps, step, (genome.params, start))
+    genome = replace(genome, params=ae.eval_params(state, params))
+    return acquire(genome, state, config) if adaptive else genome
+
+
+def acquire(genome: Genome, state: optax.OptState, config: LifetimeConfig) -> Genome:
+    """The genome with the learning rate of an optimiser's state, if the laws moved it, as its own start."""
+    coefficients = ae.coefficients(state)
+    if COEFFICIENT not in coefficients:
+        return genome
+    factor = jnp.clip(coefficients[COEFFICIENT] / config.learning_rate, *FACTORS)
+    return replace(genome, learning=replace(genome.learning, learning_rate=factor))
 
 
 def score(

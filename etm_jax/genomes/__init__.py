@@ -27,3 +27,7 @@ from etm_jax.genomes._genome import genome_of as genome_of
 from etm_jax.genomes._genome import mask_of as mask_of
 from etm_jax.genomes._genome import random_genome as random_genome
 from etm_jax.genomes._genome import unroll as unroll
+from etm_jax.genomes._learning import FACTORS as FACTORS
+from etm_jax.genomes._learning import LEARNING_GENES as LEARNING_GENES
+from etm_jax.genomes._learning import Learning as Learning
+from etm_jax.genomes._learning import mutate_learning as mutate_learning

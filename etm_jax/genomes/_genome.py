@@ -1,4 +1,6 @@
-"""A genome: architecture genes and the weights they need, at padded shape."""
+"""A genome: architecture genes, the weights they need at padded shape, and how they are learnt."""
+
+from dataclasses import field
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ from etm_jax._typing import Key, Mask, Params, pytree
 from etm_jax.cells import axes_of, initial_params, keep_active, ntm_unroll, weight_mask
 from etm_jax.genomes._architecture import Architecture, active_axes, random_architecture
 from etm_jax.genomes._bounds import Bounds
+from etm_jax.genomes._learning import Learning, neutral, random_learning
 
 
 @pytree
@@ -17,10 +20,12 @@ class Genome:
     Attributes:
         architecture: the genes.
         params: weights at the padded shape of the bounds; entries that the genes do not activate mean nothing.
+        learning: how it learns; a single genome learns as the settings say unless told otherwise.
     """
 
     architecture: Architecture
     params: Params
+    learning: Learning = field(default_factory=neutral)
 
 
 def random_genome(key: Key, bounds: Bounds, input_size: int, output_size: int) -> Genome:
@@ -53,12 +58,12 @@ def random_genome(key: Key, bounds: Bounds, input_size: int, output_size: int) -
 
 def genome_of(key: Key, bounds: Bounds, input_size: int, output_size: int, architecture: Architecture | None) -> Genome:
     """A genome with fresh weights and the architecture given, or a random one. The key is consumed."""
-    key_genes, key_weights = jax.random.split(key)
+    key_genes, key_weights, key_learning = jax.random.split(key, 3)
     if architecture is None:
         architecture = random_architecture(key_genes, bounds)
     sizes = bounds.axis_sizes(input_size, output_size)
     params = initial_params(key_weights, active_axes(architecture, bounds), sizes, jnp.result_type(float))
-    return Genome(architecture=architecture, params=params)
+    return Genome(architecture=architecture, params=params, learning=random_learning(key_learning))
 
 
 def mask_of(genome: Genome, bounds: Bounds) -> Mask:

@@ -1,6 +1,7 @@
 """Variation: mutation, growth and shrinkage, crossover. Each function makes one offspring; the caller vmaps."""
 
 from etm_jax.variation._crossover import cross_genes as cross_genes
+from etm_jax.variation._crossover import cross_learning as cross_learning
 from etm_jax.variation._crossover import cross_weights as cross_weights
 from etm_jax.variation._growth import resize as resize
 from etm_jax.variation._mutation import add_weight_noise as add_weight_noise

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from etm_jax._typing import Key
-from etm_jax.genomes import GENES, Architecture, Bounds, Genome, mask_of
+from etm_jax.genomes import GENES, LEARNING_GENES, Architecture, Bounds, Genome, Learning, mask_of
 
 
 def cross_genes(key: Key, first: Architecture, second: Architecture) -> Architecture:
@@ -17,6 +17,17 @@ def cross_genes(key: Key, first: Architecture, second: Architecture) -> Architec
         for index, name in enumerate(GENES)
     }
     return Architecture(**genes)
+
+
+def cross_learning(key: Key, first: Learning, second: Learning) -> Learning:
+    """Take each factor from either parent with equal chances. The key is consumed."""
+    from_second = jax.random.bernoulli(key, shape=(len(LEARNING_GENES),))
+    return Learning(
+        *[
+            jnp.where(from_second[index], getattr(second, name), getattr(first, name))
+            for index, name in enumerate(LEARNING_GENES)
+        ]
+    )
 
 
 def cross_weights(key: Key, child: Genome, second: Genome, bounds: Bounds) -> Genome:

@@ -43,4 +43,4 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
         return jnp.where(exists, jnp.where(existed, old, born), 0)
 
     params = map_table(grow, genome.params, fresh, weight_mask(axes_before), weight_mask(axes_after))
-    return Genome(architecture=architecture, params=params)
+    return Genome(architecture=architecture, params=params, learning=genome.learning)

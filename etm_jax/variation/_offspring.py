@@ -1,11 +1,13 @@
 """One offspring: crossover and mutation together, so that the weights are resized just once."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 
 from etm_jax._typing import BoolScalar, Key, Scalar
-from etm_jax.genomes import Bounds, Genome
-from etm_jax.variation._crossover import cross_genes, cross_weights
+from etm_jax.genomes import Bounds, Genome, mutate_learning
+from etm_jax.variation._crossover import cross_genes, cross_learning, cross_weights
 from etm_jax.variation._growth import resize
 from etm_jax.variation._mutation import add_weight_noise, mutate_architecture
 from etm_jax.variation._rates import VariationRates
@@ -23,7 +25,7 @@ def offspring(
     """A child of one or two genomes.
 
     Its genes are the first parent's or, if it mates, a mixture of both; then they mutate. The first parent's weights
-    are resized to them, mixed with the second's, and get noise.
+    are resized to them, mixed with the second's, and get noise. How it learns is inherited and mutates like the genes.
 
     Args:
         key: consumed.
@@ -34,12 +36,16 @@ def offspring(
         rates: of mutation.
         gene_rate: probability that a gene mutates.
     """
-    key_genes, key_mutate, key_resize, key_weights, key_whether, key_noise = jax.random.split(key, 6)
+    key_genes, key_mutate, key_resize, key_weights, key_whether, key_noise, key_learn = jax.random.split(key, 7)
     crossed = cross_genes(key_genes, first.architecture, second.architecture)
     architecture = jax.tree.map(lambda both, one: jnp.where(mates, both, one), crossed, first.architecture)
     architecture = mutate_architecture(key_mutate, architecture, bounds, rates, gene_rate)
     child = resize(key_resize, first, architecture, bounds)
     mixed = cross_weights(key_weights, child, second, bounds)
     child = jax.tree.map(lambda both, one: jnp.where(mates, both, one), mixed, child)
+    key_mix, key_step = jax.random.split(key_learn)
+    learning = cross_learning(key_mix, first.learning, second.learning)
+    learning = jax.tree.map(lambda both, one: jnp.where(mates, both, one), learning, first.learning)
+    child = replace(child, learning=mutate_learning(key_step, learning, rates.learning_sigma))
     scale = jnp.where(jax.random.bernoulli(key_whether, rates.noise_rate), rates.noise_scale, 0.0)
     return add_weight_noise(key_noise, child, bounds, scale)

@@ -14,6 +14,7 @@ class VariationRates:
         controller_sigma: standard deviation of that step, in units.
         noise_rate: probability that an offspring's weights get noise.
         noise_scale: standard deviation of the noise, as a share of the root mean square of each weight array.
+        learning_sigma: standard deviation of a step of the logarithms of the learning genes, at every birth.
         crossover_rate: probability that an offspring has two parents.
         diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
             times at no diversity at all.
@@ -24,5 +25,6 @@ class VariationRates:
     controller_sigma: float = 16.0
     noise_rate: float = 0.3
     noise_scale: float = 0.02
+    learning_sigma: float = 0.15
     crossover_rate: float = 0.1
     diversity_floor: float = 0.1

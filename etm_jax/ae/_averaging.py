@@ -1,0 +1,113 @@
+"""Schedule-free averaging under the laws: steps are taken by a fast iterate, and its recent mean is what is kept."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from etm_jax.ae import _laws as laws
+from etm_jax.ae._monitor import find
+
+
+class AveragedState(NamedTuple):
+    """State of `averaged`.
+
+    Attributes:
+        fast: the fast iterate `z`.
+        span: steps that the mean reaches back, float32.
+        b1: share of the mean in the parameters.
+        inner_state: of the transformation that moves the fast iterate.
+    """
+
+    fast: Any
+    span: jax.Array
+    b1: jax.Array
+    inner_state: Any
+
+
+def averaged(
+    inner: optax.GradientTransformationExtraArgs, b1: jax.typing.ArrayLike = 0.9
+) -> optax.GradientTransformationExtraArgs:
+    """Average the iterates of an AE transformation, over a span that a change of the task cuts short.
+
+    With `u` the step of the inner transformation, z the fast iterate, x its mean and y the parameters, at which
+    gradients are taken (Defazio et al. 2024, where n counts all steps):
+
+        z <- z + u        n <- max(1, (1 - f) n + growth)        x <- x + (z - x) / n        y = (1 - b1) z + b1 x
+
+    The mean x is what `eval_params` gives, for evaluation and for keeps. The inner transformation holds the gradient
+    against `x - z`, the way back from the fast iterate to its mean: it pulls there by curvature, and a rate is right
+    where that pull is as large as one gradient's noise (`phase_noise = -1` in the gains).
+
+    Args:
+        inner: made by `adaptive_evolution` with `direction="given"`, without momentum of its own.
+        b1: share of the mean in the parameters, in (0, 1]; takes the place of momentum.
+
+    Raises:
+        ValueError: `b1` is out of range, or `update` gets no parameters.
+
+    References:
+        Defazio et al. 2024, The Road Less Scheduled.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> from etm_jax import ae
+        >>> make = ae.adaptive_evolution(optax.sgd, direction="given", gauge="norm", phase_noise=-1.0)
+        >>> tx = ae.averaged(make(1e-2))
+        >>> state = tx.init(jnp.zeros(3))
+    """
+
+    if isinstance(b1, int | float) and not 0 < b1 <= 1:
+        raise ValueError(f"b1 must be in (0, 1], got {b1}")
+
+    def init_fn(params: Any) -> Any:
+        # A copy: parameters and state may be donated together.
+        fast = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
+        return AveragedState(fast, jnp.zeros((), jnp.float32), jnp.asarray(b1, jnp.float32), inner.init(params))
+
+    def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        if params is None:
+            raise ValueError("averaging needs the parameters; call update(grads, state, params, value=loss)")
+        back = jax.tree.map(jnp.subtract, params, state.fast)  # b1 (x - z)
+        steps, inner_state = inner.update(updates, state.inner_state, params, direction=back, **extra_args)
+        before, after = find(state.inner_state), find(inner_state)
+        finite = after.skipped == before.skipped
+        span = jnp.where(finite, laws.span(state.span, after.signals, after.gains), state.span)
+        towards = finite / span
+
+        def moved(step: jax.Array, pull: jax.Array) -> jax.Array:
+            return ((1 - state.b1 + state.b1 * towards) * step - towards * pull).astype(step.dtype)
+
+        fast = optax.apply_updates(state.fast, steps)
+        return jax.tree.map(moved, steps, back), AveragedState(fast, span, state.b1, inner_state)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def eval_params(state: Any, params: Any) -> Any:
+    """The parameters to evaluate and to keep: the mean where an optimiser averages, else those given.
+
+    Args:
+        state: an optimiser state that may hold an `AveragedState`, in a chain for one.
+        params: as trained.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> params = jnp.ones(3)
+        >>> ae.eval_params(ae.ae_adam().init(params), params).tolist()
+        [1.0, 1.0, 1.0]
+    """
+    leaves = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, AveragedState))
+    found = [leaf for leaf in leaves if isinstance(leaf, AveragedState)]
+    if not found:
+        return params
+    if len(found) > 1:
+        raise ValueError(f"the state must hold one AveragedState at most, got {len(found)}")
+    b1 = found[0].b1
+
+    def mean(param: jax.Array, fast: jax.Array) -> jax.Array:
+        return (fast + (param - fast) / b1).astype(param.dtype)
+
+    return jax.tree.map(mean, params, found[0].fast)
