@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from etm_jax.ae._moments import (
@@ -11,9 +13,11 @@ from etm_jax.ae._moments import (
     scale_by_momentum,
     scale_by_varying_adam,
 )
+from etm_jax.ae._norms import SAMPLE
 from etm_jax.ae._transform import adaptive_evolution
 
 Number = Any  # a number, or a traced scalar
+Flag = bool | jax.Array
 
 
 def ae_sgdm(
@@ -47,8 +51,8 @@ def ae_sgdm(
         True
     """
 
-    def sgdm(learning_rate: Number, momentum: Number) -> optax.GradientTransformation:
-        return optax.chain(scale_by_momentum(momentum), optax.scale_by_learning_rate(learning_rate))
+    def sgdm(learning_rate: Number, momentum: Number, keep: Flag = True) -> optax.GradientTransformation:
+        return optax.chain(scale_by_momentum(_held(momentum, keep)), optax.scale_by_learning_rate(learning_rate))
 
     return _wrap(sgdm, coefficients, gauge, momentum_direction, settings)(learning_rate, momentum)
 
@@ -65,8 +69,12 @@ def ae_adam(
 ) -> optax.GradientTransformationExtraArgs:
     """Adam under the laws; see `ae_adamw`."""
 
-    def adam(learning_rate: Number, b1: Number, b2: Number, eps: Number) -> optax.GradientTransformation:
-        return optax.chain(scale_by_varying_adam(b1, b2, eps), optax.scale_by_learning_rate(learning_rate))
+    def adam(
+        learning_rate: Number, b1: Number, b2: Number, eps: Number, keep: Flag = True
+    ) -> optax.GradientTransformation:
+        return optax.chain(
+            scale_by_varying_adam(_held(b1, keep), _held(b2, keep), eps), optax.scale_by_learning_rate(learning_rate)
+        )
 
     return _wrap(adam, coefficients, gauge, adam_direction(eps), settings)(learning_rate, b1, b2, eps)
 
@@ -100,10 +108,10 @@ def ae_adamw(
     """
 
     def adamw(
-        learning_rate: Number, b1: Number, b2: Number, eps: Number, weight_decay: Number
+        learning_rate: Number, b1: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
     ) -> optax.GradientTransformation:
         return optax.chain(
-            scale_by_varying_adam(b1, b2, eps),
+            scale_by_varying_adam(_held(b1, keep), _held(b2, keep), eps),
             optax.add_decayed_weights(weight_decay),
             optax.scale_by_learning_rate(learning_rate),
         )
@@ -118,7 +126,14 @@ def _wrap(
     direction: Callable[[Any], Any],
     settings: dict[str, Any],
 ) -> Callable[..., optax.GradientTransformationExtraArgs]:
-    return adaptive_evolution(factory, coefficients, gauge=gauge, **{"direction": direction, **settings})
+    return adaptive_evolution(
+        factory, coefficients, gauge=gauge, **{"direction": direction, "sample": SAMPLE, **settings}
+    )
+
+
+def _held(decay: Number, keep: Flag) -> jax.Array:
+    """A decay of 1 where a step must change nothing: with a gradient of 0 the moments then stay, to the bit."""
+    return jnp.where(keep, decay, 1.0)
 
 
 def scale_by_ae(learning_rate: Number = 1e-2, *, gauge: str = "cap", **settings: Any):
