@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from etm_jax.ae._averaging import averaged
@@ -13,9 +15,11 @@ from etm_jax.ae._moments import (
     scale_by_varying_adam,
     scale_by_varying_rms,
 )
+from etm_jax.ae._norms import SAMPLE
 from etm_jax.ae._transform import adaptive_evolution
 
 Number = Any  # a number, or a traced scalar
+Flag = bool | jax.Array
 
 
 def ae_sgdm(
@@ -49,8 +53,8 @@ def ae_sgdm(
         True
     """
 
-    def sgdm(learning_rate: Number, momentum: Number) -> optax.GradientTransformation:
-        return optax.chain(scale_by_momentum(momentum), optax.scale_by_learning_rate(learning_rate))
+    def sgdm(learning_rate: Number, momentum: Number, keep: Flag = True) -> optax.GradientTransformation:
+        return optax.chain(scale_by_momentum(_held(momentum, keep)), optax.scale_by_learning_rate(learning_rate))
 
     return _wrap(sgdm, coefficients, gauge, momentum_direction, settings)(learning_rate, momentum)
 
@@ -67,8 +71,12 @@ def ae_adam(
 ) -> optax.GradientTransformationExtraArgs:
     """Adam under the laws; see `ae_adamw`."""
 
-    def adam(learning_rate: Number, b1: Number, b2: Number, eps: Number) -> optax.GradientTransformation:
-        return optax.chain(scale_by_varying_adam(b1, b2, eps), optax.scale_by_learning_rate(learning_rate))
+    def adam(
+        learning_rate: Number, b1: Number, b2: Number, eps: Number, keep: Flag = True
+    ) -> optax.GradientTransformation:
+        return optax.chain(
+            scale_by_varying_adam(_held(b1, keep), _held(b2, keep), eps), optax.scale_by_learning_rate(learning_rate)
+        )
 
     return _wrap(adam, coefficients, gauge, adam_direction(eps), settings)(learning_rate, b1, b2, eps)
 
@@ -102,10 +110,10 @@ def ae_adamw(
     """
 
     def adamw(
-        learning_rate: Number, b1: Number, b2: Number, eps: Number, weight_decay: Number
+        learning_rate: Number, b1: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
     ) -> optax.GradientTransformation:
         return optax.chain(
-            scale_by_varying_adam(b1, b2, eps),
+            scale_by_varying_adam(_held(b1, keep), _held(b2, keep), eps),
             optax.add_decayed_weights(weight_decay),
             optax.scale_by_learning_rate(learning_rate),
         )
@@ -155,14 +163,16 @@ def ae_schedule_free_adamw(
         (2,)
     """
 
-    def adamw(learning_rate: Number, b2: Number, eps: Number, weight_decay: Number) -> optax.GradientTransformation:
+    def adamw(
+        learning_rate: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
+    ) -> optax.GradientTransformation:
         return optax.chain(
-            scale_by_varying_rms(b2, eps),
+            scale_by_varying_rms(_held(b2, keep), eps),
             optax.add_decayed_weights(weight_decay),
             optax.scale_by_learning_rate(learning_rate),
         )
 
-    make = adaptive_evolution(adamw, coefficients, gauge=gauge, direction="given", **_averaging(settings))
+    make = _averaging(adamw, coefficients, gauge, settings)
     return averaged(make(learning_rate, b2, eps, weight_decay), b1)
 
 
@@ -170,13 +180,8 @@ def ae_schedule_free_sgd(
     learning_rate: Number = 1e-2, b1: Number = 0.9, *, gauge: str = "norm", **settings: Any
 ) -> optax.GradientTransformationExtraArgs:
     """Gradient descent with averaging in place of momentum and of a schedule; see `ae_schedule_free_adamw`."""
-    make = adaptive_evolution(optax.scale_by_learning_rate, gauge=gauge, direction="given", **_averaging(settings))
+    make = _averaging(optax.scale_by_learning_rate, ("learning_rate",), gauge, settings)
     return averaged(make(learning_rate), b1)
-
-
-def _averaging(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with the phase judged as averaging wants it, unless the caller says otherwise."""
-    return settings if "gains" in settings else {"phase_noise": -1.0, **settings}
 
 
 def _wrap(
@@ -186,7 +191,27 @@ def _wrap(
     direction: Callable[[Any], Any],
     settings: dict[str, Any],
 ) -> Callable[..., optax.GradientTransformationExtraArgs]:
-    return adaptive_evolution(factory, coefficients, gauge=gauge, **{"direction": direction, **settings})
+    return adaptive_evolution(
+        factory, coefficients, gauge=gauge, **{"direction": direction, "sample": SAMPLE, **settings}
+    )
+
+
+def _averaging(
+    factory: Callable[..., optax.GradientTransformation],
+    coefficients: Sequence[str],
+    gauge: str,
+    settings: dict[str, Any],
+) -> Callable[..., optax.GradientTransformationExtraArgs]:
+    """With the phase judged as averaging wants it, unless the caller says otherwise."""
+    phase = {} if "gains" in settings else {"phase_noise": -1.0}
+    return adaptive_evolution(
+        factory, coefficients, gauge=gauge, direction="given", **{"sample": SAMPLE, **phase, **settings}
+    )
+
+
+def _held(decay: Number, keep: Flag) -> jax.Array:
+    """A decay of 1 where a step must change nothing: with a gradient of 0 the moments then stay, to the bit."""
+    return jnp.where(keep, decay, 1.0)
 
 
 def scale_by_ae(learning_rate: Number = 1e-2, *, gauge: str = "cap", **settings: Any):

@@ -31,7 +31,7 @@ def scale_by_momentum(momentum: jax.typing.ArrayLike = 0.9) -> optax.GradientTra
         del params
         decay = jnp.asarray(momentum, jnp.float32)
         ema = _decayed(state.ema, updates, decay)
-        weight = decay * state.weight + 1 - decay
+        weight = decay * state.weight + (1 - decay)
         return jax.tree.map(lambda mean: (mean / weight).astype(mean.dtype), ema), ScaleByMomentumState(ema, weight)
 
     return optax.GradientTransformation(init_fn, update_fn)
@@ -61,8 +61,8 @@ def scale_by_varying_adam(
         state = ScaleByVaryingAdamState(
             mu=_decayed(state.mu, updates, first),
             nu=_decayed(state.nu, jax.tree.map(lambda gradient: gradient * gradient, updates), second),
-            mu_weight=first * state.mu_weight + 1 - first,
-            nu_weight=second * state.nu_weight + 1 - second,
+            mu_weight=first * state.mu_weight + (1 - first),
+            nu_weight=second * state.nu_weight + (1 - second),
         )
         return _preconditioned(state, eps), state
 
@@ -88,8 +88,8 @@ def scale_by_varying_rms(
         del params
         decay = jnp.asarray(b2, jnp.float32)
         nu = _decayed(state.nu, jax.tree.map(lambda gradient: gradient * gradient, updates), decay)
-        weight = decay * state.weight + 1 - decay
-        over = jax.lax.rsqrt(weight)
+        weight = decay * state.weight + (1 - decay)
+        over = jax.lax.rsqrt(jnp.where(weight > 0, weight, 1.0))  # 0 until the first step that is not skipped
         scaled = jax.tree.map(
             lambda gradient, square: (gradient / (jnp.sqrt(square) * over + eps)).astype(gradient.dtype), updates, nu
         )

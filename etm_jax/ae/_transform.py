@@ -1,7 +1,6 @@
 """The laws around any optax optimiser, in the manner of `optax.inject_hyperparams`."""
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,9 +10,10 @@ import optax
 from optax import tree
 
 from etm_jax.ae import _laws as laws
-from etm_jax.ae._charts import COEFFICIENTS, TINY, Coefficient, check_coefficient, from_chart, to_chart
+from etm_jax.ae._charts import TINY, Coefficient
+from etm_jax.ae._coefficients import bind, check, is_guarded, moved_of
 from etm_jax.ae._gains import Gains, acts, default_gains
-from etm_jax.ae._norms import inner_product, mean_square, size
+from etm_jax.ae._norms import LEAST_SAMPLE, Lengths, inner_product, size, sizes
 from etm_jax.ae._signals import (
     Observation,
     low_pass,
@@ -42,6 +42,7 @@ def adaptive_evolution(
     sigma: float = 1e-5,
     seed: int = 0,
     ranges: Mapping[str, Coefficient] | None = None,
+    sample: int | None = None,
     **gain_changes: Any,
 ) -> Callable[..., optax.GradientTransformationExtraArgs]:
     """Let hyperparameters of any optax optimiser follow the laws AE-1 to AE-10.
@@ -57,7 +58,9 @@ def adaptive_evolution(
     state; it is counted in `skipped`, and lowers the learning rate.
 
     Args:
-        inner_factory: makes an optimiser from hyperparameters, `optax.adamw` for one.
+        inner_factory: makes an optimiser from hyperparameters, `optax.adamw` for one. An argument `keep`, if it has
+            one, is False at a step to be skipped: the gradients are then 0, and the state must stay as it is. Without
+            one the old state is selected afterwards, which costs a pass through both.
         coefficients: which of its arguments the laws move. Where decays are among them, use a factory whose bias
             correction is right for a varying decay (`ae.scale_by_varying_adam`).
         gains: every number of the laws; from `default_gains(coefficients)` by default. May be traced.
@@ -70,6 +73,9 @@ def adaptive_evolution(
         sigma: where the noise starts.
         seed: of the noise.
         ranges: chart and range of coefficients that `ae.COEFFICIENTS` lacks, or to replace its own.
+        sample: of larger arrays, how many entries the cosine and the lengths of step and parameters are measured on;
+            all of them by default, and under a mask. It saves time, and is only right where the inner optimiser treats
+            every entry by itself, as Adam does. That a gradient is finite is seen on all entries in any case.
         **gain_changes: passed to `default_gains`.
 
     Returns:
@@ -104,65 +110,37 @@ def adaptive_evolution(
         >>> bool(loss(x) < 1e-3)
         True
     """
-    _check(gauge in GAUGES, f"gauge must be one of {', '.join(GAUGES)}, got {gauge!r}")
-    names = (*coefficients, *(("sigma",) if noise else ()))
-    _check(len(set(names)) == len(names) > 0, f"coefficients must be one or more different names, got {coefficients!r}")
-    known = COEFFICIENTS | dict(ranges or {})
-    for name in names:
-        _check(name in known, f"coefficient {name!r} has no range; give ranges={{{name!r}: ae.Coefficient(...)}}")
-        check_coefficient(name, known[name])
-    signature = inspect.signature(inner_factory)
-    missing = [name for name in coefficients if name not in signature.parameters]
-    _check(
-        not missing,
-        f"coefficients {missing} are no arguments of {getattr(inner_factory, '__name__', inner_factory)}; "
-        f"it takes {', '.join(signature.parameters)}",
+    check(gauge in GAUGES, f"gauge must be one of {', '.join(GAUGES)}, got {gauge!r}")
+    check(
+        sample is None or sample >= LEAST_SAMPLE,
+        f"sample must be None or at least {LEAST_SAMPLE} entries, got {sample!r}",
     )
+    moved = moved_of(inner_factory, coefficients, noise, ranges)
+    names, guarded = tuple(moved.ranges), is_guarded(inner_factory)
     gauged = gauge == "norm" and "learning_rate" not in coefficients
-    _check(not gauged, 'gauge="norm" scales the learning rate, so "learning_rate" must be among the coefficients')
+    check(not gauged, 'gauge="norm" scales the learning rate, so "learning_rate" must be among the coefficients')
     initial_gains = default_gains(names, **gain_changes) if gains is None else gains
     source = direction
 
-    def last_direction(state: AEState, given: Any) -> Any:
+    def last_direction(state: AEState, inner_state: Any, given: Any) -> Any:
         if source == "given":
-            _check(given is not None, "direction was set to 'given'; call update(..., direction=...)")
+            check(given is not None, 'direction was set to "given"; call update(..., direction=...)')
             return given
-        return source(state.inner_state) if source else tree.scale(-1.0, state.direction)
+        return source(inner_state) if source else tree.scale(-1.0, state.direction)
 
     @functools.wraps(inner_factory)
     def make(*args: Any, **kwargs: Any) -> optax.GradientTransformationExtraArgs:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        arguments = dict(bound.arguments)
-        starts = {name: sigma if name == "sigma" else arguments[name] for name in names}
-        for name, value in starts.items():
-            _check(not callable(value) and value is not None, f"{name} is moved by the laws; give it a number")
-        fixed = {name: value for name, value in arguments.items() if name not in names}
-        charts = [known[name].chart for name in names]
-        low = jnp.stack([to_chart(known[name].chart, known[name].low) for name in names])
-        high = jnp.stack([to_chart(known[name].chart, known[name].high) for name in names])
-
-        def in_units(position: jax.Array) -> dict[str, jax.Array]:
-            return {name: from_chart(chart, z) for name, chart, z in zip(names, charts, position, strict=True)}
-
-        def inner(hyperparams: Mapping[str, jax.Array]) -> optax.GradientTransformationExtraArgs:
-            moved = {name: value for name, value in hyperparams.items() if name in arguments}
-            return optax.with_extra_args_support(inner_factory(**fixed, **moved))
+        start, inner = bind(inner_factory, moved, sigma, args, kwargs)
+        low, high = moved.ends()
 
         def init_fn(params: Any) -> Any:
-            position = jnp.stack(
-                [
-                    to_chart(known[name].chart, jnp.clip(jnp.asarray(value, jnp.float32), *known[name][1:]))
-                    for name, value in starts.items()
-                ]
-            )
             zero, none = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
-            hyperparams = in_units(position)
+            hyperparams = moved.in_units(start)
             return AEState(
                 count=none,
                 hyperparams=hyperparams,
-                position=position,
-                start=position,
+                position=start,
+                start=start,
                 multiplier=zero,
                 filters=zero_filters(),
                 signals=zero_signals(),
@@ -188,15 +166,17 @@ def adaptive_evolution(
             direction: Any = None,
             **extra_args: Any,
         ) -> tuple[Any, Any]:
-            _check(value is not None, NEEDS_LOSS)
-            _check(params is not None, NEEDS_PARAMS)
+            check(value is not None, NEEDS_LOSS)
+            check(params is not None, NEEDS_PARAMS)
             gains = state.gains
             count = size(params) if mask is None else tree.sum(mask)
-            gradient_square = mean_square(updates, count)
+            lengths = Lengths(sizes(params), count, sample if mask is None else None)
+            few, mean = lengths.few, lengths.mean_square
+            gradient_square = mean(updates)
             seen = updates if grad is None else grad
             loss = _float(value)
             finite = jnp.isfinite(gradient_square) & jnp.isfinite(loss)
-            for other in (reward, valid_value, None if grad is None else mean_square(grad, count)):
+            for other in (reward, valid_value, None if grad is None else mean(grad)):
                 if other is not None:
                     finite &= jnp.isfinite(_float(other))
 
@@ -206,15 +186,13 @@ def adaptive_evolution(
             def kept(new: Any, old: Any) -> Any:
                 return jax.tree.map(lambda one, other: jnp.where(finite, one, other), new, old)
 
-            gradient = jax.tree.map(safe, updates)
             # AE-1, against the step that brought us here
-            last = last_direction(state, direction)
-            last_square = mean_square(last, count)
-            seen, seen_square = (
-                jax.tree.map(safe, seen),
-                safe(gradient_square if grad is None else mean_square(grad, count)),
+            inner_seen = few(state.inner_state)
+            last = few(last_direction(state, inner_seen, direction))
+            last_square, seen_square = mean(last), safe(mean(few(seen)))
+            cosine = inner_product(jax.tree.map(safe, few(seen)), last, lengths.sizes) / (
+                root(seen_square * last_square) * count + TINY
             )
-            cosine = inner_product(seen, last) / (root(seen_square * last_square) * count + TINY)
             filters, signals = measure(
                 state.filters,
                 gains,
@@ -233,18 +211,31 @@ def adaptive_evolution(
             phi = jnp.where(finite, laws.features(signals, gains), laws.alarm())
             position, multiplier = laws.evolve(state.position, state.start, state.multiplier, phi, gains, low, high)
             position = laws.detached(position, gains)
-            hyperparams = in_units(position)
+            hyperparams = moved.in_units(position)
             used = dict(hyperparams)
             if gauge == "norm":
                 used["learning_rate"] = laws.normalised_rate(
                     used["learning_rate"], typical_gradient(filters, gains), gains
                 )
             dtype = tree.dtype(params, "highest")
-            stepper = inner({name: value.astype(dtype) for name, value in used.items()})
-            raw, inner_state = stepper.update(gradient, state.inner_state, params, value=value, **extra_args)
-            # AE-8
-            scale = root(mean_square(params, count)) + gains.parameter_floor
-            effective_step = root(mean_square(raw, count)) / scale
+            used = {name: value.astype(dtype) for name, value in used.items()}
+
+            def inner_step(keep: jax.Array, gradient: Any, inner_state: Any, params: Any) -> tuple[Any, Any]:
+                gradient = jax.tree.map(lambda leaf: jnp.where(keep, leaf, jnp.zeros_like(leaf)), gradient)
+                return inner(used, keep).update(gradient, inner_state, params, value=value, **extra_args)
+
+            # AE-8, on the sample where there is one: the whole update then needs one pass, with its length known.
+            few_params = few(params)
+            scale = root(mean(few_params)) + gains.parameter_floor
+            effective_step, keep = None, finite
+            if sizes(few_params) != lengths.sizes:
+                few_raw, _ = inner_step(finite, few(updates), inner_seen, few_params)
+                effective_step = root(mean(few_raw)) / scale
+                # No root is below 0, but XLA must then read the samples before it writes, and copies no moment.
+                keep = finite & ~(effective_step < 0)
+            raw, inner_state = inner_step(keep, updates, state.inner_state, params)
+            if effective_step is None:
+                effective_step = root(mean(raw)) / scale
             factor = laws.bounded_step(effective_step, gains) if gauge != "none" else jnp.ones(())
             steps = jax.tree.map(
                 lambda step, param: jnp.where(finite, step * factor, 0.0).astype(param.dtype), raw, params
@@ -258,8 +249,8 @@ def adaptive_evolution(
             key = state.key
             if noise:
                 key, key_noise = jax.random.split(state.key)
-                sizes = acts(gains, 4) * finite * hyperparams["sigma"] * scale
-                steps = laws.explore(key_noise, steps, sizes)  # AE-4
+                amplitude = acts(gains, 4) * finite * hyperparams["sigma"] * scale
+                steps = laws.explore(key_noise, steps, amplitude)  # AE-4
             shown = jnp.where(finite, effective_step, state.signals.effective_step)
             energy = laws.energy(mean_loss(filters, gains), position, state.start, gains)
             rose = (energy > state.energy).astype(jnp.float32)
@@ -277,17 +268,12 @@ def adaptive_evolution(
                 gains=gains,
                 key=key,
                 direction=stored,
-                inner_state=kept(inner_state, state.inner_state),
+                inner_state=inner_state if guarded else kept(inner_state, state.inner_state),
             )
 
         return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
     return make
-
-
-def _check(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
 
 
 def _float(value: jax.typing.ArrayLike | None) -> jax.Array:

@@ -10,9 +10,7 @@ from etm_jax.evolution._state import Population
 FLOOR, CAP = 0.5, 2.0  # least and most steps of an individual, as shares of the even ones
 
 
-def lifetime_steps(
-    config: LifetimeConfig, previous: Population, population: Population
-) -> Int[Array, " population"]:
+def lifetime_steps(config: LifetimeConfig, previous: Population, population: Population) -> Int[Array, " population"]:
     """Steps of each individual's next lifetime; they sum to the population's even share exactly.
 
     Weights are those of the swarm, the softmax of standardised fitness: an individual's own of the generation before
@@ -39,4 +37,3 @@ def dealt(steps: Int[Array, " population"], devices: int) -> Int[Array, " popula
     longest = jnp.argsort(-steps, stable=True).reshape(-1, devices)
     back = jnp.arange(longest.shape[0])[:, None] % 2 == 1
     return jnp.where(back, longest[:, ::-1], longest).T.reshape(-1)
-

@@ -114,7 +114,6 @@ def evaluate(
     key_learn, key_score = jax.random.split(key)
     static = {"bounds": config.bounds, "suite": problem.suite}
     if config.lifetime.inheritance != "darwinian":
-
         settings = {"config": config.lifetime, "make_optimiser": problem.make_optimiser, **static}
 
         def live(own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:

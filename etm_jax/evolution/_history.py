@@ -76,7 +76,8 @@ def lineage_row(generation: int, metrics: dict[str, Any]) -> Row:
             plain(value) if lives else None for value, lives in zip(np.asarray(metrics["fitness"]), alive, strict=True)
         ],
         "learning": {
-            name: [plain(factor) for factor in np.asarray(getattr(metrics["learning"], name))] for name in LEARNING_GENES
+            name: [plain(factor) for factor in np.asarray(getattr(metrics["learning"], name))]
+            for name in LEARNING_GENES
         },
         "genes": {name: np.asarray(getattr(metrics["architecture"], name)).tolist() for name in GENES},
     }
