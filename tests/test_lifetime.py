@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import nnx
 from helpers import assert_trees_close
 from tiny import BOUNDS, SUITE, compiled_init
 
+from etm_jax import ae
 from etm_jax.config import LifetimeConfig
 from etm_jax.evolution import (
     learn,
@@ -24,12 +26,13 @@ from etm_jax.genomes import Bounds, compact, mask_of, pad
 @functools.cache
 def learnt(seed):
     genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
-    config = LifetimeConfig(steps=60, batch_size=8)
-    optimiser = optax.adam(1e-2)
+    config = LifetimeConfig(batch_size=8)
+    make = lambda learning: optax.adam(1e-2)  # noqa: E731
+    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make}
 
     @jax.jit
     def live(key):
-        return learn(key, genome, jnp.ones(2), 1.0, bounds=BOUNDS, suite=SUITE, config=config, optimiser=optimiser)
+        return learn(key, genome, jnp.ones(2), 1.0, 60, **settings)
 
     return genome, live(jax.random.key(seed))
 
@@ -54,27 +57,54 @@ def test_learning_leaves_weights_that_do_not_exist_alone():
 def test_any_optax_chain_learns():
     """Two steps of sign descent move a bias by 0, or by twice its rate."""
     genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
-    config = LifetimeConfig(steps=2, batch_size=2, warmup_steps=0)
-    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "optimiser": optax.sign_sgd(0.01)}
-    live = jax.jit(lambda key: learn(key, genome, jnp.ones(2), 1.0, **settings))
+    config = LifetimeConfig(batch_size=2, warmup_steps=0)
+    make = lambda learning: optax.sign_sgd(0.01)  # noqa: E731
+    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make}
+    live = jax.jit(lambda key: learn(key, genome, jnp.ones(2), 1.0, 2, **settings))
     moved = np.abs(np.asarray(live(jax.random.key(1)).params["output"]["bias"]))
     np.testing.assert_allclose(np.minimum(moved, np.abs(moved - 0.02)), 0, atol=1e-7)
     assert moved.max() > 0
 
 
-def test_adaptive_learning_does_not_see_the_padding():
+@pytest.mark.parametrize("optimiser", ["ae_adam", "ae_schedule_free_adamw"])
+def test_adaptive_learning_does_not_see_the_padding(optimiser):
     """The laws' norms and cosines count what exists: in wider bounds the same individual learns the same."""
     genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
     wide = Bounds(
         num_slots=(5, 9), slot_width=(3, 7), num_read_heads=(1, 3), num_write_heads=(1, 3), controller_size=(4, 9)
     )
-    config = LifetimeConfig(steps=6, batch_size=4)
+    config = LifetimeConfig(batch_size=4, optimiser=optimiser)
 
     def lived(genome, bounds):
-        optimiser = make_optimiser(dataclasses.replace(config, optimiser="ae_adam"))
-        settings = {"bounds": bounds, "suite": SUITE, "config": config, "optimiser": optimiser}
-        learnt = jax.jit(lambda genome: learn(jax.random.key(3), genome, jnp.ones(2), 1.0, **settings))(genome)
+        settings = {"bounds": bounds, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
+        learnt = jax.jit(lambda genome: learn(jax.random.key(3), genome, jnp.ones(2), 1.0, 6, **settings))(genome)
         return nnx.state(compact(learnt, bounds), nnx.Param)
 
     narrow = lived(genome, BOUNDS)
     assert_trees_close(lived(pad(compact(genome, BOUNDS), wide), wide), narrow, rtol=1e-3, atol=1e-5)
+
+
+def test_a_genome_sets_the_rate_it_starts_at_and_acquires_the_one_it_ends_at():
+    genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
+    fast = dataclasses.replace(genome.learning, learning_rate=jnp.asarray(2.0), meta_step=jnp.asarray(0.5))
+    genome = dataclasses.replace(genome, learning=fast)
+    config = LifetimeConfig(batch_size=2, learning_rate=1e-3, optimiser="ae_adam")
+    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
+    live = jax.jit(lambda steps: learn(jax.random.key(3), genome, jnp.ones(2), 1.0, steps, **settings).learning)
+    assert float(live(0).learning_rate) == pytest.approx(2.0, rel=1e-5)
+    after = live(5)
+    assert abs(float(after.learning_rate) - 2.0) > 1e-4
+    assert float(after.meta_step) == 0.5
+    state = make_optimiser(config)(fast).init(genome.params)
+    assert float(ae.find(state).gains.meta_step[0]) == pytest.approx(0.5 * 0.03, rel=1e-5)
+
+
+def test_the_number_of_steps_may_be_traced():
+    genome, _ = learnt(0)
+    config = LifetimeConfig(batch_size=2)
+    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
+
+    def live(steps):
+        return learn(jax.random.key(3), genome, jnp.ones(2), 1.0, steps, **settings).params
+
+    assert_trees_close(jax.jit(live)(4), jax.jit(lambda: live(4))(), rtol=1e-5, atol=1e-6)

@@ -1,5 +1,6 @@
 """The fast loop: what one individual learns by gradient, and how it is scored afterwards."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ ADAPTIVE = {
     "ae_adam": (ae.ae_adam, {}),
     "ae_adamw": (ae.ae_adamw, {}),
     "ae_sgdm": (ae.ae_sgdm, {}),
-    "ae_schedule_free_adamw": (ae.ae_schedule_free_adamw, {"phase_noise": -0.4}),
+    "ae_schedule_free_adamw": (functools.partial(ae.ae_schedule_free_adamw, b2=0.99), {"phase_noise": -0.4}),
 }
 COEFFICIENT = "learning_rate"
 MakeOptimiser = Callable[[Learning], optax.GradientTransformation]
@@ -108,8 +109,8 @@ def learn(
     """One lifetime: gradient steps, each on fresh episodes.
 
     Gradients of weights that do not exist are exactly zero, so the optimiser's moments and norms never see them. It
-    gets the loss as `value` and which weights exist as `mask`. Under the laws the genome also acquires the rate that its
-    lifetime ended at, and its weights are the averaged ones where the chain averages.
+    gets the loss as `value` and which weights exist as `mask`. Under the laws the genome also acquires the rate that
+    its lifetime ended at, and its weights are the averaged ones where the chain averages.
 
     Args:
         key: consumed.

@@ -1,0 +1,55 @@
+"""Gradient steps of a generation shared out among its individuals."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import compiled_init
+
+from etm_jax.config import LifetimeConfig
+from etm_jax.evolution._budget import CAP, FLOOR, dealt, lifetime_steps
+from etm_jax.evolution._state import NOBODY
+
+CONFIG = LifetimeConfig(steps=100, budget="swarm")
+
+
+def steps_of(fitness, ids, parents):
+    """Steps of individuals with these ids and parents, after a generation of ids 0 to n-1 with this fitness."""
+    first = compiled_init()(jax.random.key(0)).population
+    fitness = jnp.asarray(fitness, float)
+    before = dataclasses.replace(first, fitness=fitness, alive=jnp.isfinite(fitness))
+    after = dataclasses.replace(first, ids=jnp.asarray(ids), parents=jnp.asarray([[one] * 2 for one in parents]))
+    return np.asarray(lifetime_steps(CONFIG, before, after))
+
+
+@pytest.fixture(scope="module")
+def size():
+    return compiled_init()(jax.random.key(0)).population.ids.size
+
+
+def test_fitter_individuals_get_more_steps_of_the_same_sum(size):
+    steps = steps_of(np.linspace(0.1, 0.9, size), range(size), [NOBODY] * size)
+    assert steps.sum() == size * CONFIG.steps
+    assert np.all(np.diff(steps) >= 0) and steps[-1] > steps[0]
+    assert steps.min() >= FLOOR * CONFIG.steps and steps.max() <= CAP * CONFIG.steps
+
+
+def test_a_child_counts_as_its_first_parent(size):
+    fitness = np.linspace(0.1, 0.9, size)
+    children = steps_of(fitness, range(100, 100 + size), range(size)[::-1])
+    np.testing.assert_array_equal(children, steps_of(fitness, range(size), [NOBODY] * size)[::-1])
+
+
+def test_where_nothing_is_known_shares_are_even(size):
+    np.testing.assert_array_equal(steps_of([np.nan] * size, range(size), [NOBODY] * size), CONFIG.steps)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_devices_are_dealt_about_the_same_number_of_steps(devices):
+    steps = np.random.default_rng(0).integers(50, 200, 32)
+    order = np.asarray(dealt(jnp.asarray(steps), devices))
+    assert sorted(order) == list(range(32))
+    totals = steps[order].reshape(devices, -1).sum(1)
+    assert totals.max() - totals.min() <= 150  # less than one individual may differ from another
