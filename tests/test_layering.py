@@ -24,6 +24,8 @@ FORBIDDEN = {
     "etm_jax/cells": tuple(f"etm_jax.{part}" for part in ("genomes", "variation", "selection", "evolution", "report")),
 }
 AE_MAY_USE = {"jax", "optax", *sys.stdlib_module_names}
+AE_FIGURES = "etm_jax/ae/plot.py"
+AE_FIGURES_MAY_USE = {"matplotlib", "numpy"}  # numpy comes with jax
 
 
 def imports_of(source, module):
@@ -96,9 +98,15 @@ def test_the_adaptive_laws_need_only_jax_and_optax():
     wrong = [
         (file, name)
         for file, name in imports_in("etm_jax/ae")
-        if name.split(".")[0] not in AE_MAY_USE and not is_within(name, "etm_jax.ae")
+        if name.split(".")[0] not in AE_MAY_USE | (AE_FIGURES_MAY_USE if file == AE_FIGURES else set())
+        and not is_within(name, "etm_jax.ae")
     ]
     assert wrong == []
+
+
+def test_only_the_figures_of_the_adaptive_laws_import_matplotlib():
+    files = {file for file, name in imports_in("etm_jax/ae") if is_within(name, "matplotlib")}
+    assert files == {AE_FIGURES}
 
 
 def test_only_the_command_line_knows_concrete_tasks():

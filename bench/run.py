@@ -1,0 +1,130 @@
+"""Run benchmarks one after the other, each in a process of its own, and gather what they found.
+
+`python -m bench.run --all --quick` checks that all of them work; `python -m bench.run tpu population` runs some.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench._context import ROOT, context
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A benchmark: `python -m bench.NAME` with `--quick` and `--out`.
+
+    Attributes:
+        question: what it answers.
+        out: what `--out` names, `file` for a JSON file or `folder`.
+    """
+
+    question: str
+    out: str = "file"
+
+
+BENCHES = {
+    "population": Bench("How fast is one JAX call for a population of many shapes, against a PyTorch loop?"),
+    "tpu": Bench("What would a generation cost on a TPU, and what is the largest population that fits?"),
+    "ae": Bench("Does adaptive evolution help, and where does it not?", out="folder"),
+}
+HEADINGS = ("benchmark", "question", "result", "CPU s", "wall s", "log")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run.
+
+    Attributes:
+        names: benchmarks, in this order.
+        all: all of them.
+        quick: tiny sizes: do they work?
+        out: folder for logs, figures and the table.
+    """
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    all: bool = False
+    quick: bool = False
+    out: Path = Path("runs/bench")
+
+
+def unregistered() -> list[str]:
+    """Benchmarks in the folder that nobody would run."""
+    folder = Path(__file__).parent
+    scripts = {path.stem for path in folder.glob("[!_]*.py")} - {Path(__file__).stem}
+    packages = {path.parent.name for path in folder.glob("*/__main__.py")}
+    return sorted((scripts | packages) - set(BENCHES))
+
+
+def chosen(settings: Settings) -> tuple[str, ...]:
+    """The names to run.
+
+    Raises:
+        SystemExit: a name is unknown, none is given, or a benchmark is missing from the registry.
+    """
+    known = ", ".join(BENCHES)
+    if forgotten := unregistered():
+        raise SystemExit(f"bench/ has {', '.join(forgotten)}, which BENCHES in bench/run.py lacks; add them")
+    if unknown := [name for name in settings.names if name not in BENCHES]:
+        raise SystemExit(f"unknown benchmarks {', '.join(unknown)}; there are {known}")
+    if bool(settings.names) == settings.all:
+        raise SystemExit(f"give names, of {known}, or --all")
+    return tuple(BENCHES) if settings.all else settings.names
+
+
+def run(name: str, quick: bool, out: Path) -> dict[str, Any]:
+    """Run one benchmark; its output goes to `NAME.log`, its figures to `NAME.json` or the folder `NAME`."""
+    bench, log = BENCHES[name], out / f"{name}.log"
+    figures = out / (f"{name}.json" if bench.out == "file" else name)
+    command = [sys.executable, "-m", f"bench.{name}", "--out", str(figures), *(["--quick"] if quick else [])]
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with log.open("w") as file:
+        status = subprocess.run(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"name": name, "status": status, "cpu_s": cpu, "wall_s": wall, "log": log.name, "figures": figures.name}
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """One line a benchmark, in Markdown."""
+
+    def line(result: dict[str, Any]) -> tuple[str, ...]:
+        outcome = "ran" if result["status"] == 0 else f"FAILED, exit status {result['status']}"
+        seconds = (f"{result['cpu_s']:.0f}", f"{result['wall_s']:.0f}")
+        return (result["name"], BENCHES[result["name"]].question, outcome, *seconds, result["log"])
+
+    lines = [HEADINGS, ("---",) * len(HEADINGS), *map(line, results)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def main(settings: Settings) -> None:
+    """Run, print the table, write it beside the logs, and fail if a benchmark failed."""
+    names, out = chosen(settings), settings.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    results = []
+    for name in names:
+        print(f"{name}: {BENCHES[name].question}", flush=True)
+        results.append(run(name, settings.quick, out))
+        if results[-1]["status"]:
+            print("\n".join((out / results[-1]["log"]).read_text().splitlines()[-20:]), flush=True)
+    text = table(results)
+    print(f"\n{text}\nLogs and figures: {out}")
+    (out / "run.md").write_text(text)
+    about = {"context": context(), "quick": settings.quick, "results": results}
+    questions = {name: asdict(BENCHES[name]) for name in names}
+    (out / "run.json").write_text(json.dumps(about | {"benches": questions}, indent=2) + "\n")
+    if any(result["status"] for result in results):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
