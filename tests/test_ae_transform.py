@@ -22,6 +22,8 @@ CHAINS = {
     "ae_adamw, all coefficients": lambda rate=1e-3: ae.ae_adamw(rate, **ALL),
     "ae_adamw, noise": lambda rate=1e-3: ae.ae_adamw(rate, noise=True),
     "optax.lion, stored direction": lambda rate=1e-3: ae.adaptive_evolution(optax.lion)(rate),
+    "ae_schedule_free_adamw": lambda rate=1e-3: ae.ae_schedule_free_adamw(rate),
+    "ae_schedule_free_sgd": lambda rate=1e-2: ae.ae_schedule_free_sgd(rate),
     "ae_curriculum": lambda rate=1e-3: ae.ae_curriculum(rate),
     "scale_by_ae behind clipping": lambda rate=1e-2: optax.chain(optax.clip_by_global_norm(1.0), ae.scale_by_ae(rate)),
 }

@@ -20,6 +20,7 @@ PACKAGES = [
     "etm_jax",
     "etm_jax.ae",
     "etm_jax.ae.machine",
+    "etm_jax.ae.plot",
     "etm_jax.ae.tape",
     "etm_jax.ae.tape_tasks",
     "etm_jax.cells",

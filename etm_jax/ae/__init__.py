@@ -4,6 +4,7 @@ Needs jax and optax only, and nothing of the rest of this library.
 """
 
 from etm_jax.ae import machine as machine
+from etm_jax.ae import plot as plot
 from etm_jax.ae import tape as tape
 from etm_jax.ae import tape_tasks as tape_tasks
 from etm_jax.ae._averaging import AveragedState as AveragedState

@@ -13,6 +13,7 @@ from etm_jax.ae._charts import TINY
 from etm_jax.ae._gains import FEATURES, Gains, acts
 from etm_jax.ae._signals import Signals
 
+LEAST_GRADIENT = 1e-15  # rms that a smaller gradient counts as: XLA may square the rate, which must stay finite
 BARRIER_SHARE = 0.05  # outer share of a coefficient's range in which the barrier pushes back
 
 
@@ -106,8 +107,7 @@ def bounded_step(effective_step: jax.Array, gains: Gains) -> jax.Array:
 
 def normalised_rate(learning_rate: jax.Array, typical: jax.Array, gains: Gains) -> jax.Array:
     """AE-8 for plain gradient descent: the rate over the rms gradient, so that the scale of the loss drops out."""
-    # The maximum, since XLA may fold `1 + TINY - 1` to 0, and a gradient that has become 0 would then divide by it.
-    return learning_rate / jnp.maximum(1 + acts(gains, 8) * (typical - 1), TINY)  # AE-8
+    return learning_rate / jnp.maximum(1 + acts(gains, 8) * (typical - 1), LEAST_GRADIENT)  # AE-8
 
 
 def explore(key: jax.Array, updates: Any, scale: jax.Array) -> Any:

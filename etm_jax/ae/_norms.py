@@ -62,7 +62,7 @@ def inner_product(first: Any, second: Any, of: Sequence[int] | None = None) -> j
         jnp.sum((one * other).astype(jnp.float32)) * (whole / max(one.size, 1))
         for one, other, whole in zip(ones, others, of or sizes(first), strict=True)
     ]
-    return jnp.sum(jnp.stack(parts))
+    return jnp.sum(jnp.stack(parts)) if parts else jnp.zeros(())
 
 
 def mean_square(tree: Any, count: jax.typing.ArrayLike | None = None, of: Sequence[int] | None = None) -> jax.Array:
@@ -76,7 +76,7 @@ def mean_square(tree: Any, count: jax.typing.ArrayLike | None = None, of: Sequen
     wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
     if count is None:
         count = sum(of or sizes(tree))
-    return inner_product(wide, wide, of) / count
+    return inner_product(wide, wide, of) / jnp.maximum(count, 1)
 
 
 class Lengths(NamedTuple):

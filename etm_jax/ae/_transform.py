@@ -28,6 +28,7 @@ from etm_jax.ae._state import AEState
 
 GAUGES = ("cap", "norm", "none")
 NEEDS_LOSS = "adaptive evolution needs the loss; call update(grads, state, params, value=loss)"
+NEEDS_REAL = "adaptive evolution needs real parameters; give real and imaginary parts as arrays of their own"
 NEEDS_PARAMS = "adaptive evolution needs the parameters; call update(grads, state, params, value=loss)"
 
 
@@ -134,6 +135,7 @@ def adaptive_evolution(
         low, high = moved.ends()
 
         def init_fn(params: Any) -> Any:
+            check(not any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)), NEEDS_REAL)
             zero, none = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
             hyperparams = moved.in_units(start)
             return AEState(

@@ -18,10 +18,10 @@ def lifetime_steps(config: LifetimeConfig, previous: Population, population: Pop
     """
     size = population.ids.size
     relative = jnp.where(
-        jnp.any(population.ids[:, None] == previous.ids, axis=1), population.ids, population.parents[:, 0]
+        jnp.any(population.ids[:, None] == previous.ids[None], axis=1), population.ids, population.parents[:, 0]
     )
-    known = (relative[:, None] == previous.ids) & previous.alive
-    fitness = jnp.sum(jnp.where(known, previous.fitness, 0.0), axis=1)
+    known = (relative[:, None] == previous.ids[None]) & previous.alive[None]
+    fitness = jnp.sum(jnp.where(known, previous.fitness[None], 0.0), axis=1)
     has = jnp.any(known, axis=1)
     average = jnp.sum(jnp.where(has, fitness, 0.0)) / jnp.maximum(jnp.sum(has), 1)
     weights = ae.soft_weights(-jnp.where(has, fitness, average))

@@ -31,3 +31,4 @@ from etm_jax.genomes._learning import FACTORS as FACTORS
 from etm_jax.genomes._learning import LEARNING_GENES as LEARNING_GENES
 from etm_jax.genomes._learning import Learning as Learning
 from etm_jax.genomes._learning import mutate_learning as mutate_learning
+from etm_jax.genomes._learning import neutral as neutral
