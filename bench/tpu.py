@@ -100,7 +100,6 @@ def generation(problem: Problem) -> Program:
 def training_step(problem: Problem) -> Program:
     """One gradient step of everybody's lifetime, the population spread over the chips."""
     (axis,) = problem.mesh.axis_names
-    lifetime = replace(problem.config.lifetime, steps=1)
 
     def one(key: jax.Array, genome: Any) -> Any:
         return learn(
@@ -108,10 +107,11 @@ def training_step(problem: Problem) -> Program:
             genome,
             jnp.ones(len(problem.suite.tasks)),
             1.0,
+            1,
             bounds=problem.config.bounds,
             suite=problem.suite,
-            config=lifetime,
-            optimiser=problem.optimiser,
+            config=problem.config.lifetime,
+            make_optimiser=problem.make_optimiser,
         )
 
     def inputs() -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ DEFAULT = EvolutionaryTuringConfig(
     ),
     # After one lifetime networks differ in cost, not yet in what they can do: selection would keep the cheapest.
     selection=SelectionConfig(settle_generations=4),
-    lifetime=LifetimeConfig(steps=350, batch_size=8, final_learning_rate=0.1),
+    lifetime=LifetimeConfig(steps=350, batch_size=8),
 )
 
 # The search space and population of the original Evolutionary Turing Machine; hours on two CPU cores.

@@ -70,10 +70,10 @@ class LifetimeConfig:
     steps: int = 100  # gradient steps of a lifetime
     budget: Budget = "equal"  # swarm: the same steps in all, but more for those whose forebears were fitter
     batch_size: int = 16  # episodes of each task in a gradient step
-    optimiser: Optimiser = "adam"  # those that begin with ae_ move their own learning rate
-    learning_rate: float = 3e-3
-    warmup_steps: int = 20  # steps at the start of a lifetime in which updates grow to full size; optimisers start anew
-    final_learning_rate: float = 0.1  # share of the rate left at the last generation; falls along a cosine
+    optimiser: Optimiser = "ae_schedule_free_adamw"  # those that begin with ae_ move their own learning rate
+    learning_rate: float = 3e-3  # where the first lifetime starts; times the individual's learning gene
+    warmup_steps: int = 20  # not for ae_: steps at the start of a lifetime in which updates grow to full size
+    final_learning_rate: float = 0.1  # not for ae_: share of the rate left at the last generation, along a cosine
     clip_norm: float = 1.0  # global norm that gradients are clipped to
     rematerialise: bool = False  # recompute activations in the backward pass; for large memories
 
@@ -117,7 +117,7 @@ class EvolutionaryTuringConfig:
     Example:
         >>> from etm_jax import EvolutionaryTuringConfig
         >>> EvolutionaryTuringConfig(population_size=10).lifetime.optimiser
-        'adam'
+        'ae_schedule_free_adamw'
         >>> EvolutionaryTuringConfig(population_size=0)
         Traceback (most recent call last):
         ValueError: population_size must be a whole number of at least 1, got 0

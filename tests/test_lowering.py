@@ -48,7 +48,9 @@ def an_evaluation():
     whole = replicated(problem.mesh)
 
     def score(key, state):
-        return evaluate(problem, key, state.population.genomes, state.champion, state.difficulty, state.generation)
+        return evaluate(
+            problem, key, state.population.genomes, state.champion, state.difficulty, state.generation, None
+        )
 
     spread = jax.jit(score, in_shardings=whole, out_shardings=whole)
     return export.export(spread, platforms=PLATFORMS)(KEY, first_state())
@@ -63,10 +65,11 @@ def a_lifetime_step():
             genome,
             jnp.ones(len(problem.suite.tasks)),
             1.0,
+            1,
             bounds=problem.config.bounds,
             suite=problem.suite,
-            config=replace(problem.config.lifetime, steps=1),
-            optimiser=problem.optimiser,
+            config=problem.config.lifetime,
+            make_optimiser=problem.make_optimiser,
         )
 
     return exported(live, KEY, one_genome())

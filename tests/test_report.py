@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import etm_tasks
-from etm_jax.genomes import GENES, Bounds, compact, random_genome
+from etm_jax.genomes import GENES, LEARNING_GENES, Bounds, compact, random_genome
 from etm_jax.report import write_report
 from etm_jax.report._ancestry import ancestry, best_of, changed_genes, lay_out, line_of_descent
 from etm_jax.report._attention import slots_in_use, trace
@@ -51,7 +51,9 @@ def model(suite):
 
 def lineage_row(generation, ids, parents, fitness, slots):
     genes = {name: [1] * len(ids) for name in GENES} | {"num_slots": slots}
-    return {"generation": generation, "id": ids, "parents": parents, "fitness": fitness, "genes": genes}
+    learning = {name: [0.5 + generation] * len(ids) for name in LEARNING_GENES}
+    row = {"generation": generation, "id": ids, "parents": parents, "fitness": fitness}
+    return row | {"genes": genes, "learning": learning}
 
 
 def metrics_row(generation, best_fitness):

@@ -31,7 +31,6 @@ from etm_jax.ae._gains import LAWS as LAWS
 from etm_jax.ae._gains import Gains as Gains
 from etm_jax.ae._gains import default_gains as default_gains
 from etm_jax.ae._gains import without as without
-from etm_jax.ae._laws import span as span
 from etm_jax.ae._loss_chains import ae_curriculum as ae_curriculum
 from etm_jax.ae._loss_chains import ae_rl as ae_rl
 from etm_jax.ae._moments import scale_by_momentum as scale_by_momentum

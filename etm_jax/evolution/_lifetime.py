@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from etm_jax.task import TaskSuite, clean_inputs
 
 PLAIN = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop, "sgd": optax.sgd}
 # Optimisers under the laws, with the gains that differ from `default_gains`.
-ADAPTIVE = {
+ADAPTIVE: dict[str, tuple[Callable[..., optax.GradientTransformationExtraArgs], dict[str, Any]]] = {
     "ae_adam": (ae.ae_adam, {}),
     "ae_adamw": (ae.ae_adamw, {}),
     "ae_sgdm": (ae.ae_sgdm, {}),
@@ -62,7 +63,7 @@ def make_optimiser(config: LifetimeConfig) -> MakeOptimiser:
     return make
 
 
-def own_gains(learning: Learning, changes: dict[str, float]) -> ae.Gains:
+def own_gains(learning: Learning, changes: dict[str, Any]) -> ae.Gains:
     """The default gains of a learning rate with an individual's factors on them."""
     gains = ae.default_gains((COEFFICIENT,), **changes)
     return gains._replace(

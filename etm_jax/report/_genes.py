@@ -1,11 +1,11 @@
-"""How each architecture gene spread through the population and moved over the generations."""
+"""How each gene spread through the population and moved over the generations."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from etm_jax.genomes import ADDRESSING
 from etm_jax.report._draw import ACCENT, PAPER, SECOND, SMALL, at_least_two_wide, marker, over_generations, to_svg
@@ -13,7 +13,7 @@ from etm_jax.report._run import LineageRow
 from etm_jax.report._section import Key, Section
 from etm_jax.report._words import GENE_UNITS, counted, gene_word
 
-TITLE = "Architecture genes"
+TITLE = "Genes"
 MOST_ROWS = 500  # of a longer run some generations are passed over
 LOCATED = ADDRESSING.index("content_and_location")
 Draw = Callable[[Axes], None]
@@ -36,8 +36,12 @@ def genes_section(rows: Sequence[LineageRow], champion: dict[str, int]) -> Secti
     return Section(
         title=TITLE,
         reading="A wide band means that many sizes still compete, a band that narrows is a gene that selection (or "
-        "chance) has settled, and the diamond at the right end is the value of the champion.",
-        panels=tuple(_panel(name, rows, champion.get(name)) for name in rows[-1].genes),
+        "chance) has settled, and the diamond at the right end is the value of the champion. The learning genes are "
+        "factors on the settings of lifetime learning, 1 = as set, as they were at birth.",
+        panels=tuple(
+            [_panel(name, rows, champion.get(name)) for name in rows[-1].genes]
+            + [_learning_panel(name, rows) for name in rows[-1].learning]
+        ),
         keys=tuple(keys),
         notes=(f"One generation in {step} is drawn.",) if step > 1 else (),
     )
@@ -45,7 +49,7 @@ def genes_section(rows: Sequence[LineageRow], champion: dict[str, int]) -> Secti
 
 def spread(rows: Sequence[LineageRow], gene: str) -> np.ndarray:
     """Least, 10 % quantile, median, 90 % quantile and greatest value of a gene; one column a row."""
-    return np.array([np.quantile(row.genes[gene], (0, 0.1, 0.5, 0.9, 1)) for row in rows]).T
+    return np.array([np.quantile((row.genes | row.learning)[gene], (0, 0.1, 0.5, 0.9, 1)) for row in rows]).T
 
 
 def _panel(gene: str, rows: Sequence[LineageRow], champion: int | None) -> str:
@@ -62,6 +66,20 @@ def _panel(gene: str, rows: Sequence[LineageRow], champion: int | None) -> str:
             axes.set_ylim(at_least_two_wide(axes.get_ylim()))
             axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             over_generations(axes, gene_word(gene).capitalize(), GENE_UNITS.get(gene, "value"))
+
+    return to_svg(on, SMALL, f"Gene {gene} over {counted(len(rows), 'generation')}. {told}")
+
+
+def _learning_panel(gene: str, rows: Sequence[LineageRow]) -> str:
+    rows = [row for row in rows if gene in row.learning and len(row.ids)]
+    draw, told = _spread(gene, rows, None)
+
+    def on(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda factor, _: f"{factor:g}"))
+        over_generations(axes, gene_word(gene).capitalize(), "factor")
 
     return to_svg(on, SMALL, f"Gene {gene} over {counted(len(rows), 'generation')}. {told}")
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ class LineageRow:
         ids: each individual's id, the same for as long as it survives.
         parents: two ids an individual, `NO_PARENT` where there is none.
         fitness: NaN where the evaluation failed.
-        genes: values by name.
+        genes: values of the architecture genes by name.
+        learning: factors of the learning genes by name; empty in runs that have none.
     """
 
     generation: int
@@ -29,6 +30,7 @@ class LineageRow:
     parents: np.ndarray
     fitness: np.ndarray
     genes: dict[str, np.ndarray]
+    learning: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,10 @@ def _lineage_row(row: dict[str, Any]) -> LineageRow:
         parents=np.array(row["parents"], np.int64).reshape(len(ids), 2),
         fitness=np.array([number(value) for value in row["fitness"]], float),
         genes={name: np.array(values, np.int64) for name, values in row["genes"].items()},
+        learning={name: np.array(values, float) for name, values in row.get("learning", {}).items()},
     )
-    if any(array.shape != ids.shape for array in (parsed.fitness, *parsed.genes.values())):
+    arrays = (parsed.fitness, *parsed.genes.values(), *parsed.learning.values())
+    if any(array.shape != ids.shape for array in arrays):
         raise ValueError("fields of different lengths")
     return parsed
 

@@ -13,6 +13,9 @@ GENE_WORDS = {
     "controller_size": "controller size",
     "shift_range": "shift range",
     "addressing": "addressing",
+    "learning_rate": "initial learning rate",
+    "meta_step": "speed of the laws",
+    "step_limit": "limit of the step",
 }
 GENE_UNITS = {
     "num_slots": "slots",
