@@ -8,7 +8,7 @@ from etm_jax._typing import Key, Scalar, pytree
 
 LEARNING_GENES = ("learning_rate", "meta_step", "step_limit")
 FACTORS = (1 / 16, 16.0)  # how far a gene may go from the settings
-FOUNDERS_SIGMA = 0.5  # spread of the logarithms in the first population
+FOUNDERS_SIGMA = 0.2  # spread of the logarithms in the first population
 
 
 @pytree

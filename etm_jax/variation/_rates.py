@@ -25,6 +25,6 @@ class VariationRates:
     controller_sigma: float = 16.0
     noise_rate: float = 0.3
     noise_scale: float = 0.02
-    learning_sigma: float = 0.15
+    learning_sigma: float = 0.1
     crossover_rate: float = 0.1
     diversity_floor: float = 0.1
