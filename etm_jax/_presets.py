@@ -18,7 +18,7 @@ DEFAULT = EvolutionaryTuringConfig(
         addressing=("content_and_location",),  # copy keeps an order, which content alone cannot
     ),
     # After one lifetime networks differ in cost, not yet in what they can do: selection would keep the cheapest.
-    selection=SelectionConfig(settle_generations=4),
+    selection=SelectionConfig(settle_generations=6),
     lifetime=LifetimeConfig(steps=350, batch_size=8),
 )
 
