@@ -133,7 +133,7 @@ def test_a_finished_run_makes_a_page_with_its_numbers_and_every_figure(report):
     for shown in ("Finished after 3 generations", "43,210", "0.984", "0.457", "61.5 s", "0.812", ">17<", "1,000 fresh"):
         assert shown in text
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
-    assert len(labels) == text.count("<svg") == 6 + len(GENES) + 2
+    assert len(labels) == text.count("<svg") == 6 + len(GENES) + len(LEARNING_GENES) + 2
     for figure in FIGURES:
         assert any(label.startswith(figure) for label in labels), figure
     assert text.count("<figcaption>") == 4
