@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import compiled_init
+from helpers import assert_trees_close
+from tiny import CONFIG as RUN
+from tiny import compiled_init, compiled_step
 
 from etm_jax.config import LifetimeConfig
 from etm_jax.evolution._budget import CAP, FLOOR, dealt, lifetime_steps
@@ -53,3 +55,14 @@ def test_devices_are_dealt_about_the_same_number_of_steps(devices):
     assert sorted(order) == list(range(32))
     totals = steps[order].reshape(devices, -1).sum(1)
     assert totals.max() - totals.min() <= 150  # less than one individual may differ from another
+
+
+def test_a_generation_of_unknowns_is_the_even_one_and_the_next_one_shares_by_fitness():
+    """Nobody is known in the first generation, so all live equally long; then the shares differ and all still learn."""
+    longer = dataclasses.replace(RUN.lifetime, steps=4)
+    even, shared = (compiled_step(lifetime=dataclasses.replace(longer, budget=how)) for how in ("equal", "swarm"))
+    start = compiled_init()(jax.random.key(0))
+    after, _ = shared(start)
+    assert_trees_close(after.population.genomes, even(start)[0].population.genomes, rtol=1e-3, atol=1e-5)
+    _, metrics = shared(after)
+    assert np.all(np.isfinite(metrics["fitness"]))
