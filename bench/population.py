@@ -75,9 +75,11 @@ class Settings:
     out: Path | None = None
 
 
-def forward(genome: Genome, episode: Episode, bounds: Bounds, rematerialise: bool = False) -> jax.Array:
+def forward(
+    genome: Genome, episode: Episode, bounds: Bounds, rematerialise: bool = False, at_once: int = 0
+) -> jax.Array:
     """Logits of one individual for a batch."""
-    return jax.vmap(lambda sequence: apply(genome, sequence, bounds, rematerialise=rematerialise))(episode.inputs)
+    return apply(genome, episode.inputs, bounds, rematerialise=rematerialise, at_once=at_once)
 
 
 def train_step(genome: Genome, state: Any, episode: Episode, task: Task, bounds: Bounds, rematerialise: bool) -> Any:

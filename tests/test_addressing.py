@@ -40,7 +40,7 @@ def test_masked_softmax_over_nothing_is_all_zero_with_zero_gradient():
 
 def test_content_weighting_is_a_softmax_of_strength_times_cosine():
     # cosines with (3, 4): 1 with itself whatever its length, 0 with (-4, 3), -1 with its opposite
-    memory = jnp.array([[6.0, 8.0], [-4.0, 3.0], [-3.0, -4.0]])
+    memory = jnp.array([[6.0, 8.0], [-4.0, 3.0], [-3.0, -4.0]]).T
     weights = content_weighting(jnp.array([[3.0, 4.0]]), jnp.array([2.0]), memory, active(3, 3))
     powers = np.exp([2.0, 0.0, -2.0])
     np.testing.assert_allclose(weights, [powers / powers.sum()], rtol=1e-6)
@@ -53,7 +53,7 @@ def test_content_weighting_gives_each_head_its_own_key_and_strength():
 
 
 def test_content_weighting_ignores_slots_that_do_not_exist():
-    memory = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    memory = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]).T
     weights = content_weighting(jnp.array([[1.0, 0.0]]), jnp.array([1.0]), memory, active(2, 3))
     np.testing.assert_allclose(weights, [[np.e / (np.e + 1), 1 / (np.e + 1), 0.0]], rtol=1e-5)
     assert weights[0, 2] == 0
@@ -68,9 +68,9 @@ def test_content_weighting_has_finite_gradients_where_a_cosine_has_none(key, mem
     def focus(key, strength, memory):
         return content_weighting(key, strength, memory, active(3, 4))[0, 0]
 
-    grads = jax.grad(focus, argnums=(0, 1, 2))(jnp.full((1, 2), key), jnp.array([20.0]), jnp.full((4, 2), memory))
+    grads = jax.grad(focus, argnums=(0, 1, 2))(jnp.full((1, 2), key), jnp.array([20.0]), jnp.full((2, 4), memory))
     assert all(np.isfinite(grad).all() for grad in grads)
-    np.testing.assert_array_equal(grads[2][3], [0.0, 0.0])  # the slot that does not exist
+    np.testing.assert_array_equal(grads[2][:, 3], [0.0, 0.0])  # the slot that does not exist
 
 
 def test_is_last_marks_the_last_slot_that_exists():

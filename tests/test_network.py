@@ -53,7 +53,7 @@ def test_the_network_reports_the_weightings_of_read_heads_then_write_heads():
 
 def test_the_carry_has_the_batch_dimensions_of_the_inputs():
     carry = make_module().cell.initialize_carry((4, 2, INPUT_SIZE))
-    assert carry.memory.shape == (4, 2, 5, 3)
+    assert carry.memory.shape == (4, 2, 3, 5)
     assert carry.weightings.shape == (4, 2, 2, 5)
     assert carry.hidden.shape == (4, 2, 4)
 

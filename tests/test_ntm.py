@@ -20,7 +20,7 @@ from helpers import (
     to_numpy,
 )
 
-from etm_jax.cells import initial_carry, join_weights, ntm_step, ntm_unroll
+from etm_jax.cells import drive_of, initial_carry, join_weights, ntm_step, ntm_unroll
 
 NETWORKS = {
     "one head of each kind": genes(),
@@ -117,6 +117,51 @@ def test_rematerialising_stores_less_for_the_backward_pass():
 
 
 @pytest.fixture(scope="module")
+def batched():
+    """Jitted: logits of four sequences, and the gradients of a probe of them by weights and inputs."""
+
+    def value(params, active, inputs, how):
+        outputs, _ = ntm_unroll(params, active, inputs, **dict(how))
+        return jnp.sum(outputs * make_probe()[None] * jnp.arange(1.0, 5)[:, None, None]), outputs
+
+    return jax.jit(jax.value_and_grad(value, argnums=(0, 2), has_aux=True), static_argnums=3)
+
+
+BATCH = jnp.stack([make_inputs(seed) for seed in range(4)])
+
+
+@pytest.mark.parametrize("how", [(), (("at_once", 2),), (("at_once", 1),), (("rematerialise", True),)], ids=str)
+def test_a_batch_is_its_sequences_one_by_one_in_values_and_gradients(batched, how):
+    params, active = make_network("many heads")
+    (_, outputs), (by_params, by_inputs) = batched(params, active, BATCH, how)
+    single = jax.jit(jax.value_and_grad(lambda p, x: probe(p, active, x), argnums=(0, 1)))
+    total = jax.tree.map(jnp.zeros_like, params)
+    for index, inputs in enumerate(BATCH):
+        weight = index + 1
+        _, (own, by_input) = single(params, inputs)
+        total = jax.tree.map(lambda sum_, part, weight=weight: sum_ + weight * part, total, own)
+        np.testing.assert_allclose(by_inputs[index], weight * by_input, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(outputs[index], ntm_unroll(params, active, inputs)[0], rtol=1e-5, atol=1e-5)
+    assert_trees_close(by_params, total, rtol=1e-4, atol=1e-5)
+
+
+def test_sequences_at_once_must_divide_the_batch():
+    params, active = make_network()
+    with pytest.raises(ValueError, match="at_once must divide the batch of 4 sequences, got 3"):
+        ntm_unroll(params, active, BATCH, at_once=3)
+
+
+def test_products_in_bfloat16_give_about_the_same_values_and_gradients_in_float32(batched):
+    params, active = make_network("many heads")
+    (_, exact), (exact_gradient, _) = batched(params, active, BATCH, ())
+    (_, rough), (rough_gradient, _) = batched(params, active, BATCH, (("dtype", jnp.bfloat16),))
+    assert {leaf.dtype for leaf in jax.tree.leaves((rough, rough_gradient))} == {jnp.dtype(jnp.float32)}
+    assert 1e-5 < np.max(np.abs(rough - exact)) < 0.05 * np.max(np.abs(exact))
+    for rough_leaf, leaf in zip(jax.tree.leaves(rough_gradient), jax.tree.leaves(exact_gradient), strict=True):
+        assert np.linalg.norm(rough_leaf - leaf) <= 0.05 * np.linalg.norm(leaf)
+
+
+@pytest.fixture(scope="module")
 def outcome():
     """Jitted: outputs, weightings and gradients of the network with many heads."""
 
@@ -157,7 +202,7 @@ def test_a_step_from_zero_memory_has_finite_gradients():
 
     def after(params, carry):
         weights = join_weights(params)
-        return jnp.sum(ntm_step(weights, active, carry, jnp.zeros(weights.drive_bias.shape)).reads ** 2)
+        return jnp.sum(ntm_step(weights, active, carry, drive_of(params, jnp.zeros(INPUT_SIZE))).reads ** 2)
 
     assert all_finite(jax.jit(jax.grad(after, argnums=(0, 1)))(params, carry))
 
@@ -171,8 +216,8 @@ def test_the_carry_and_the_outputs_take_the_wider_type_of_weights_and_inputs(wei
 
     def step(params, inputs):
         weights = join_weights(params)
-        drive = inputs @ weights.drive_kernel + weights.drive_bias
-        return ntm_step(weights, active, initial_carry(active, drive.dtype), drive)
+        drive = drive_of(params, inputs)
+        return ntm_step(weights, active, initial_carry(active, drive.gates.dtype), drive)
 
     inputs = make_inputs().astype(inputs_dtype)
     carry = jax.eval_shape(step, params, inputs[0])
@@ -193,7 +238,7 @@ def test_every_head_starts_on_slot_0_of_a_memory_of_small_constants():
     _, active = make_network("many heads")
     carry = initial_carry(active, jnp.dtype(jnp.float32))
     np.testing.assert_array_equal(carry.weightings, np.eye(5)[[0] * 5])
-    np.testing.assert_array_equal(carry.memory, np.full((5, 3), 1e-6, np.float32))
+    np.testing.assert_array_equal(carry.memory, np.full((3, 5), 1e-6, np.float32))
     assert not any(np.any(leaf) for leaf in (carry.hidden, carry.cell, carry.reads))
 
 

@@ -21,14 +21,14 @@ def masked_softmax(logits: Float[Array, "*head slot"], active: Bool[Array, " slo
 def content_weighting(
     key: Float[Array, "head width"],
     strength: Float[Array, " head"],
-    memory: Float[Array, "slot width"],
+    memory: Float[Array, "width slot"],
     slot_active: Bool[Array, " slot"],
 ) -> Float[Array, "head slot"]:
     """Focus on the slots whose content resembles the key: `softmax(strength * cosine(key, slot))`."""
-    key_norm = jnp.sqrt(jnp.sum(key * key, axis=-1) + NORM_EPSILON)
-    slot_norm = jnp.sqrt(jnp.sum(memory * memory, axis=-1) + NORM_EPSILON)
-    cosine = (key @ memory.T) * (strength / key_norm)[:, None] / slot_norm[None, :]  # Graves 2014, eq. 6
-    return masked_softmax(cosine, slot_active)  # Graves 2014, eq. 5
+    per_key = strength * jax.lax.rsqrt(jnp.sum(key * key, axis=-1) + NORM_EPSILON)
+    per_slot = jax.lax.rsqrt(jnp.sum(memory * memory, axis=0) + NORM_EPSILON)
+    scores = (key * per_key[:, None]) @ memory * per_slot[None, :]  # strength * cosine: Graves 2014, eq. 6
+    return masked_softmax(scores, slot_active)  # Graves 2014, eq. 5
 
 
 def shift_up(weighting: Float[Array, "head slot"], slot_active: Bool[Array, " slot"]) -> Float[Array, "head slot"]:

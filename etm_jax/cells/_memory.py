@@ -1,21 +1,24 @@
-"""Write to the memory, then read it (Graves et al. 2014, eq. 2 to 4), with few passes over it in the gradient."""
+"""Write to the memory, then read it (Graves et al. 2014, eq. 2 to 4), with few passes over it in the gradient.
+
+A memory is held as [width, slot]: the long axis last, where processors work on many numbers at once.
+"""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Memory = Float[Array, "slot width"]
+Memory = Float[Array, "width slot"]
 Reads = Float[Array, "read width"]
 
 
 @jax.custom_vjp
 def write_then_read(
-    memory: Float[Array, "slot width"],
+    memory: Float[Array, "width slot"],
     write_weightings: Float[Array, "write slot"],
     read_weightings: Float[Array, "read slot"],
     erase: Float[Array, "write width"],
     add: Float[Array, "write width"],
-) -> tuple[Float[Array, "slot width"], Float[Array, "read width"]]:
+) -> tuple[Float[Array, "width slot"], Float[Array, "read width"]]:
     """Erase by every write head, then add by every write head, then read what stands there now.
 
     The backward pass recomputes the new memory from the old one as two thin matrix products instead of storing one
@@ -32,30 +35,30 @@ def write_then_read(
         The memory after the step, and what each read head reads from it.
     """
     for head in range(erase.shape[0]):
-        memory = memory * (1 - write_weightings[head, :, None] * erase[head, None, :])  # Graves 2014, eq. 3
+        memory = memory * (1 - erase[head, :, None] * write_weightings[head, None, :])  # Graves 2014, eq. 3
     for head in range(add.shape[0]):
-        memory = memory + write_weightings[head, :, None] * add[head, None, :]  # Graves 2014, eq. 4
-    return memory, read_weightings @ memory  # Graves 2014, eq. 2
+        memory = memory + add[head, :, None] * write_weightings[head, None, :]  # Graves 2014, eq. 4
+    return memory, read_weightings @ memory.T  # Graves 2014, eq. 2
 
 
 def write_then_read_as_products(
-    memory: Float[Array, "slot width"],
+    memory: Float[Array, "width slot"],
     write_weightings: Float[Array, "write slot"],
     read_weightings: Float[Array, "read slot"],
     erase: Float[Array, "write width"],
     add: Float[Array, "write width"],
-) -> tuple[Float[Array, "slot width"], Float[Array, "read width"]]:
+) -> tuple[Float[Array, "width slot"], Float[Array, "read width"]]:
     """`write_then_read`, with the erasures of all heads as one matrix product.
 
     Multiplied out, `prod_h (1 - w_h e_h^T)` is a sum over the subsets of the heads, each a product of one column over
     the slots and one row over the width: 2^writes of them, cheap to differentiate for the few heads there are.
     """
-    columns, rows = jnp.ones((1, memory.shape[0]), memory.dtype), jnp.ones((1, memory.shape[1]), memory.dtype)
+    columns, rows = jnp.ones((1, memory.shape[1]), memory.dtype), jnp.ones((1, memory.shape[0]), memory.dtype)
     for head in range(erase.shape[0]):
         columns = jnp.concatenate([columns, -columns * write_weightings[head, None, :]])
         rows = jnp.concatenate([rows, rows * erase[head, None, :]])
-    memory = memory * (columns.T @ rows) + write_weightings.T @ add
-    return memory, read_weightings @ memory
+    memory = memory * (rows.T @ columns) + add.T @ write_weightings
+    return memory, read_weightings @ memory.T
 
 
 def _forward(*arguments: Array) -> tuple[tuple[Memory, Reads], tuple[Array, ...]]:

@@ -9,17 +9,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells._ntm import (
-    SHIFT,
-    NTMActive,
-    NTMCarry,
-    add_last,
-    initial_carry,
-    join_weights,
-    ntm_step,
-    ntm_unroll,
-    read_out,
-)
+from etm_jax.cells._ntm import NTMActive, NTMCarry, NTMDrive, drive_of, initial_carry, join_weights, ntm_step, read_out
+from etm_jax.cells._ntm_parameters import SHIFT
+from etm_jax.cells._unroll import ntm_unroll
 from etm_jax.cells._weights import axes_of, initial_params, keep_active, map_table, weight_mask
 
 
@@ -149,12 +141,12 @@ class NTMCell(nnx.RNNCellBase):
         params, active = self.arrays()
         weights = join_weights(params)
 
-        def step(carry: NTMCarry, drive: Array) -> NTMCarry:
+        def step(carry: NTMCarry, drive: NTMDrive) -> NTMCarry:
             return ntm_step(weights, active, carry, drive)
 
         for _ in inputs.shape[:-1]:
             step = jax.vmap(step)
-        carry = step(carry, add_last(inputs @ weights.drive_kernel, weights.drive_bias))
+        carry = step(carry, drive_of(params, inputs))
         return carry, read_out(params, carry.hidden, carry.reads)
 
 
@@ -179,4 +171,4 @@ class NTM(nnx.Module):
     ) -> tuple[Float[Array, "batch time output"], Float[Array, "batch time head slot"]]:
         """The logits, and the weightings of every head (read heads first) over the slots."""
         params, active = self.cell.arrays()
-        return jax.vmap(lambda sequence: ntm_unroll(params, active, sequence))(inputs)
+        return ntm_unroll(params, active, inputs)

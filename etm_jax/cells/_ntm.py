@@ -7,78 +7,17 @@ heads read what has just been written.
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import Params, pytree
 from etm_jax.cells._addressing import circular_shift, content_weighting, masked_softmax, sharpen
-from etm_jax.cells._layout import Parameter
 from etm_jax.cells._memory import write_then_read
+from etm_jax.cells._ntm_parameters import GATE, GATES, SHARPENING, SHIFT
 
 INITIAL_MEMORY = 1e-6  # Collier & Beel 2018 (arXiv 1807.08518): a small constant learns fastest
+CANDIDATE = 2  # its place among the gates
 INTERFACE_LIMIT = 20.0  # bounds strength and sharpening, so that no exponential overflows
-GATES = 4  # input, forget, cell candidate, output
-GATE, SHARPENING, SHIFT = 0, 1, 2  # fields of the `location` axis; the shifts -S..S come last
-INITIAL_SHARPENING = 2.0  # the logit; heads start by raising weightings to the power 1 + softplus(2) = 3.1
-OPEN = 10.0  # a logit that makes a sigmoid or softmax all but 1
-
-CONTROLLER_FAN_IN = (("input",), ("read", "width"), ("unit",))
-HEAD_FAN_IN = (("unit",),)
-OUTPUT_FAN_IN = (("unit",), ("read", "width"))
-
-
-def forget_bias(sizes: dict[str, int]) -> Float[Array, "gate 1"]:
-    """A forget gate that starts open."""
-    return jnp.zeros((sizes["gate"], 1)).at[1].set(1.0)
-
-
-def sharp_location(sizes: dict[str, int]) -> Float[Array, "1 location"]:
-    """Location fields that start sharp; at a bias of 0 a focus blurs as it moves, and long sequences are lost."""
-    return jnp.where(jnp.arange(sizes["location"]) == SHARPENING, INITIAL_SHARPENING, 0.0)[None]
-
-
-def closed_location(sizes: dict[str, int]) -> Float[Array, " location"]:
-    """Location fields that leave a content weighting as it is: gate 1, no sharpening, no shift."""
-    bias = jnp.full(sizes["location"], -OPEN)
-    return bias.at[GATE].set(OPEN).at[SHIFT + (sizes["location"] - SHIFT) // 2].set(OPEN)
-
-
-def closed_erase(sizes: dict[str, int]) -> Float[Array, ""]:
-    """A write head that erases nothing."""
-    del sizes
-    return jnp.full((), -OPEN)
-
-
-# A new unit or read head starts with zero outgoing weights, a new write head writes nothing, and a new memory column
-# is neither written nor compared: growing a network keeps its function.
-NTM_PARAMETERS = {
-    "controller": {
-        "input_kernel": Parameter(("input", "gate", "unit"), CONTROLLER_FAN_IN),
-        "read_kernel": Parameter(("read", "width", "gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,)),
-        "recurrent_kernel": Parameter(("unit", "gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,)),
-        "bias": Parameter(("gate", "unit"), start=forget_bias),
-    },
-    "heads": {
-        "key_kernel": Parameter(("unit", "head", "width"), HEAD_FAN_IN, closed_axes=(0, 2)),
-        "key_bias": Parameter(("head", "width")),
-        "strength_kernel": Parameter(("unit", "head"), HEAD_FAN_IN, closed_axes=(0,)),
-        "strength_bias": Parameter(("head",)),
-        "location_kernel": Parameter(("unit", "head", "location"), HEAD_FAN_IN, closed_axes=(0, 2)),
-        "location_bias": Parameter(
-            ("head", "location"), start=sharp_location, closed_axes=(1,), closed=closed_location
-        ),
-    },
-    "write": {
-        "erase_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1)),
-        "erase_bias": Parameter(("write", "width"), closed_axes=(0,), closed=closed_erase),
-        "add_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1, 2)),
-        "add_bias": Parameter(("write", "width")),
-    },
-    "output": {
-        "controller_kernel": Parameter(("unit", "output"), OUTPUT_FAN_IN, closed_axes=(0,)),
-        "read_kernel": Parameter(("read", "width", "output"), OUTPUT_FAN_IN, closed_axes=(0,)),
-        "bias": Parameter(("output",)),
-    },
-}
 
 
 @pytree
@@ -104,50 +43,88 @@ class NTMCarry:
 
     hidden: Float[Array, "*batch unit"]
     cell: Float[Array, "*batch unit"]
-    memory: Float[Array, "*batch slot width"]
+    memory: Float[Array, "*batch width slot"]
     weightings: Float[Array, "*batch head slot"]
     reads: Float[Array, "*batch read width"]
 
 
 @pytree
 class NTMWeights:
-    """The weights of a step, joined so that a step makes two matrix products with them."""
+    """The weights of a step, joined so that a step makes two matrix products with them.
 
-    drive_kernel: Float[Array, "*batch input gate_unit"]
-    drive_bias: Float[Array, "*batch gate_unit"]
-    recurrent: Float[Array, "*batch read_width_and_unit gate_unit"]
-    interface: Float[Array, "*batch unit interface"]
-    interface_bias: Float[Array, "*batch interface"]
+    Each kernel comes with its transpose, made once a sequence: the backward pass multiplies by it at every step.
+    """
+
+    recurrent: tuple[Float[Array, "*batch read_width_and_unit gate_unit"], Float[Array, "*batch gate_unit _"]]
+    interface: tuple[Float[Array, "*batch unit interface"], Float[Array, "*batch interface unit"]]
 
 
-def join_weights(params: Params) -> NTMWeights:
-    """Join the arrays that one product can use together; done once a sequence, outside its loop."""
+@pytree
+class NTMDrive:
+    """What is added to a step's two products: the inputs' part of the gates, and the biases."""
+
+    gates: Float[Array, "*batch gate_unit"]
+    interface: Float[Array, "*batch interface"]
+
+
+def join_weights(params: Params, dtype: DTypeLike | None = None) -> NTMWeights:
+    """Join the arrays that one product can use together; done once a sequence, outside its loop.
+
+    With a `dtype`, such as bfloat16, the products of a step read their factors at that precision and add up at the
+    parameters' own.
+    """
     controller, heads, write = params["controller"], params["heads"], params["write"]
-    num_inputs, _, num_units = controller["input_kernel"].shape
+    num_units = controller["bias"].shape[-1]
+    read_kernel, recurrent = controller["read_kernel"], controller["recurrent_kernel"]
+    joined = jnp.concatenate([kernel.reshape(-1, GATES * num_units) for kernel in (read_kernel, recurrent)])
     parts = (heads["key_kernel"], heads["strength_kernel"], heads["location_kernel"])
     parts += (write["erase_kernel"], write["add_kernel"])
+    interface = jnp.concatenate([part.reshape(num_units, -1) for part in parts], axis=-1)
+    joined, interface = (kernel.astype(dtype or kernel.dtype) for kernel in (joined, interface))
+    return NTMWeights(recurrent=(joined, joined.T), interface=(interface, interface.T))
+
+
+def drive_of(params: Params, inputs: Float[Array, "*lead input"]) -> NTMDrive:
+    """The drive of one step or of many, from their inputs."""
+    controller, heads, write = params["controller"], params["heads"], params["write"]
+    kernel = controller["input_kernel"].reshape(inputs.shape[-1], -1)
     biases = (heads["key_bias"], heads["strength_bias"], heads["location_bias"], write["erase_bias"], write["add_bias"])
-    read_kernel = controller["read_kernel"]
-    num_reads = read_kernel.shape[0] * read_kernel.shape[1]
-    return NTMWeights(
-        drive_kernel=controller["input_kernel"].reshape(num_inputs, GATES * num_units),
-        drive_bias=controller["bias"].reshape(-1),
-        recurrent=jnp.concatenate(
-            [
-                read_kernel.reshape(num_reads, GATES * num_units),
-                controller["recurrent_kernel"].reshape(num_units, GATES * num_units),
-            ]
-        ),
-        interface=jnp.concatenate([part.reshape(num_units, -1) for part in parts], axis=-1),
-        interface_bias=jnp.concatenate([bias.reshape(-1) for bias in biases]),
+    interface = jnp.concatenate([bias.reshape(-1) for bias in biases])
+    return NTMDrive(
+        gates=add_last(inputs @ kernel, controller["bias"].reshape(-1)),
+        interface=jnp.broadcast_to(interface, (*inputs.shape[:-1], interface.size)),
     )
+
+
+@jax.custom_vjp
+def product(
+    row: Float[Array, " source"], kernel: Float[Array, "source target"], transposed: Float[Array, "target source"]
+) -> Float[Array, " target"]:
+    """`row @ kernel` at the kernel's precision, summed at the row's; its gradient multiplies by `transposed`.
+
+    A product with a kernel that lies the other way in memory takes twice as long, so the turning is not left to it.
+    """
+    del transposed
+    return jnp.dot(row.astype(kernel.dtype), kernel, preferred_element_type=row.dtype)
+
+
+def _product_forward(row: Array, kernel: Array, transposed: Array) -> tuple[Array, tuple[Array, ...]]:
+    return product(row, kernel, transposed), (row, kernel, transposed)
+
+
+def _product_backward(factors: tuple[Array, ...], cotangent: Array) -> tuple[Array, Array, None]:
+    row, kernel, transposed = factors
+    return product(cotangent, transposed, kernel), jnp.outer(row, cotangent).astype(kernel.dtype), None
+
+
+product.defvjp(_product_forward, _product_backward)
 
 
 def initial_carry(active: NTMActive, dtype: jnp.dtype) -> NTMCarry:
     """The state before the first step: constant memory, every head on slot 0, nothing read."""
     num_slots, width = active.slot.size, active.width.size
     first_slot = jnp.arange(num_slots) == 0
-    exists = active.slot[:, None] & active.width[None, :]
+    exists = active.width[:, None] & active.slot[None, :]
     return NTMCarry(
         hidden=jnp.zeros(active.unit.size, dtype),
         cell=jnp.zeros(active.unit.size, dtype),
@@ -160,7 +137,7 @@ def initial_carry(active: NTMActive, dtype: jnp.dtype) -> NTMCarry:
 def address(
     interface: tuple[Float[Array, "head width"], Float[Array, " head"], Float[Array, "head location"]],
     active: NTMActive,
-    memory: Float[Array, "slot width"],
+    memory: Float[Array, "width slot"],
     previous: Float[Array, "head slot"],
 ) -> Float[Array, "head slot"]:
     """The weighting of every head over the slots, from the key, strength and location fields it emitted."""
@@ -177,25 +154,26 @@ def address(
     return jnp.where(active.location[GATE], located, weighting) * head_exists
 
 
-def ntm_step(weights: NTMWeights, active: NTMActive, carry: NTMCarry, drive: Float[Array, " gate_unit"]) -> NTMCarry:
+def ntm_step(weights: NTMWeights, active: NTMActive, carry: NTMCarry, drive: NTMDrive) -> NTMCarry:
     """One step of the machine.
 
     Args:
         weights: from `join_weights`; zero wherever `active` says that nothing exists.
         active: which entries of each axis exist.
         carry: the state after the step before.
-        drive: what the input adds to the controller's gates, `inputs @ drive_kernel + drive_bias`.
+        drive: the step's own, from `drive_of`.
 
     Returns:
         The state after the step; its `hidden` and `reads` make the output.
     """
     num_heads, (num_writes,), width = active.head.size, active.write.shape, active.width.size
-    gates = drive + jnp.concatenate([carry.reads.reshape(-1), carry.hidden]) @ weights.recurrent
-    in_gate, forget_gate, candidate, out_gate = jnp.split(gates, GATES)
-    cell = jax.nn.sigmoid(forget_gate) * carry.cell + jax.nn.sigmoid(in_gate) * jnp.tanh(candidate)
-    hidden = jax.nn.sigmoid(out_gate) * jnp.tanh(cell)
+    gates = drive.gates + product(jnp.concatenate([carry.reads.reshape(-1), carry.hidden]), *weights.recurrent)
+    # One sigmoid over all, the candidate too, is one vectorised loop; one a gate takes XLA's CPU code twice the time.
+    in_gate, forget_gate, _, out_gate = jnp.split(jax.nn.sigmoid(gates), GATES)
+    cell = forget_gate * carry.cell + in_gate * jnp.tanh(jnp.split(gates, GATES)[CANDIDATE])
+    hidden = out_gate * jnp.tanh(cell)
 
-    interface = hidden @ weights.interface + weights.interface_bias
+    interface = drive.interface + product(hidden, *weights.interface)
     interface = jnp.clip(interface, -INTERFACE_LIMIT, INTERFACE_LIMIT)
     num_fields = active.location.size
     ends, end = [], 0
@@ -226,35 +204,3 @@ def read_out(
 def add_last(array: Float[Array, "*lead channel"], bias: Float[Array, " channel"]) -> Float[Array, "*lead channel"]:
     """Add a bias along the last axis."""
     return array + bias.reshape((1,) * (array.ndim - 1) + (-1,))
-
-
-def ntm_unroll(
-    params: Params,
-    active: NTMActive,
-    inputs: Float[Array, "time input"],
-    *,
-    rematerialise: bool = False,
-) -> tuple[Float[Array, "time output"], Float[Array, "time head slot"]]:
-    """Run one sequence from the initial state.
-
-    Args:
-        params: arrays laid out by `NTM_PARAMETERS`, zero where nothing exists.
-        active: which entries of each axis exist.
-        inputs: one row a step.
-        rematerialise: store the state of each step only and recompute the rest in the backward pass; for large
-            memories that saves most of the space and costs one more forward pass.
-
-    Returns:
-        The logits of every step, and the weightings of every head (read heads first) over the slots.
-    """
-    weights = join_weights(params)
-    drives = add_last(inputs @ weights.drive_kernel, weights.drive_bias)
-
-    def step(carry: NTMCarry, drive: Float[Array, " gate_unit"]):
-        carry = ntm_step(weights, active, carry, drive)
-        return carry, (carry.hidden, carry.reads, carry.weightings)
-
-    if rematerialise:
-        step = jax.checkpoint(step)
-    _, (hidden, reads, weightings) = jax.lax.scan(step, initial_carry(active, drives.dtype), drives)
-    return read_out(params, hidden, reads), weightings

@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool
 
 from etm_jax._typing import Key, Mask, Params
 from etm_jax.cells._layout import Parameter
-from etm_jax.cells._ntm import NTM_PARAMETERS, NTMActive
+from etm_jax.cells._ntm import NTMActive
+from etm_jax.cells._ntm_parameters import NTM_PARAMETERS
 
 
 def active_by_axis(active: NTMActive, num_inputs: int, num_outputs: int) -> dict[str, Bool[Array, "_"]]:

@@ -1,9 +1,11 @@
 """A genome: architecture genes, the weights they need at padded shape, and how they are learnt."""
 
 from dataclasses import field
+from typing import TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Key, Mask, Params, pytree
@@ -26,6 +28,14 @@ class Genome:
     architecture: Architecture
     params: Params
     learning: Learning = field(default_factory=neutral)
+
+
+class HowToUnroll(TypedDict, total=False):
+    """Settings of `etm_jax.cells.ntm_unroll` that change its costs, and results to rounding."""
+
+    rematerialise: bool
+    at_once: int
+    dtype: DTypeLike | None
 
 
 def random_genome(key: Key, bounds: Bounds, input_size: int, output_size: int) -> Genome:
@@ -72,15 +82,15 @@ def mask_of(genome: Genome, bounds: Bounds) -> Mask:
 
 
 def apply(
-    genome: Genome, inputs: Float[Array, "time input"], bounds: Bounds, *, rematerialise: bool = False
-) -> Float[Array, "time output"]:
-    """Run one network over one sequence from its initial state.
+    genome: Genome, inputs: Float[Array, "*batch time input"], bounds: Bounds, **how: Unpack[HowToUnroll]
+) -> Float[Array, "*batch time output"]:
+    """Run one network over one sequence, or over each of a batch, from its initial state.
 
     Args:
-        genome: one individual; `vmap` over genomes and over a batch of inputs.
-        inputs: one row a step.
+        genome: one individual; `vmap` over genomes.
+        inputs: one row a step; a batch axis in front costs less in the gradient than `vmap` over inputs.
         bounds: the search space the genome belongs to.
-        rematerialise: trade one more forward pass for the memory of the backward pass.
+        **how: `rematerialise`, `at_once` and `dtype` of `etm_jax.cells.ntm_unroll`.
 
     Returns:
         Logits, one row a step.
@@ -93,13 +103,13 @@ def apply(
         >>> apply(genome, jnp.ones((7, 3)), bounds).shape
         (7, 2)
     """
-    return unroll(genome, inputs, bounds, rematerialise=rematerialise)[0]
+    return unroll(genome, inputs, bounds, **how)[0]
 
 
 def unroll(
-    genome: Genome, inputs: Float[Array, "time input"], bounds: Bounds, *, rematerialise: bool = False
-) -> tuple[Float[Array, "time output"], Float[Array, "time head slot"]]:
+    genome: Genome, inputs: Float[Array, "*batch time input"], bounds: Bounds, **how: Unpack[HowToUnroll]
+) -> tuple[Float[Array, "*batch time output"], Float[Array, "*batch time head slot"]]:
     """`apply`, and the weightings of every head at every step."""
     active = active_axes(genome.architecture, bounds)
     params = keep_active(genome.params, weight_mask(axes_of(genome.params, active)))
-    return ntm_unroll(params, active, inputs, rematerialise=rematerialise)
+    return ntm_unroll(params, active, inputs, **how)
