@@ -15,6 +15,7 @@ from etm_jax.variation import VariationRates
 
 Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
 Budget = Literal["equal", "swarm"]
+Precision = Literal["float32", "bfloat16"]
 Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
 
 
@@ -136,6 +137,9 @@ class EvolutionaryTuringConfig:
     generations_per_trip: int = 1  # generations computed before the host looks at the results
     devices: int = 0  # devices the population is spread over; 0: all, CPU cores among them
     lanes: int = 0  # individuals that one vmap holds on a device; 0: 1 on CPU, all elsewhere
+    tiers: int = 1  # padded shapes that networks compute in, at most; each costs compile time and saves padding
+    retier_every: int = 20  # generations after which tiers are chosen again, to fit the population as it is then
+    precision: Precision = "float32"  # of the factors in matrix products; sums and addressing are always float32
     bounds: Bounds = field(default_factory=Bounds)
     variation: VariationRates = field(default_factory=VariationRates)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
@@ -145,7 +149,8 @@ class EvolutionaryTuringConfig:
     def __post_init__(self) -> None:
         for name in ("population_size", "max_generations", "input_dim", "output_dim", "score_episodes"):
             require_count(name, getattr(self, name), 1)
-        for name in ("checkpoint_every", "generations_per_trip"):
+        require_choice("precision", self.precision, typing.get_args(Precision))
+        for name in ("checkpoint_every", "generations_per_trip", "tiers", "retier_every"):
             require_count(name, getattr(self, name), 1)
         for name in ("seed", "devices", "lanes"):
             require_count(name, getattr(self, name), 0)

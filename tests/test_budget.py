@@ -11,7 +11,8 @@ from tiny import CONFIG as RUN
 from tiny import compiled_init, compiled_step
 
 from etm_jax.config import LifetimeConfig
-from etm_jax.evolution._budget import CAP, FLOOR, dealt, lifetime_steps
+from etm_jax.evolution._budget import CAP, FLOOR, lifetime_steps
+from etm_jax.evolution._devices import dealt
 from etm_jax.evolution._state import NOBODY
 
 CONFIG = LifetimeConfig(steps=100, budget="swarm")

@@ -18,7 +18,8 @@ from etm_jax.evolution import (
     scored,
     step,
 )
-from etm_jax.evolution._generation import crown, learning_rate_scale, next_difficulty
+from etm_jax.evolution._evaluation import learning_rate_scale
+from etm_jax.evolution._generation import crown, next_difficulty
 from etm_jax.genomes import Bounds, efficiency, largest, multiply_adds, smallest
 from etm_jax.selection import TournamentSelection
 from etm_jax.variation import VariationRates

@@ -6,13 +6,11 @@ from etm_jax.evolution._checkpoint import Checkpoints as Checkpoints
 from etm_jax.evolution._devices import device_mesh as device_mesh
 from etm_jax.evolution._devices import over_population as over_population
 from etm_jax.evolution._devices import replicated as replicated
+from etm_jax.evolution._evaluation import evaluate as evaluate
+from etm_jax.evolution._evaluation import fitness_of as fitness_of
 from etm_jax.evolution._folder import RunFolder as RunFolder
 from etm_jax.evolution._folder import load_best as load_best
-from etm_jax.evolution._generation import Problem as Problem
-from etm_jax.evolution._generation import evaluate as evaluate
-from etm_jax.evolution._generation import fitness_of as fitness_of
 from etm_jax.evolution._generation import init as init
-from etm_jax.evolution._generation import make_problem as make_problem
 from etm_jax.evolution._generation import step as step
 from etm_jax.evolution._generation import steps as steps
 from etm_jax.evolution._history import History as History
@@ -20,6 +18,8 @@ from etm_jax.evolution._lifetime import Result as Result
 from etm_jax.evolution._lifetime import learn as learn
 from etm_jax.evolution._lifetime import make_optimiser as make_optimiser
 from etm_jax.evolution._lifetime import score as score
+from etm_jax.evolution._problem import Problem as Problem
+from etm_jax.evolution._problem import make_problem as make_problem
 from etm_jax.evolution._run import Outcome as Outcome
 from etm_jax.evolution._run import run as run
 from etm_jax.evolution._state import NOBODY as NOBODY

@@ -27,13 +27,3 @@ def lifetime_steps(config: LifetimeConfig, previous: Population, population: Pop
     weights = ae.soft_weights(-jnp.where(has, fitness, average))
     floor, cap = int(FLOOR * config.steps), int(CAP * config.steps)
     return ae.budgets(weights, size * config.steps, floor, cap)
-
-
-def dealt(steps: Int[Array, " population"], devices: int) -> Int[Array, " population"]:
-    """An order in which devices, each taking an equal run of it, have about the same number of steps to do.
-
-    Longest first, dealt out there and back again, like cards.
-    """
-    longest = jnp.argsort(-steps, stable=True).reshape(-1, devices)
-    back = jnp.arange(longest.shape[0])[:, None] % 2 == 1
-    return jnp.where(back, longest[:, ::-1], longest).T.reshape(-1)

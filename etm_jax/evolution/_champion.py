@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from etm_jax.evolution._generation import Problem
 from etm_jax.evolution._history import plain
 from etm_jax.evolution._lifetime import score
+from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.genomes import describe, num_parameters
 

@@ -1,71 +1,20 @@
 """One generation of evolution: propose, learn, score, take in. Pure functions of a state."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
-from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from etm_jax._typing import IntScalar, Key, Scalar
-from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
-from etm_jax.evolution._budget import dealt, lifetime_steps
-from etm_jax.evolution._devices import default_lanes, device_mesh, over_population
-from etm_jax.evolution._lifetime import MakeOptimiser, Result, learn, make_optimiser, score
+from etm_jax.evolution._budget import lifetime_steps
+from etm_jax.evolution._evaluation import evaluate, fitness_of, padding_efficiency_of
+from etm_jax.evolution._ladder import untiered
+from etm_jax.evolution._lifetime import Result
+from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import NOBODY, EvolutionState, member
 from etm_jax.evolution._strategy import first_population, propose, scored
-from etm_jax.genomes import Genome, diversity, efficiency, padding_efficiency
-from etm_jax.selection import SELECTORS, Selector
-from etm_jax.task import TaskSuite
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a run evolves and on what; static, so one compiled generation belongs to one problem.
-
-    Attributes:
-        config: every setting.
-        suite: the tasks.
-        selector: who survives and who becomes a parent.
-        make_optimiser: from an individual's learning genes to an optax chain; it starts anew in every lifetime.
-        mesh: the devices that the population is spread over.
-    """
-
-    config: EvolutionaryTuringConfig
-    suite: TaskSuite
-    selector: Selector
-    make_optimiser: MakeOptimiser
-    mesh: Mesh = field(repr=False)
-
-    @property
-    def lanes(self) -> int:
-        """Individuals that one vmap holds on a device."""
-        return self.config.lanes or default_lanes()
-
-
-def make_problem(
-    config: EvolutionaryTuringConfig,
-    suite: TaskSuite,
-    *,
-    selector: Selector | None = None,
-    optimiser: optax.GradientTransformation | None = None,
-) -> Problem:
-    """A problem from its settings; a selector or an optax chain given here replaces the settings' own."""
-    return Problem(
-        config=config,
-        suite=suite,
-        selector=selector or make_selector(config.selection),
-        make_optimiser=(lambda learning: optimiser) if optimiser else make_optimiser(config.lifetime),
-        mesh=device_mesh(config.population_size, config.devices),
-    )
-
-
-def make_selector(settings: SelectionConfig) -> Selector:
-    """The selector that the settings name."""
-    own = {"tournament": {"size": settings.tournament_size}, "truncation": {"share": settings.truncation_share}}
-    return SELECTORS[settings.method](num_elites=settings.num_elites, **own[settings.method])
+from etm_jax.genomes import Genome, diversity, efficiency
 
 
 def init(problem: Problem, key: Key) -> EvolutionState:
@@ -79,97 +28,12 @@ def init(problem: Problem, key: Key) -> EvolutionState:
         key=key_run,
         generation=jnp.array(0, jnp.int32),
         population=population,
+        tiers=untiered(config.bounds, config.tiers),
         difficulty=jnp.full(len(suite.tasks), config.curriculum.start, float),
         champion=member(population.genomes, 0),
         champion_id=jnp.array(NOBODY, jnp.int32),
         champion_merit=jnp.array(-jnp.inf, float),
     )
-
-
-def fitness_of(problem: Problem, genomes: Genome, result: Result) -> Float[Array, "*population"]:
-    """Weighted sum of the tasks' performances and the architecture's efficiency; NaN for a failed evaluation."""
-    config, suite = problem.config, problem.suite
-    earned = result.performance @ jnp.array(suite.weights)
-    thrift = efficiency(genomes.architecture, config.bounds, suite.input_size, suite.output_size)
-    return jnp.where(result.finite, earned + config.efficiency_weight * thrift, jnp.nan)
-
-
-def evaluate(
-    problem: Problem,
-    key: Key,
-    genomes: Genome,
-    champion: Genome,
-    difficulty: Float[Array, " task"],
-    generation: IntScalar,
-    steps: Int[Array, " population"] | None,
-) -> tuple[Genome, Result, Float[Array, " population"], Scalar]:
-    """Let a population live, then score it and the champion, all on the same fresh episodes. The key is consumed.
-
-    `steps` are each individual's gradient steps; None for the settings' own number, which is static.
-
-    Returns:
-        The genomes after learning, their results, their merits, and the champion's merit.
-    """
-    config = problem.config
-    key_learn, key_score = jax.random.split(key)
-    static = {"bounds": config.bounds, "suite": problem.suite}
-    if config.lifetime.inheritance != "darwinian":
-        settings = {"config": config.lifetime, "make_optimiser": problem.make_optimiser, **static}
-
-        def live(own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
-            key, genome, *mine = own
-            return learn(key, genome, *shared, mine[0] if mine else config.lifetime.steps, **settings)
-
-        spread = over_population(live, problem.mesh, problem.lanes)
-        keys = jax.random.split(key_learn, config.population_size)
-        shared = (difficulty, learning_rate_scale(problem, generation))
-        if steps is None:
-            genomes = spread((keys, genomes), shared)
-        else:
-            order = dealt(steps, problem.mesh.size)
-            own = jax.tree.map(lambda leaf: leaf[order], (keys, genomes, steps))
-            genomes = member(spread(own, shared), jnp.argsort(order))
-
-    def examine(genome: Genome, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
-        key, difficulty = shared
-        result = score(key, genome, difficulty, num_episodes=config.score_episodes, **static)
-        beyond = score(
-            key,
-            genome,
-            difficulty,
-            bounds=config.bounds,
-            suite=problem.suite.longer(2),
-            num_episodes=config.score_episodes,
-        )
-        return result, merit(problem, result, beyond)
-
-    # The champion once for each device, so that the mesh still divides the whole evenly.
-    everybody = jax.tree.map(
-        lambda array, one: jnp.concatenate([array, jnp.repeat(one[None], problem.mesh.size, axis=0)]), genomes, champion
-    )
-    results, merits = over_population(examine, problem.mesh, problem.lanes)(everybody, (key_score, difficulty))
-    size = config.population_size
-    return genomes, jax.tree.map(lambda array: array[:size], results), merits[:size], merits[-1]
-
-
-def merit(problem: Problem, result: Result, beyond: Result) -> Scalar:
-    """How reliably a network solves the tasks: weighted accuracy, averaged over the lengths evolved on and twice those.
-
-    It decides who is champion, and nothing else: selection sees the fitness alone, which knows no longer lengths. NaN
-    for a failed evaluation.
-    """
-    weights = jnp.array(problem.suite.weights) / sum(problem.suite.weights)
-    sound = result.finite & beyond.finite
-    return jnp.where(sound, (result.accuracy + beyond.accuracy) @ weights / 2, jnp.nan)
-
-
-def learning_rate_scale(problem: Problem, generation: IntScalar) -> Scalar:
-    """The run's schedule: from 1 in the first generation along a cosine to `final_learning_rate` in the last."""
-    config = problem.config
-    schedule = optax.cosine_decay_schedule(
-        1.0, max(config.max_generations - 1, 1), alpha=config.lifetime.final_learning_rate
-    )
-    return jnp.asarray(schedule(generation))
 
 
 def next_difficulty(problem: Problem, difficulty: Float[Array, " task"], result: Result) -> Float[Array, " task"]:
@@ -219,7 +83,7 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         "loss": result.loss,
         "efficiency": thrift,
         "difficulty": state.difficulty,
-        "padding_efficiency": padding_efficiency(architectures, config.bounds, suite.input_size, suite.output_size),
+        "padding_efficiency": padding_efficiency_of(problem, architectures),
         "diversity": diversity(architectures, config.bounds),
         "ids": population.ids,
         "parents": population.parents,
@@ -230,6 +94,7 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         key=key,
         generation=state.generation + 1,
         population=population,
+        tiers=state.tiers,
         difficulty=next_difficulty(problem, state.difficulty, result),
         champion=champion,
         champion_id=champion_id,

@@ -8,11 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from etm_jax import ae
 from etm_jax._typing import IntScalar, Key, Params, Scalar, pytree
 from etm_jax.config import LifetimeConfig
+from etm_jax.evolution._devices import default_at_once
 from etm_jax.genomes import FACTORS, Bounds, Genome, Learning, apply, mask_of
 from etm_jax.task import TaskSuite, clean_inputs
 
@@ -85,12 +87,19 @@ def batch_loss(
     bounds: Bounds,
     suite: TaskSuite,
     config: LifetimeConfig,
+    dtype: DTypeLike | None,
 ) -> Scalar:
     """The suite's loss of one individual on fresh episodes. The key is consumed."""
     episode = suite.sample(key, config.batch_size, difficulty)
+    at_once = default_at_once(bounds, episode.inputs.shape[0])
     genome = replace(genome, params=params)
-    outputs = jax.vmap(lambda inputs: apply(genome, inputs, bounds, rematerialise=config.rematerialise))(
-        clean_inputs(episode)
+    outputs = apply(
+        genome,
+        clean_inputs(episode),
+        bounds,
+        rematerialise=config.rematerialise,
+        at_once=at_once,
+        dtype=dtype,
     )
     return suite.loss(outputs, episode)
 
@@ -106,6 +115,7 @@ def learn(
     suite: TaskSuite,
     config: LifetimeConfig,
     make_optimiser: MakeOptimiser,
+    dtype: DTypeLike | None = None,
 ) -> Genome:
     """One lifetime: gradient steps, each on fresh episodes.
 
@@ -123,8 +133,8 @@ def learn(
         suite: the tasks.
         config: warm-up, batch size and rematerialisation.
         make_optimiser: from an individual's learning genes to any optax chain; it starts anew in every lifetime.
+        dtype: precision of the factors of matrix products; None for the weights' own.
     """
-
     stepper = optax.with_extra_args_support(make_optimiser(genome.learning))
     start, mask = stepper.init(genome.params), mask_of(genome, bounds)
     adaptive = paces_itself(start)
@@ -132,7 +142,9 @@ def learn(
     def step(index: IntScalar, carry: tuple[Params, optax.OptState]):
         params, state = carry
         key_step = jax.random.fold_in(key, index)
-        loss, gradients = jax.value_and_grad(batch_loss)(params, genome, key_step, difficulty, bounds, suite, config)
+        loss, gradients = jax.value_and_grad(batch_loss)(
+            params, genome, key_step, difficulty, bounds, suite, config, dtype
+        )
         updates, state = stepper.update(gradients, state, params, value=loss, mask=mask)
         if not adaptive:
             # A new optimiser knows no scale yet, and its full first steps would undo what was learnt before.
@@ -162,10 +174,12 @@ def score(
     bounds: Bounds,
     suite: TaskSuite,
     num_episodes: int,
+    dtype: DTypeLike | None = None,
 ) -> Result:
     """Score one individual on `num_episodes` fresh episodes of each task. The key is consumed."""
     episode = suite.sample(key, num_episodes, difficulty)
-    outputs = jax.vmap(lambda inputs: apply(genome, inputs, bounds))(clean_inputs(episode))
+    at_once = default_at_once(bounds, episode.inputs.shape[0])
+    outputs = apply(genome, clean_inputs(episode), bounds, at_once=at_once, dtype=dtype)
     loss = suite.loss(outputs, episode)
     return Result(
         performance=suite.performance(outputs, episode),

@@ -15,9 +15,14 @@ import jax.numpy as jnp
 from etm_jax.evolution._checkpoint import Checkpoints
 from etm_jax.evolution._devices import replicated
 from etm_jax.evolution._folder import RunFolder
-from etm_jax.evolution._generation import Problem, init, steps
+from etm_jax.evolution._generation import init, steps
 from etm_jax.evolution._history import History, Row, lineage_row, metrics_row, nth
+from etm_jax.evolution._ladder import choose, next_choice, with_tiers
+from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
+from etm_jax.genomes import Bounds
+
+Trip = Callable[[EvolutionState, jax.Array], tuple[EvolutionState, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -65,17 +70,18 @@ def run(
 
     if int(state.generation) >= config.max_generations:
         return Outcome(state, History(rows), compile_seconds=0.0, run_seconds=0.0, interrupted=False)
-    last = jax.device_put(jnp.asarray(config.max_generations), whole)
     count = min(config.generations_per_trip, config.max_generations)
-    started = time.perf_counter()
-    trip = _compiled_trip(problem, state, last, count)
-    compile_seconds = unaccounted = time.perf_counter() - started
-
-    run_seconds = 0.0
+    compile_seconds = run_seconds = unaccounted = 0.0
+    stage = None
     with _interrupts() as interrupted:
         while int(state.generation) < config.max_generations and not interrupted.is_set():
             started, first = time.perf_counter(), int(state.generation)
-            state, metrics = jax.block_until_ready(trip(state, last))
+            if stage is None or first == stage.until:
+                state, stage = _next_stage(problem, state, count, stage)
+                unaccounted = time.perf_counter() - started
+                compile_seconds += unaccounted
+                started = time.perf_counter()
+            state, metrics = jax.block_until_ready(stage.trip(state, stage.last))
             seconds, done = time.perf_counter() - started, int(state.generation)
             run_seconds += seconds
             for index, generation in enumerate(range(first, done)):
@@ -94,9 +100,30 @@ def run(
     return Outcome(state, History(rows), compile_seconds, run_seconds, interrupted=unfinished)
 
 
-def _compiled_trip(
-    problem: Problem, state: EvolutionState, last: jax.Array, count: int
-) -> Callable[[EvolutionState, jax.Array], tuple[EvolutionState, dict[str, Any]]]:
+@dataclass(frozen=True)
+class _Stage:
+    """A stretch of the run between two choices of tiers: its program, and the generation it ends before."""
+
+    tiers: tuple[Bounds, ...]
+    trip: Trip
+    until: int
+    last: jax.Array
+
+
+def _next_stage(
+    problem: Problem, state: EvolutionState, count: int, before: _Stage | None
+) -> tuple[EvolutionState, _Stage]:
+    """Choose tiers if that is due, and compile unless they are those of before."""
+    whole = replicated(problem.mesh)
+    until = next_choice(problem.config, int(state.generation))
+    state, last = jax.device_put((choose(problem, state), jnp.asarray(until)), whole)
+    tiered = with_tiers(problem, state)
+    same = before if before and before.tiers == tiered.tiers else None
+    trip = same.trip if same else _compiled_trip(tiered, state, last, count)
+    return state, _Stage(tiered.tiers, trip, until, last)
+
+
+def _compiled_trip(problem: Problem, state: EvolutionState, last: jax.Array, count: int) -> Trip:
     whole = replicated(problem.mesh)
     trip = jax.jit(
         lambda state, last: steps(problem, state, last, count),

@@ -1,5 +1,7 @@
 """What evolution remembers from one generation to the next."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -48,6 +50,7 @@ class EvolutionState:
         difficulty: present difficulty of each task, 0 to 1.
         champion: the most reliable network so far, as it was when it was scored.
         champion_id: its id, `NOBODY` before the first generation.
+        tiers: sizes of the padded shapes that networks compute in, cheapest first, the last one the whole bounds'.
         champion_merit: weighted accuracy on the episodes of its last defence, half of them at twice the length.
     """
 
@@ -55,6 +58,7 @@ class EvolutionState:
     generation: Int[Array, "*batch"]
     population: Population
     difficulty: Float[Array, "*batch task"]
+    tiers: Int[Array, "*batch tier gene"]
     champion: Genome
     champion_id: Int[Array, "*batch"]
     champion_merit: Float[Array, "*batch"]
@@ -73,6 +77,6 @@ def unevaluated(genomes: Genome, ids: Int[Array, " population"], parents: Int[Ar
     )
 
 
-def member(genomes: Genome, index: Int[Array, "..."] | int) -> Genome:
-    """One genome of a population, or several for an array of indices."""
+def member(genomes: Any, index: Int[Array, "..."] | int) -> Any:
+    """One individual's part of a pytree with a leading population axis, or several for an array of indices."""
     return jax.tree.map(lambda array: array[index], genomes)

@@ -32,3 +32,10 @@ from etm_jax.genomes._learning import LEARNING_GENES as LEARNING_GENES
 from etm_jax.genomes._learning import Learning as Learning
 from etm_jax.genomes._learning import mutate_learning as mutate_learning
 from etm_jax.genomes._learning import neutral as neutral
+from etm_jax.genomes._tiers import TIER_GENES as TIER_GENES
+from etm_jax.genomes._tiers import choose_tiers as choose_tiers
+from etm_jax.genomes._tiers import crop as crop
+from etm_jax.genomes._tiers import fitting as fitting
+from etm_jax.genomes._tiers import tier_costs as tier_costs
+from etm_jax.genomes._tiers import tier_of as tier_of
+from etm_jax.genomes._tiers import uncrop as uncrop

@@ -1,5 +1,8 @@
 """What a network costs: multiply-adds a step, and numbers of weights."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -23,11 +26,17 @@ def multiply_adds(architecture: Architecture, input_size: int, output_size: int)
         input_size: channels in, D.
         output_size: channels out, O.
     """
-    slots, width, reads, writes, units, shift_range = (getattr(architecture, name).astype(float) for name in RANGES)
-    heads = reads + writes
+    sizes = [getattr(architecture, name).astype(float) for name in RANGES]
     located = architecture.addressing == ADDRESSING.index(CONTENT_AND_LOCATION)
-    shifts = jnp.where(located, 2 * shift_range + 1, 0.0)
-    fields = jnp.where(located, 2 + shifts, 0.0)
+    return count_multiply_adds(sizes, located, input_size, output_size)
+
+
+def count_multiply_adds(sizes: Sequence[Any], located: Any, input_size: int, output_size: int) -> Any:
+    """The arithmetic of `multiply_adds`, on numbers or on arrays of any library; sizes in the order of `RANGES`."""
+    slots, width, reads, writes, units, shift_range = sizes
+    heads = reads + writes
+    shifts = located * (2 * shift_range + 1)
+    fields = located * (2 + shifts)
     controller = 4 * units * (input_size + reads * width + units)
     interface = units * (heads * (width + 1 + fields) + 2 * writes * width)
     addressing = heads * slots * (width + shifts + ADDRESS_PASSES) + slots * width

@@ -1,0 +1,148 @@
+"""Let a population live and score it: learning, performance, fitness and merit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from etm_jax._typing import IntScalar, Key, Scalar
+from etm_jax.evolution._devices import dealt, groups, over_population
+from etm_jax.evolution._lifetime import Result, learn, score
+from etm_jax.evolution._problem import Problem
+from etm_jax.evolution._state import member
+from etm_jax.genomes import (
+    Architecture,
+    Bounds,
+    Genome,
+    crop,
+    efficiency,
+    fitting,
+    multiply_adds,
+    tier_costs,
+    uncrop,
+)
+
+
+def fitness_of(problem: Problem, genomes: Genome, result: Result) -> Float[Array, "*population"]:
+    """Weighted sum of the tasks' performances and the architecture's efficiency; NaN for a failed evaluation."""
+    config, suite = problem.config, problem.suite
+    earned = result.performance @ jnp.array(suite.weights)
+    thrift = efficiency(genomes.architecture, config.bounds, suite.input_size, suite.output_size)
+    return jnp.where(result.finite, earned + config.efficiency_weight * thrift, jnp.nan)
+
+
+def evaluate(
+    problem: Problem,
+    key: Key,
+    genomes: Genome,
+    champion: Genome,
+    difficulty: Float[Array, " task"],
+    generation: IntScalar,
+    steps: Int[Array, " population"] | None,
+) -> tuple[Genome, Result, Float[Array, " population"], Scalar]:
+    """Let a population live, then score it and the champion, all on the same fresh episodes. The key is consumed.
+
+    `steps` are each individual's gradient steps; None for the settings' own number, which is static.
+
+    Returns:
+        The genomes after learning, their results, their merits, and the champion's merit.
+    """
+    config = problem.config
+    key_learn, key_score = jax.random.split(key)
+    if config.lifetime.inheritance != "darwinian":
+
+        def live(tier: Bounds, own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
+            key, genome, *mine = own
+            num_steps = mine[0] if mine else config.lifetime.steps
+            small = crop(genome, config.bounds, tier)
+            learned = learn(
+                key,
+                small,
+                *shared,
+                num_steps,
+                bounds=tier,
+                suite=problem.suite,
+                config=config.lifetime,
+                make_optimiser=problem.make_optimiser,
+                dtype=problem.dtype,
+            )
+            return uncrop(learned, config.bounds, tier)
+
+        own = (jax.random.split(key_learn, config.population_size), genomes, *([] if steps is None else [steps]))
+        genomes = spread(problem, live, own, genomes, steps, (difficulty, learning_rate_scale(problem, generation)))
+
+    def examine(tier: Bounds, genome: Genome, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
+        key, difficulty = shared
+        small = crop(genome, config.bounds, tier)
+        settings = {"num_episodes": config.score_episodes, "bounds": tier, "dtype": problem.dtype}
+        result, beyond = (
+            score(key, small, difficulty, suite=suite, **settings) for suite in (problem.suite, problem.suite.longer(2))
+        )
+        return result, merit(problem, result, beyond)
+
+    # The champion once for each device, so that the mesh still divides the whole evenly.
+    everybody = jax.tree.map(
+        lambda array, one: jnp.concatenate([array, jnp.repeat(one[None], problem.mesh.size, axis=0)]), genomes, champion
+    )
+    results, merits = spread(problem, examine, everybody, everybody, None, (key_score, difficulty))
+    size = config.population_size
+    return genomes, jax.tree.map(lambda array: array[:size], results), merits[:size], merits[-1]
+
+
+def spread(
+    problem: Problem,
+    function: Callable[..., Any],
+    own: Any,
+    genomes: Genome,
+    steps: Int[Array, " population"] | None,
+    shared: Any,
+) -> Any:
+    """`over_population` in the order that makes like networks neighbours and gives every device as much to do."""
+    run = over_population(function, problem.mesh, problem.lanes, problem.tiers)
+    architectures = genomes.architecture
+    if len(problem.tiers) == 1 and steps is None:
+        return run(own, architectures, shared)
+    cost = tier_cost(problem, architectures)
+    order = dealt(cost if steps is None else cost * steps, problem.mesh.size)
+    return member(run(member(own, order), member(architectures, order), shared), jnp.argsort(order))
+
+
+def tier_cost(problem: Problem, architectures: Architecture) -> Float[Array, " population"]:
+    """Multiply-adds of a step of each network in the cheapest tier that holds it."""
+    costs = tier_costs(problem.tiers, problem.suite.input_size, problem.suite.output_size)
+    return costs[jnp.argmax(fitting(architectures, problem.tiers), axis=-1)]
+
+
+def merit(problem: Problem, result: Result, beyond: Result) -> Scalar:
+    """How reliably a network solves the tasks: weighted accuracy, averaged over the lengths evolved on and twice those.
+
+    It decides who is champion, and nothing else: selection sees the fitness alone, which knows no longer lengths. NaN
+    for a failed evaluation.
+    """
+    weights = jnp.array(problem.suite.weights) / sum(problem.suite.weights)
+    sound = result.finite & beyond.finite
+    return jnp.where(sound, (result.accuracy + beyond.accuracy) @ weights / 2, jnp.nan)
+
+
+def learning_rate_scale(problem: Problem, generation: IntScalar) -> Scalar:
+    """The run's schedule: from 1 in the first generation along a cosine to `final_learning_rate` in the last."""
+    config = problem.config
+    schedule = optax.cosine_decay_schedule(
+        1.0, max(config.max_generations - 1, 1), alpha=config.lifetime.final_learning_rate
+    )
+    return jnp.asarray(schedule(generation))
+
+
+def padding_efficiency_of(problem: Problem, architectures: Architecture) -> Scalar:
+    """Useful over executed multiply-adds of a population, in its tiers and lanes."""
+    sizes = problem.suite.input_size, problem.suite.output_size
+    order = dealt(tier_cost(problem, architectures), problem.mesh.size).reshape(problem.mesh.size, -1)
+
+    def executed(order: Int[Array, " individual"]) -> Scalar:
+        members, tiers = groups(member(architectures, order), problem.lanes, problem.tiers)
+        return members.shape[1] * jnp.sum(tier_costs(problem.tiers, *sizes)[tiers])
+
+    return jnp.sum(multiply_adds(architectures, *sizes)) / jnp.sum(jax.vmap(executed)(order))
