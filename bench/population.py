@@ -27,7 +27,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._timing import Case, compiled_case, time_rounds
-from etm_jax.genomes import Bounds, Genome, apply, compact, describe, padding_efficiency, random_genome
+from etm_jax.evolution import device_mesh, over_population
+from etm_jax.evolution._devices import default_at_once, groups
+from etm_jax.genomes import (
+    Bounds,
+    Genome,
+    apply,
+    choose_tiers,
+    compact,
+    crop,
+    describe,
+    multiply_adds,
+    random_genome,
+    tier_costs,
+    uncrop,
+)
 from etm_jax.task import Episode, Task
 
 BITS = 8
@@ -36,7 +50,6 @@ TOLERANCE = 1e-4  # between the two libraries, on logits and on the loss after a
 CLASSIC = Bounds(addressing=("content_and_location",))
 SMALL = Bounds((4, 12), (3, 6), (1, 2), (1, 2), (4, 10), addressing=("content_and_location",))
 FORWARD, TRAINING = "forward", "training step"
-JAX_FORMS = {"etm_jax, one vmap": jax.vmap, "etm_jax, lax.map": lambda f: lambda *xs: jax.lax.map(lambda x: f(*x), xs)}
 TORCH = "PyTorch, one after the other"
 HEADINGS = (
     "",
@@ -61,6 +74,7 @@ class Settings:
         repeats: timed rounds; a round runs every case once, so that the figures of a round compare.
         threads: cores to use.
         quick: 5 small individuals and one round.
+        tiers: numbers of size tiers to try.
         peers: measure PyTorch too.
         out: JSON file for the figures.
     """
@@ -71,18 +85,20 @@ class Settings:
     repeats: int = 3
     threads: int = 1
     quick: bool = False
+    tiers: tuple[int, ...] = (12, 32)
     peers: bool = True
     out: Path | None = None
 
 
-def forward(
-    genome: Genome, episode: Episode, bounds: Bounds, rematerialise: bool = False, at_once: int = 0
-) -> jax.Array:
+def forward(genome: Genome, episode: Episode, bounds: Bounds, rematerialise: bool = False) -> jax.Array:
     """Logits of one individual for a batch."""
+    at_once = default_at_once(bounds, episode.inputs.shape[0])
     return apply(genome, episode.inputs, bounds, rematerialise=rematerialise, at_once=at_once)
 
 
-def train_step(genome: Genome, state: Any, episode: Episode, task: Task, bounds: Bounds, rematerialise: bool) -> Any:
+def train_step(
+    genome: Genome, state: Any, episode: Episode, task: Task, bounds: Bounds, rematerialise: bool = False
+) -> Any:
     """Forward, backward and Adam update of one individual: its new genome, optimiser state and loss before it."""
 
     def loss(params: Any) -> jax.Array:
@@ -93,19 +109,54 @@ def train_step(genome: Genome, state: Any, episode: Episode, task: Task, bounds:
     return replace(genome, params=optax.apply_updates(genome.params, updates)), state, value
 
 
-def jax_cases(population: Genome, episode: Episode, task: Task, bounds: Bounds) -> list[Case]:
-    """Forward passes and training steps of the padded population, compiled."""
+def forms(population: Genome, bounds: Bounds, task: Task, tiers: tuple[int, ...]) -> dict[str, tuple[Any, float]]:
+    """Ways to go over a population, each with its padding efficiency; they take a function of a tier."""
+    sizes = task.input_size, task.output_size
+    mesh, architectures = device_mesh(1), population.architecture
+    ladders = {
+        f"etm_jax, {most} tiers": choose_tiers(architectures, bounds, *sizes, most=most, enough=1.0) for most in tiers
+    }
+    ladders = {"etm_jax, one vmap": (bounds,), "etm_jax, one after the other": (bounds,), **ladders}
+    found = {}
+    for name, ladder in ladders.items():
+        lanes = 0 if "vmap" in name else 1
+        _, chosen = groups(architectures, lanes or len(architectures.num_slots), ladder)
+        executed = tier_costs(ladder, *sizes)[chosen] * (1 if lanes else len(architectures.num_slots))
+        useful = multiply_adds(architectures, *sizes)
+
+        def over(function: Any, lanes: int = lanes, ladder: Any = ladder) -> Any:
+            run = over_population(function, mesh, lanes, ladder)
+            return lambda *own: run(own, own[0].architecture, ())
+
+        found[name] = over, float(useful.sum() / executed.sum())
+    return found
+
+
+def jax_cases(
+    population: Genome, episode: Episode, task: Task, bounds: Bounds, tiers: tuple[int, ...]
+) -> tuple[list[Case], dict[str, float]]:
+    """Forward passes and training steps of the population, compiled, and each form's padding efficiency."""
     state = jax.vmap(optax.adam(LEARNING_RATE).init)(population.params)
-    cases = []
-    for name, over_population in JAX_FORMS.items():
-        run = over_population(lambda genome: forward(genome, episode, bounds))
-        cases.append(compiled_case(FORWARD, name, run, population))
-        for suffix, rematerialise in (("", False), (", rematerialised", True)):
-            run = over_population(
-                lambda genome, state, r=rematerialise: train_step(genome, state, episode, task, bounds, r)
-            )
-            cases.append(compiled_case(TRAINING, name + suffix, run, population, state))
-    return cases
+    cases, efficiencies = [], {}
+
+    def run_forward(tier: Bounds, own: tuple[Genome], shared: tuple[()]) -> jax.Array:
+        del shared
+        return forward(crop(own[0], bounds, tier), episode, tier)
+
+    def run_training(tier: Bounds, own: tuple[Genome, Any], shared: tuple[()]) -> Any:
+        del shared
+        genome, (moments, *rest) = own
+        mu, nu = (crop(replace(genome, params=moment), bounds, tier).params for moment in (moments.mu, moments.nu))
+        small = (moments._replace(mu=mu, nu=nu), *rest)
+        genome, (moments, *rest), loss = train_step(crop(genome, bounds, tier), small, episode, task, tier)
+        mu, nu = (uncrop(replace(genome, params=moment), bounds, tier).params for moment in (moments.mu, moments.nu))
+        return uncrop(genome, bounds, tier), (moments._replace(mu=mu, nu=nu), *rest), loss
+
+    for name, (over, efficiency) in forms(population, bounds, task, tiers).items():
+        efficiencies[name] = efficiency
+        cases.append(compiled_case(FORWARD, name, over(run_forward), population))
+        cases.append(compiled_case(TRAINING, name, over(run_training), population, state))
+    return cases, efficiencies
 
 
 def torch_cases(population: Genome, episode: Episode, task: Task, bounds: Bounds, threads: int) -> list[Case]:
@@ -182,7 +233,7 @@ def main(settings: Settings) -> None:
     pin(settings.threads)
     where = context()
     if settings.quick:
-        settings = replace(settings, population_size=5, repeats=1)
+        settings = replace(settings, population_size=5, repeats=1, tiers=(2,))
     bounds = SMALL if settings.quick else CLASSIC
     task = etm_tasks.make("copy", bits=BITS, min_length=settings.length, max_length=settings.length)
     key_genomes, key_episode = jax.random.split(jax.random.key(0))
@@ -190,16 +241,17 @@ def main(settings: Settings) -> None:
     draw = jax.jit(jax.vmap(lambda key: random_genome(key, bounds, task.input_size, task.output_size)))
     population = draw(keys)
     episode = task.sample(key_episode, settings.batch_size)
-    useful = float(padding_efficiency(population.architecture, bounds, task.input_size, task.output_size))
 
-    cases = jax_cases(population, episode, task, bounds)
+    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.tiers)
     if settings.peers and importlib.util.find_spec("torch"):
         cases += torch_cases(population, episode, task, bounds, settings.threads)
     elif settings.peers:
         console.print("PyTorch is not installed, so nothing is compared with it; pip install 'etm-jax[bench]'")
     time_rounds(cases, settings.repeats)
 
-    console.print(f"{where}\npadding efficiency {useful:.3f} (useful / executed multiply-adds); PyTorch: 1")
+    console.print(where)
+    for name, value in efficiencies.items():
+        console.print(f"padding efficiency {value:.3f} (useful / executed multiply-adds): {name}")
     for work in (FORWARD, TRAINING):
         table = Table(*HEADINGS, title=f"{work}, {settings.population_size} individuals")
         lines = rows(cases, work, settings.population_size)
@@ -212,7 +264,7 @@ def main(settings: Settings) -> None:
     if settings.out:
         measured = [case.figures() for case in cases]
         shown = {name: value for name, value in vars(settings).items() if name != "out"}
-        figures = {"context": where, "settings": shown, "padding_efficiency": useful, "cases": measured}
+        figures = {"context": where, "settings": shown, "padding_efficiency": efficiencies, "cases": measured}
         settings.out.write_text(json.dumps(figures, indent=2) + "\n")
 
 

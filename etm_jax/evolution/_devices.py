@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int, Num
 
 from etm_jax.genomes import Architecture, Bounds, fitting
 
@@ -97,7 +97,7 @@ def groups(
     return members, jnp.argmax(jnp.all(fitting(architectures, tiers)[members], axis=1), axis=-1)
 
 
-def dealt(work: Float[Array, " population"], devices: int) -> Int[Array, " population"]:
+def dealt(work: Num[Array, " population"], devices: int) -> Int[Array, " population"]:
     """An order in which devices, each taking an equal run of it, have about the same work, most first.
 
     Most work first, dealt out there and back again, like cards.
