@@ -1,30 +1,43 @@
-"""Spread a population over devices and lanes."""
+"""Spread a population over devices and lanes, on one host or several."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "population"
 
 
-def device_mesh(population_size: int, num_devices: int = 0) -> Mesh:
-    """A mesh with one axis over as many devices as divide the population evenly.
+def device_mesh(population_size: int, num_devices: int = 0, num_islands: int = 1) -> Mesh:
+    """A mesh with one axis over as many devices as divide the islands, or the members of one, evenly.
 
     Args:
-        population_size: individuals.
+        population_size: individuals on all islands together.
         num_devices: devices to use at most; 0 for all there are.
+        num_islands: islands of equal size; 1 for an undivided population.
 
     Raises:
-        ValueError: more devices were asked for than there are.
+        ValueError: more devices were asked for than there are, or several processes cannot take equal shares.
     """
     available = len(jax.devices())
     if num_devices > available:
         raise ValueError(f"devices must be at most {available}, the devices there are, got {num_devices}")
-    most = num_devices or available
-    used = max(count for count in range(1, most + 1) if population_size % count == 0)
-    return jax.make_mesh((used,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:used])
+    processes = range(jax.process_count())
+    theirs = [[device for device in jax.devices() if device.process_index == process] for process in processes]
+    # Each process brings the same number, since all of them take part in everything.
+    most = min(num_devices or available, len(theirs) * min(map(len, theirs)))
+    parts = (num_islands, population_size // num_islands)
+    fitting = [count for count in range(len(theirs), most + 1, len(theirs)) if any(part % count == 0 for part in parts)]
+    if not fitting:
+        raise ValueError(
+            f"islands.count or the members of an island must be a multiple of the {len(theirs)} processes, and devices "
+            f"at least as many, got {parts[0]} x {parts[1]} members and devices={num_devices}"
+        )
+    devices = [device for own in theirs for device in own[: fitting[-1] // len(theirs)]]
+    return jax.make_mesh((fitting[-1],), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def default_lanes() -> int:
@@ -47,11 +60,45 @@ def over_population(function: Callable[..., Any], mesh: Mesh, lanes: int) -> Cal
             return jax.vmap(lambda mine: function(mine, shared))(own)
         return jax.lax.map(lambda mine: function(mine, shared), own, batch_size=lanes if lanes > 1 else None)
 
-    split, whole = PartitionSpec(AXIS), PartitionSpec()
-    spread = jax.shard_map(local, mesh=mesh, in_specs=(split, whole), out_specs=split, check_vma=False)
+    spread = on_each_device(local, mesh)
+    if mesh.size == 1:
+        return spread
     return lambda own, shared: jax.lax.with_sharding_constraint(spread(own, shared), replicated(mesh))
 
 
+def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """Apply `function` to each device's equal run of the leading axis; the results stay on the devices.
+
+    Args:
+        function: takes a tree of arrays that are split, and a tree that all devices hold whole.
+        mesh: from `device_mesh`. With one device there is nothing to split, and this may be used within another spread.
+    """
+    if mesh.size == 1:
+        return function
+    split, whole = PartitionSpec(AXIS), PartitionSpec()
+    return jax.shard_map(function, mesh=mesh, in_specs=(split, whole), out_specs=split, check_vma=False)
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device holds whole: the state of a run between evaluations."""
+    """The sharding of what every device holds whole: the state of an undivided run between evaluations."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def split(mesh: Mesh) -> NamedSharding:
+    """The sharding of what the devices hold in equal runs of the leading axis."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def on_this_process(tree: Any) -> Any:
+    """What every device holds whole, as arrays of one device here: no other process need take part in their use."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def any_process(here: bool) -> bool:
+    """Whether something holds on any process; all of them ask together and get the same answer."""
+    return here if jax.process_count() == 1 else bool(np.any(multihost_utils.process_allgather(np.asarray(here))))
+
+
+def wait_for_all(name: str) -> None:
+    """Return once every process has called this with the same name."""
+    multihost_utils.sync_global_devices(name)

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from etm_jax.evolution._checkpoint import Checkpoints
-from etm_jax.evolution._devices import replicated
+from etm_jax.evolution._devices import any_process, replicated
 from etm_jax.evolution._folder import RunFolder
 from etm_jax.evolution._generation import Problem, init, steps
 from etm_jax.evolution._history import History, Row, lineage_row, metrics_row, nth
+from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._state import EvolutionState
 
 
@@ -47,6 +48,9 @@ def run(
 ) -> Outcome:
     """Evolve until `max_generations`, from the newest checkpoint if there is one.
 
+    With several processes every one of them calls this: with the same problem, with `checkpoints` of the same folder,
+    and one of them with a `folder` to write rows to.
+
     Args:
         problem: what to evolve, and on what.
         folder: where rows go; None to write nothing.
@@ -55,7 +59,8 @@ def run(
     """
     config = problem.config
     whole = replicated(problem.mesh)
-    state = jax.device_put(jax.jit(init, static_argnums=0)(problem, jax.random.key(config.seed)), whole)
+    sharding = state_sharding(config.islands.count, problem.mesh)
+    state = jax.jit(init, static_argnums=0, out_shardings=sharding)(problem, jax.random.key(config.seed))
     if checkpoints is not None:
         state = checkpoints.restore(state) or state
         checkpoints.drop_after(int(state.generation))
@@ -72,8 +77,9 @@ def run(
     compile_seconds = unaccounted = time.perf_counter() - started
 
     run_seconds = 0.0
+    stop = False
     with _interrupts() as interrupted:
-        while int(state.generation) < config.max_generations and not interrupted.is_set():
+        while int(state.generation) < config.max_generations and not stop:
             started, first = time.perf_counter(), int(state.generation)
             state, metrics = jax.block_until_ready(trip(state, last))
             seconds, done = time.perf_counter() - started, int(state.generation)
@@ -87,8 +93,9 @@ def run(
                     folder.append(row, lineage_row(generation, happened))
                 if on_generation is not None:
                     on_generation(row)
+            stop = any_process(interrupted.is_set())  # Ctrl-C may have reached some only
             due = done // config.checkpoint_every > first // config.checkpoint_every
-            if checkpoints is not None and (due or done == config.max_generations or interrupted.is_set()):
+            if checkpoints is not None and (due or done == config.max_generations or stop):
                 checkpoints.save(state)
     unfinished = int(state.generation) < config.max_generations
     return Outcome(state, History(rows), compile_seconds, run_seconds, interrupted=unfinished)
@@ -98,10 +105,11 @@ def _compiled_trip(
     problem: Problem, state: EvolutionState, last: jax.Array, count: int
 ) -> Callable[[EvolutionState, jax.Array], tuple[EvolutionState, dict[str, Any]]]:
     whole = replicated(problem.mesh)
+    sharding = state_sharding(problem.config.islands.count, problem.mesh)
     trip = jax.jit(
         lambda state, last: steps(problem, state, last, count),
-        in_shardings=whole,
-        out_shardings=whole,
+        in_shardings=(sharding, whole),
+        out_shardings=(sharding, whole),
         donate_argnums=0,
     )
     return trip.lower(state, last).compile()
