@@ -206,14 +206,17 @@ def folder_of(command: Command) -> RunFolder:
     Raises:
         ValueError: there is no run to resume, or the place is taken, or the processes do not share it.
     """
+    settings = to_toml(command.settings)
     if command.resume is not None:
-        return RunFolder.open(command.resume)
+        folder = RunFolder.open(command.resume)
+        wait_for_all(settings)
+        return folder
     path = command.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
     RunFolder.check_free(path)
-    wait_for_all("free")
+    wait_for_all(settings)
     if jax.process_index() == 0:
         RunFolder.create(path, command.settings)
-    wait_for_all("made")
+    wait_for_all(settings)
     return RunFolder.open(path)
 
 

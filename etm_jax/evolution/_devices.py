@@ -1,5 +1,6 @@
 """Spread a population over devices and lanes, on one host or several."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +28,9 @@ def device_mesh(population_size: int, num_devices: int = 0, num_islands: int = 1
         raise ValueError(f"devices must be at most {available}, the devices there are, got {num_devices}")
     processes = range(jax.process_count())
     theirs = [[device for device in jax.devices() if device.process_index == process] for process in processes]
-    # Each process brings the same number, since all of them take part in everything.
-    most = min(num_devices or available, len(theirs) * min(map(len, theirs)))
+    if len({len(own) for own in theirs}) > 1:
+        raise ValueError(f"every process must have as many devices as the others, got {[len(own) for own in theirs]}")
+    most = num_devices or available
     parts = (num_islands, population_size // num_islands)
     fitting = [count for count in range(len(theirs), most + 1, len(theirs)) if any(part % count == 0 for part in parts)]
     if not fitting:
@@ -99,6 +101,14 @@ def any_process(here: bool) -> bool:
     return here if jax.process_count() == 1 else bool(np.any(multihost_utils.process_allgather(np.asarray(here))))
 
 
-def wait_for_all(name: str) -> None:
-    """Return once every process has called this with the same name."""
-    multihost_utils.sync_global_devices(name)
+def wait_for_all(text: str) -> None:
+    """Return once every process has called this, with the same text; at once where there is one process.
+
+    Raises:
+        ValueError: the texts differ.
+    """
+    if jax.process_count() == 1:
+        return
+    ours = np.asarray(zlib.crc32(text.encode()), np.uint32)
+    if np.any(multihost_utils.process_allgather(ours) != ours):
+        raise ValueError("the processes of a distributed run must be started with the same settings, and these differ")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from etm_jax.evolution._checkpoint import Checkpoints
-from etm_jax.evolution._devices import any_process, replicated
+from etm_jax.evolution._devices import any_process, replicated, wait_for_all
 from etm_jax.evolution._folder import RunFolder
 from etm_jax.evolution._generation import Problem, init, steps
 from etm_jax.evolution._history import History, Row, lineage_row, metrics_row, nth
@@ -74,6 +74,7 @@ def run(
     count = min(config.generations_per_trip, config.max_generations)
     started = time.perf_counter()
     trip = _compiled_trip(problem, state, last, count)
+    wait_for_all("compiled")  # the first exchange between processes fails unless they come to it within seconds
     compile_seconds = unaccounted = time.perf_counter() - started
 
     run_seconds = 0.0
