@@ -186,6 +186,11 @@ def main(argv: list[str] | None = None) -> None:
         execute(problem, folder_of(command), started)
     except ValueError as error:
         fail(str(error))
+    except jax.errors.JaxRuntimeError as error:
+        if not command.distributed:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        fail(f"the distributed run broke off: {reason}; if a process died, end the others, and start all with --resume")
     except KeyboardInterrupt:  # before the first generation, or a second Ctrl-C
         print("stopped at once; --resume with the run folder goes on from the last checkpoint", file=sys.stderr)
         raise SystemExit(130) from None
