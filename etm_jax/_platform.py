@@ -1,18 +1,58 @@
-"""What must be set before JAX starts: CPU cores as devices, and the persistent compile cache."""
+"""What must be set before JAX starts: CPU cores as devices, several processes, and the persistent compile cache."""
 
 import os
 from pathlib import Path
 
 import jax
 
+SECONDS_TO_WAIT_AT_THE_END = 24 * 3600  # for process 0, which scores the champion and writes the report
+
 
 def use_every_core() -> None:
-    """Make each CPU core a JAX device, so that a population spreads over them; no effect once JAX has started."""
+    """Make each CPU core a JAX device, so that a population spreads over them; no effect once JAX has started.
+
+    A number that is set already, as by the environment variable JAX_NUM_CPU_DEVICES, stays.
+    """
+    if jax.config.values["jax_num_cpu_devices"] >= 0:
+        return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         jax.config.update("jax_num_cpu_devices", cores)
     except RuntimeError:  # the caller has used JAX already
         return
+
+
+def join_processes(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+    """Connect this process to the others of a distributed run; comes before anything that starts JAX.
+
+    Args:
+        coordinator: host and port at which process 0 listens; None where JAX finds it by itself, as under SLURM, Open
+            MPI, Kubernetes and on Cloud TPU, or from the environment variable JAX_COORDINATOR_ADDRESS.
+        num_processes: of the whole run; None as above.
+        process_id: 0 to `num_processes - 1`; None as above.
+
+    Raises:
+        ValueError: the set-up is incomplete or contradicts itself.
+    """
+    coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if coordinator is not None:
+        host, _, port = coordinator.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ValueError(f"coordinator must look like HOST:PORT, for example 10.0.0.1:1234, got {coordinator!r}")
+    if num_processes is not None and num_processes < 1:
+        raise ValueError(f"num_processes must be at least 1, got {num_processes}")
+    if process_id is not None and not 0 <= process_id < (num_processes or process_id + 1):
+        raise ValueError(f"process_id must be from 0 to num_processes - 1, got {process_id} with {num_processes=}")
+    try:
+        jax.distributed.initialize(
+            coordinator, num_processes, process_id, shutdown_timeout_seconds=SECONDS_TO_WAIT_AT_THE_END
+        )
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"cannot set up the distributed run: {reason} Outside SLURM, Cloud TPU and the like give every process "
+            "--coordinator HOST:PORT, --num-processes and its own --process-id"
+        ) from None
 
 
 def default_compile_cache() -> Path:

@@ -105,6 +105,19 @@ class CurriculumConfig:
 
 
 @dataclass(frozen=True)
+class IslandConfig:
+    """Islands that the population is divided into; selection and variation happen within one."""
+
+    count: int = 1  # islands of equal size; 1: an undivided population
+    migrate_every: int = 5  # generations from one migration to the next
+    migrants: int = 1  # best members of an island that are copied over the worst of the next one
+
+    def __post_init__(self) -> None:
+        for name in ("count", "migrate_every", "migrants"):
+            require_count(f"islands.{name}", getattr(self, name), 1)
+
+
+@dataclass(frozen=True)
 class EvolutionaryTuringConfig:
     """All settings of a run.
 
@@ -145,6 +158,7 @@ class EvolutionaryTuringConfig:
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     lifetime: LifetimeConfig = field(default_factory=LifetimeConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    islands: IslandConfig = field(default_factory=IslandConfig)
 
     def __post_init__(self) -> None:
         for name in ("population_size", "max_generations", "input_dim", "output_dim", "score_episodes"):
@@ -162,6 +176,11 @@ class EvolutionaryTuringConfig:
             "a finite number of at least 0",
             self.efficiency_weight,
         )
+        count, migrants = self.islands.count, self.islands.migrants
+        divisor = f"a divisor of population_size ({self.population_size})"
+        require(self.population_size % count == 0, "islands.count", divisor, count)
+        fewer = f"fewer than the members of an island ({self.population_size // count})"
+        require(count == 1 or migrants < self.population_size // count, "islands.migrants", fewer, migrants)
         rates = self.variation
         for name in ("gene_rate", "local_share", "noise_rate", "crossover_rate"):
             require_share(f"variation.{name}", getattr(rates, name))

@@ -11,14 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
+import jax
 import tyro
 from tyro.conf import Positional, arg
 
 from etm_jax._console import Progress, show_summary, show_tasks
-from etm_jax._platform import use_compile_cache, use_every_core
+from etm_jax._platform import join_processes, use_compile_cache, use_every_core
 from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig, parse_task, read_config, to_toml
-from etm_jax.evolution import Checkpoints, RunFolder, make_problem, run, summarise
+from etm_jax.evolution import (
+    Checkpoints,
+    Problem,
+    RunFolder,
+    make_problem,
+    on_this_process,
+    run,
+    summarise,
+    wait_for_all,
+)
 from etm_jax.genomes import compact
 from etm_jax.task import TaskSuite
 
@@ -58,6 +68,16 @@ class Command(Source):
     """Folder of JAX's persistent compile cache; auto: in the user's cache directory; off: none."""
     list_tasks: bool = False
     """List the tasks and their options, and end."""
+    distributed: bool = False
+    """Spread the run over several processes, on one host or several; start this same command on each. Needs --out or
+    --resume, a folder that all of them share. SLURM, Open MPI, Kubernetes and Cloud TPU are found out; elsewhere give
+    each process the next three flags."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, with --distributed."""
+    num_processes: int | None = None
+    """How many processes there are, with --distributed."""
+    process_id: int | None = None
+    """Which of the processes this one is, from 0, with --distributed."""
     settings: Annotated[EvolutionaryTuringConfig, arg(name="")] = dataclasses.field(
         default_factory=EvolutionaryTuringConfig
     )
@@ -130,6 +150,7 @@ def read_command(argv: list[str]) -> Command:
         command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
         check_resume(settings, command)
+    check_processes(command)
     return command
 
 
@@ -159,30 +180,65 @@ def main(argv: list[str] | None = None) -> None:
     use_compile_cache(command.compile_cache)
     try:
         suite = suite_of(command.settings)
+        if command.distributed:
+            join_processes(command.coordinator, command.num_processes, command.process_id)
         problem = make_problem(command.settings, suite)
-        if command.resume is not None:
-            folder = RunFolder.open(command.resume)
-        else:
-            folder = RunFolder.create(command.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S"), command.settings)
-        execute(problem, folder, started)
+        execute(problem, folder_of(command), started)
     except ValueError as error:
         fail(str(error))
+    except jax.errors.JaxRuntimeError as error:
+        if not command.distributed:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        fail(f"the distributed run broke off: {reason}; if a process died, end the others, and start all with --resume")
     except KeyboardInterrupt:  # before the first generation, or a second Ctrl-C
         print("stopped at once; --resume with the run folder goes on from the last checkpoint", file=sys.stderr)
         raise SystemExit(130) from None
 
 
-def execute(problem: Any, folder: RunFolder, started: float) -> None:
-    """Run, then write and show what was found."""
+def check_processes(command: Command) -> None:
+    """Refuse flags of a distributed run that do not fit together."""
+    for name in ("coordinator", "num_processes", "process_id"):
+        if getattr(command, name) is not None and not command.distributed:
+            fail(f"--{name.replace('_', '-')} belongs to a distributed run; add --distributed")
+    if command.distributed and command.out is None and command.resume is None:
+        fail("--distributed needs --out or --resume, a folder that all processes share")
+
+
+def folder_of(command: Command) -> RunFolder:
+    """The run folder; of several processes the first makes it, once all have seen that the place is free.
+
+    Raises:
+        ValueError: there is no run to resume, or the place is taken, or the processes do not share it.
+    """
+    settings = to_toml(command.settings)
+    if command.resume is not None:
+        folder = RunFolder.open(command.resume)
+        wait_for_all(settings)
+        return folder
+    path = command.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+    RunFolder.check_free(path)
+    wait_for_all(settings)
+    if jax.process_index() == 0:
+        RunFolder.create(path, command.settings)
+    wait_for_all(settings)
+    return RunFolder.open(path)
+
+
+def execute(problem: Problem, folder: RunFolder, started: float) -> None:
+    """Run, then write and show what was found; of several processes all run and the first writes and shows."""
     fixed = dataclasses.replace(problem.config, **{name: 1 for name in CHANGEABLE})
     checkpoints = Checkpoints(folder.checkpoints, to_toml(fixed))
+    if jax.process_index() > 0:
+        run(problem, checkpoints=checkpoints)
+        checkpoints.close()
+        return
     with Progress(problem, folder.path) as progress:
         outcome = run(problem, folder, checkpoints, progress.generation)
     checkpoints.close()
-    network = compact(outcome.state.champion, problem.config.bounds)
-    summary = summarise(
-        problem, outcome.state, outcome.compile_seconds, outcome.run_seconds, time.perf_counter() - started
-    )
+    state = dataclasses.replace(outcome.state, champion=on_this_process(outcome.state.champion))
+    network = compact(state.champion, problem.config.bounds)
+    summary = summarise(problem, state, outcome.compile_seconds, outcome.run_seconds, time.perf_counter() - started)
     folder.finish(network, summary)
     report = write(folder, network, problem.suite)
     show_summary(summary, folder.path, report, outcome.interrupted)

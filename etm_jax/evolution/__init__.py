@@ -4,8 +4,10 @@ from etm_jax.evolution._champion import summarise as summarise
 from etm_jax.evolution._checkpoint import CheckpointError as CheckpointError
 from etm_jax.evolution._checkpoint import Checkpoints as Checkpoints
 from etm_jax.evolution._devices import device_mesh as device_mesh
+from etm_jax.evolution._devices import on_this_process as on_this_process
 from etm_jax.evolution._devices import over_population as over_population
 from etm_jax.evolution._devices import replicated as replicated
+from etm_jax.evolution._devices import wait_for_all as wait_for_all
 from etm_jax.evolution._evaluation import evaluate as evaluate
 from etm_jax.evolution._evaluation import fitness_of as fitness_of
 from etm_jax.evolution._folder import RunFolder as RunFolder
@@ -14,6 +16,7 @@ from etm_jax.evolution._generation import init as init
 from etm_jax.evolution._generation import step as step
 from etm_jax.evolution._generation import steps as steps
 from etm_jax.evolution._history import History as History
+from etm_jax.evolution._islands import state_sharding as state_sharding
 from etm_jax.evolution._lifetime import Result as Result
 from etm_jax.evolution._lifetime import learn as learn
 from etm_jax.evolution._lifetime import make_optimiser as make_optimiser

@@ -1,10 +1,13 @@
-"""Spread a population over devices, lanes and size tiers."""
+"""Spread a population over devices, lanes and size tiers, on one host or several."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Num
 
@@ -14,22 +17,34 @@ AXIS = "population"
 CACHED_BYTES = 2**18  # of memories side by side that a CPU core's cache holds along with what a step makes of them
 
 
-def device_mesh(population_size: int, num_devices: int = 0) -> Mesh:
-    """A mesh with one axis over as many devices as divide the population evenly.
+def device_mesh(population_size: int, num_devices: int = 0, num_islands: int = 1) -> Mesh:
+    """A mesh with one axis over as many devices as divide the islands, or the members of one, evenly.
 
     Args:
-        population_size: individuals.
+        population_size: individuals on all islands together.
         num_devices: devices to use at most; 0 for all there are.
+        num_islands: islands of equal size; 1 for an undivided population.
 
     Raises:
-        ValueError: more devices were asked for than there are.
+        ValueError: more devices were asked for than there are, or several processes cannot take equal shares.
     """
     available = len(jax.devices())
     if num_devices > available:
         raise ValueError(f"devices must be at most {available}, the devices there are, got {num_devices}")
+    processes = range(jax.process_count())
+    theirs = [[device for device in jax.devices() if device.process_index == process] for process in processes]
+    if len({len(own) for own in theirs}) > 1:
+        raise ValueError(f"every process must have as many devices as the others, got {[len(own) for own in theirs]}")
     most = num_devices or available
-    used = max(count for count in range(1, most + 1) if population_size % count == 0)
-    return jax.make_mesh((used,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:used])
+    parts = (num_islands, population_size // num_islands)
+    fitting = [count for count in range(len(theirs), most + 1, len(theirs)) if any(part % count == 0 for part in parts)]
+    if not fitting:
+        raise ValueError(
+            f"islands.count or the members of an island must be a multiple of the {len(theirs)} processes, and devices "
+            f"at least as many, got {parts[0]} x {parts[1]} members and devices={num_devices}"
+        )
+    devices = [device for own in theirs for device in own[: fitting[-1] // len(theirs)]]
+    return jax.make_mesh((fitting[-1],), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def default_lanes() -> int:
@@ -65,7 +80,9 @@ def over_population(
         A function of the individuals' own arguments, their architectures and the shared arguments.
     """
 
-    def local(own: Any, architectures: Architecture, shared: Any) -> Any:
+    def local(everybody: tuple[Any, Architecture], shared: Any) -> Any:
+        own, architectures = everybody
+
         def run(tier: Bounds) -> Callable[..., Any]:
             return lambda mine: jax.vmap(lambda own: function(tier, own, shared))(mine)
 
@@ -77,11 +94,13 @@ def over_population(
         size = architectures.num_slots.shape[0]
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:size], results)
 
-    split, whole = PartitionSpec(AXIS), PartitionSpec()
-    spread = jax.shard_map(local, mesh=mesh, in_specs=(split, split, whole), out_specs=split, check_vma=False)
-    return lambda own, architectures, shared: jax.lax.with_sharding_constraint(
-        spread(own, architectures, shared), replicated(mesh)
-    )
+    spread = on_each_device(local, mesh)
+
+    def run(own: Any, architectures: Architecture, shared: Any) -> Any:
+        results = spread((own, architectures), shared)
+        return results if mesh.size == 1 else jax.lax.with_sharding_constraint(results, replicated(mesh))
+
+    return run
 
 
 def groups(
@@ -107,6 +126,47 @@ def dealt(work: Num[Array, " population"], devices: int) -> Int[Array, " populat
     return jnp.where(back, most[:, ::-1], most).T.reshape(-1)
 
 
+def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """Apply `function` to each device's equal run of the leading axis; the results stay on the devices.
+
+    Args:
+        function: takes a tree of arrays that are split, and a tree that all devices hold whole.
+        mesh: from `device_mesh`. With one device there is nothing to split, and this may be used within another spread.
+    """
+    if mesh.size == 1:
+        return function
+    split, whole = PartitionSpec(AXIS), PartitionSpec()
+    return jax.shard_map(function, mesh=mesh, in_specs=(split, whole), out_specs=split, check_vma=False)
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device holds whole: the state of a run between evaluations."""
+    """The sharding of what every device holds whole: the state of an undivided run between evaluations."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def split(mesh: Mesh) -> NamedSharding:
+    """The sharding of what the devices hold in equal runs of the leading axis."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def on_this_process(tree: Any) -> Any:
+    """What every device holds whole, as arrays of one device here: no other process need take part in their use."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def any_process(here: bool) -> bool:
+    """Whether something holds on any process; all of them ask together and get the same answer."""
+    return here if jax.process_count() == 1 else bool(np.any(multihost_utils.process_allgather(np.asarray(here))))
+
+
+def wait_for_all(text: str) -> None:
+    """Return once every process has called this, with the same text; at once where there is one process.
+
+    Raises:
+        ValueError: the texts differ.
+    """
+    if jax.process_count() == 1:
+        return
+    ours = np.asarray(zlib.crc32(text.encode()), np.uint32)
+    if np.any(multihost_utils.process_allgather(ours) != ours):
+        raise ValueError("the processes of a distributed run must be started with the same settings, and these differ")

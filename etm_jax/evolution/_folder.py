@@ -29,12 +29,21 @@ class RunFolder:
         Raises:
             ValueError: the path is taken.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ValueError(f"out must be a new or empty folder, got {path}; choose another, or --resume {path}")
+        cls.check_free(path)
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path)
         write_atomically(folder.config_file, to_toml(config))
         return folder
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuse a path that is taken.
+
+        Raises:
+            ValueError: it is.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ValueError(f"out must be a new or empty folder, got {path}; choose another, or --resume {path}")
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":

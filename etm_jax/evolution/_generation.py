@@ -1,5 +1,6 @@
 """One generation of evolution: propose, learn, score, take in. Pure functions of a state."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -7,12 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from etm_jax._typing import IntScalar, Key, Scalar
+from etm_jax.config import IslandConfig
 from etm_jax.evolution._budget import lifetime_steps
 from etm_jax.evolution._evaluation import evaluate, fitness_of, padding_efficiency_of
+from etm_jax.evolution._islands import divide, merge, meshes, migrate, over_islands, pick, unite
 from etm_jax.evolution._ladder import untiered
 from etm_jax.evolution._lifetime import Result
 from etm_jax.evolution._problem import Problem
-from etm_jax.evolution._state import NOBODY, EvolutionState, member
+from etm_jax.evolution._state import NOBODY, EvolutionState, Population, member
 from etm_jax.evolution._strategy import first_population, propose, scored
 from etm_jax.genomes import Genome, diversity, efficiency
 
@@ -44,6 +47,66 @@ def next_difficulty(problem: Problem, difficulty: Float[Array, " task"], result:
     return jnp.where(mastered, jnp.minimum(difficulty + curriculum.step, 1.0), difficulty)
 
 
+Contender = tuple[Genome, IntScalar, Scalar]
+Shared = tuple[Genome, Float[Array, " task"], IntScalar]  # champion, difficulty, generation
+
+
+def live(
+    problem: Problem, keys: tuple[Key, Key], previous: Population, shared: Shared
+) -> tuple[Population, Result, Contender, Scalar]:
+    """Propose the next population of one island, let it live, score it. The keys are consumed.
+
+    Returns:
+        The population, its results, its most reliable network, and the champion's merit on the same episodes.
+    """
+    key_propose, key_evaluate = keys
+    champion, difficulty, generation = shared
+    config = problem.config
+    settling = generation < config.selection.settle_generations
+    population = propose(key_propose, previous, config.bounds, problem.selector, config.variation, settling)
+    steps = None
+    if config.lifetime.budget == "swarm":
+        steps = lifetime_steps(config.lifetime, previous, population)
+    learned, result, merits, champion_merit = evaluate(
+        problem, key_evaluate, population.genomes, champion, difficulty, generation, steps
+    )
+    inherited = learned if config.lifetime.inheritance == "lamarckian" else population.genomes
+    population = scored(population, inherited, fitness_of(problem, learned, result))
+    claimant = jnp.argmax(jnp.where(population.alive & jnp.isfinite(merits), merits, -jnp.inf))
+    challenger = (
+        member(learned, claimant),
+        population.ids[claimant],
+        jnp.where(population.alive[claimant], merits[claimant], jnp.nan),
+    )
+    return population, result, challenger, champion_merit
+
+
+def live_on_islands(
+    problem: Problem, keys: tuple[Key, Key], previous: Population, shared: Shared
+) -> tuple[Population, Result, Contender, Scalar]:
+    """`live` on each island, with keys of its own. The keys are consumed.
+
+    The challenger is the most reliable of the islands', and the champion is judged on that island's episodes.
+    """
+    config, count = problem.config, problem.config.islands.count
+    outer, inner = meshes(count, problem.mesh)
+    alone = replace(config, population_size=config.population_size // count, islands=IslandConfig())
+    island = replace(problem, config=alone, mesh=inner)
+
+    def settle(own: tuple[tuple[Key, Key], Population], shared: Shared):
+        keys, previous = own
+        return live(island, keys, previous, shared)
+
+    own_keys = tuple(jax.random.split(key, count) for key in keys)
+    islands, result, challengers, merits = over_islands(settle, outer, problem.lanes)(
+        (own_keys, divide(previous, count)), shared
+    )
+    claims = challengers[2]
+    claimant = jnp.argmax(jnp.where(jnp.isfinite(claims), claims, -jnp.inf))
+    challenger, champion_merit = pick((challengers, merits), claimant)
+    return unite(islands, previous.next_id), merge(result), challenger, champion_merit
+
+
 def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[str, Any]]:
     """One generation.
 
@@ -52,25 +115,14 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
     """
     config, suite = problem.config, problem.suite
     key, key_propose, key_evaluate = jax.random.split(state.key, 3)
-    settling = state.generation < config.selection.settle_generations
-    population = propose(key_propose, state.population, config.bounds, problem.selector, config.variation, settling)
-    steps = None
-    if config.lifetime.budget == "swarm":
-        steps = lifetime_steps(config.lifetime, state.population, population)
-    learned, result, merits, champion_merit = evaluate(
-        problem, key_evaluate, population.genomes, state.champion, state.difficulty, state.generation, steps
+    shared = (state.champion, state.difficulty, state.generation)
+    lived = live if config.islands.count == 1 else live_on_islands
+    population, result, challenger, champion_merit = lived(
+        problem, (key_propose, key_evaluate), state.population, shared
     )
-    inherited = learned if config.lifetime.inheritance == "lamarckian" else population.genomes
-    population = scored(population, inherited, fitness_of(problem, learned, result))
     best = jnp.argmax(population.scores.ranked)
-    claimant = jnp.argmax(jnp.where(population.alive & jnp.isfinite(merits), merits, -jnp.inf))
     champion, champion_id, champion_merit = crown(
-        (state.champion, state.champion_id, jnp.where(state.champion_id == NOBODY, jnp.nan, champion_merit)),
-        (
-            member(learned, claimant),
-            population.ids[claimant],
-            jnp.where(population.alive[claimant], merits[claimant], jnp.nan),
-        ),
+        (state.champion, state.champion_id, jnp.where(state.champion_id == NOBODY, jnp.nan, champion_merit)), challenger
     )
     architectures = population.genomes.architecture
     thrift = efficiency(architectures, config.bounds, suite.input_size, suite.output_size)
@@ -90,6 +142,9 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         "architecture": architectures,
         "learning": population.genomes.learning,
     }
+    if config.islands.count > 1:
+        due = (state.generation + 1) % config.islands.migrate_every == 0
+        population = migrate(population, due, config.islands.count, config.islands.migrants, problem.mesh)
     state = EvolutionState(
         key=key,
         generation=state.generation + 1,
@@ -101,9 +156,6 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         champion_merit=champion_merit,
     )
     return state, metrics
-
-
-Contender = tuple[Genome, IntScalar, Scalar]
 
 
 def crown(champion: Contender, challenger: Contender) -> Contender:

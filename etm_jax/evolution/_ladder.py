@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution._devices import replicated
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.evolution._strategy import propose
@@ -41,7 +42,8 @@ def choose(problem: Problem, state: EvolutionState) -> EvolutionState:
     config, suite = problem.config, problem.suite
     if config.tiers == 1 or int(state.generation) % config.retier_every:
         return state
-    coming = jax.jit(lambda state: upcoming(problem, state))(state)
+    draw = jax.jit(lambda state: upcoming(problem, state), out_shardings=replicated(problem.mesh))
+    coming = draw(state)
     tiers = choose_tiers(coming, config.bounds, suite.input_size, suite.output_size, most=config.tiers, enough=ENOUGH)
     sizes = [[getattr(tier, gene)[1] for gene in TIER_GENES] for tier in tiers]
     sizes += [sizes[-1]] * (config.tiers - len(sizes))
@@ -49,7 +51,10 @@ def choose(problem: Problem, state: EvolutionState) -> EvolutionState:
 
 
 def upcoming(problem: Problem, state: EvolutionState) -> Architecture:
-    """The architectures of the coming generation and, when selection has begun, of some that it might have been."""
+    """The architectures of the coming generation and, when selection has begun, of some that it might have been.
+
+    Islands are taken as one population: their members are like these, not the same.
+    """
     config = problem.config
     _, key_propose, _ = jax.random.split(state.key, 3)
     settling = state.generation < config.selection.settle_generations

@@ -59,7 +59,7 @@ def make_problem(
         suite=suite,
         selector=selector or make_selector(config.selection),
         make_optimiser=(lambda learning: optimiser) if optimiser else make_optimiser(config.lifetime),
-        mesh=device_mesh(config.population_size, config.devices),
+        mesh=device_mesh(config.population_size, config.devices, config.islands.count),
         tiers=(config.bounds,),
     )
 

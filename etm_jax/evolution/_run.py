@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from etm_jax.evolution._checkpoint import Checkpoints
-from etm_jax.evolution._devices import replicated
+from etm_jax.evolution._devices import any_process, replicated, wait_for_all
 from etm_jax.evolution._folder import RunFolder
 from etm_jax.evolution._generation import init, steps
 from etm_jax.evolution._history import History, Row, lineage_row, metrics_row, nth
+from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._ladder import choose, next_choice, with_tiers
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
@@ -52,6 +53,9 @@ def run(
 ) -> Outcome:
     """Evolve until `max_generations`, from the newest checkpoint if there is one.
 
+    With several processes every one of them calls this: with the same problem, with `checkpoints` of the same folder,
+    and one of them with a `folder` to write rows to.
+
     Args:
         problem: what to evolve, and on what.
         folder: where rows go; None to write nothing.
@@ -59,8 +63,8 @@ def run(
         on_generation: called with each new row.
     """
     config = problem.config
-    whole = replicated(problem.mesh)
-    state = jax.device_put(jax.jit(init, static_argnums=0)(problem, jax.random.key(config.seed)), whole)
+    sharding = state_sharding(config.islands.count, problem.mesh)
+    state = jax.jit(init, static_argnums=0, out_shardings=sharding)(problem, jax.random.key(config.seed))
     if checkpoints is not None:
         state = checkpoints.restore(state) or state
         checkpoints.drop_after(int(state.generation))
@@ -72,9 +76,9 @@ def run(
         return Outcome(state, History(rows), compile_seconds=0.0, run_seconds=0.0, interrupted=False)
     count = min(config.generations_per_trip, config.max_generations)
     compile_seconds = run_seconds = unaccounted = 0.0
-    stage = None
+    stage, stop = None, False
     with _interrupts() as interrupted:
-        while int(state.generation) < config.max_generations and not interrupted.is_set():
+        while int(state.generation) < config.max_generations and not stop:
             started, first = time.perf_counter(), int(state.generation)
             if stage is None or first == stage.until:
                 state, stage = _next_stage(problem, state, count, stage)
@@ -93,8 +97,9 @@ def run(
                     folder.append(row, lineage_row(generation, happened))
                 if on_generation is not None:
                     on_generation(row)
+            stop = any_process(interrupted.is_set())  # Ctrl-C may have reached some only
             due = done // config.checkpoint_every > first // config.checkpoint_every
-            if checkpoints is not None and (due or done == config.max_generations or interrupted.is_set()):
+            if checkpoints is not None and (due or done == config.max_generations or stop):
                 checkpoints.save(state)
     unfinished = int(state.generation) < config.max_generations
     return Outcome(state, History(rows), compile_seconds, run_seconds, interrupted=unfinished)
@@ -114,21 +119,23 @@ def _next_stage(
     problem: Problem, state: EvolutionState, count: int, before: _Stage | None
 ) -> tuple[EvolutionState, _Stage]:
     """Choose tiers if that is due, and compile unless they are those of before."""
-    whole = replicated(problem.mesh)
-    until = next_choice(problem.config, int(state.generation))
-    state, last = jax.device_put((choose(problem, state), jnp.asarray(until)), whole)
+    config = problem.config
+    until = next_choice(config, int(state.generation))
+    last = jax.device_put(jnp.asarray(until), replicated(problem.mesh))
+    state = jax.device_put(choose(problem, state), state_sharding(config.islands.count, problem.mesh))
     tiered = with_tiers(problem, state)
     same = before if before and before.tiers == tiered.tiers else None
     trip = same.trip if same else _compiled_trip(tiered, state, last, count)
+    wait_for_all("compiled")  # the first exchange between processes fails unless they come to it within seconds
     return state, _Stage(tiered.tiers, trip, until, last)
 
 
 def _compiled_trip(problem: Problem, state: EvolutionState, last: jax.Array, count: int) -> Trip:
-    whole = replicated(problem.mesh)
+    sharding = state_sharding(problem.config.islands.count, problem.mesh)
     trip = jax.jit(
         lambda state, last: steps(problem, state, last, count),
-        in_shardings=whole,
-        out_shardings=whole,
+        in_shardings=(sharding, whole),
+        out_shardings=(sharding, whole),
         donate_argnums=0,
     )
     return trip.lower(state, last).compile()

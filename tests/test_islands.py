@@ -1,0 +1,303 @@
+"""Islands: one is the undivided run; the ring; ids; several devices; what crosses devices; wrong settings."""
+
+import dataclasses
+import functools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import assert_trees_close, assert_trees_equal
+from tiny import BOUNDS, CONFIG
+
+import etm_tasks
+from etm_jax.config import EvolutionaryTuringConfig, IslandConfig, LifetimeConfig, from_toml, to_toml
+from etm_jax.evolution import (
+    device_mesh,
+    evaluate,
+    fitness_of,
+    init,
+    make_problem,
+    propose,
+    replicated,
+    scored,
+    state_sharding,
+    step,
+)
+from etm_jax.evolution._islands import migrate, pick
+from etm_jax.evolution._strategy import first_population
+from etm_jax.task import TaskSuite
+
+ROOT = Path(__file__).parents[1]
+SUITE = TaskSuite((etm_tasks.make("copy", bits=2, max_length=2),), (1.0,))
+EIGHT = dataclasses.replace(
+    CONFIG,
+    population_size=16,
+    islands=IslandConfig(count=8, migrate_every=2),
+    lifetime=LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=0.1),
+)
+GENERATIONS = 4
+
+
+def compiled(config):
+    """A problem's first state, and its generation as a compiled program."""
+    problem = make_problem(config, SUITE)
+    sharding = state_sharding(config.islands.count, problem.mesh)
+    state = jax.jit(init, static_argnums=0, out_shardings=sharding)(problem, jax.random.key(0))
+    whole = replicated(problem.mesh)
+    advance = jax.jit(lambda state: step(problem, state), in_shardings=(sharding,), out_shardings=(sharding, whole))
+    return state, advance.lower(state).compile()
+
+
+def evolve(config, generations=GENERATIONS):
+    """States after each generation, and what happened in it, on the host."""
+    state, advance = compiled(config)
+    found = []
+    for _ in range(generations):
+        state, metrics = advance(state)
+        host = dataclasses.replace(state, key=jax.random.key_data(state.key))
+        found.append(jax.tree.map(np.asarray, (host, metrics)))
+    return found
+
+
+@functools.cache
+def on_one_device():
+    return evolve(dataclasses.replace(EIGHT, devices=1))
+
+
+def undivided(problem, state):
+    """A generation without learning as it was before there were islands: its population."""
+    key, key_propose, key_evaluate = jax.random.split(state.key, 3)
+    settling = state.generation < problem.config.selection.settle_generations
+    population = propose(key_propose, state.population, BOUNDS, problem.selector, problem.config.variation, settling)
+    genomes, result, _, _ = evaluate(
+        problem, key_evaluate, population.genomes, state.champion, state.difficulty, state.generation, None
+    )
+    population = scored(population, genomes, fitness_of(problem, genomes, result))
+    return dataclasses.replace(state, key=key, generation=state.generation + 1, population=population)
+
+
+def test_one_island_is_the_undivided_run():
+    lifetime = LifetimeConfig(inheritance="darwinian")
+    problem = make_problem(dataclasses.replace(CONFIG, devices=1, lifetime=lifetime), SUITE)
+    advance, expect = jax.jit(functools.partial(step, problem)), jax.jit(functools.partial(undivided, problem))
+    state = jax.jit(init, static_argnums=0)(problem, jax.random.key(0))
+    for _ in range(3):
+        expected = expect(state)
+        state, _ = advance(state)
+        assert_trees_equal(state.population, expected.population)
+
+
+def test_with_one_island_the_ring_is_not_in_the_program():
+    alone = dataclasses.replace(CONFIG, islands=IslandConfig(count=1, migrate_every=1, migrants=99))
+    state = jax.eval_shape(lambda key: init(make_problem(CONFIG, SUITE), key), jax.random.key(0))
+    texts = {
+        jax.jit(functools.partial(step, make_problem(config, SUITE))).lower(state).as_text()
+        for config in (CONFIG, alone)
+    }
+    assert len(texts) == 1
+
+
+def a_population(num_islands):
+    """Islands of 4 with fitness in no order; on each the second of two equals fails, on the first all but one."""
+    size = 4 * num_islands
+    draws = np.random.default_rng(0)
+    fitness = draws.permutation(size).astype(np.float32)
+    fitness[1::4] = fitness[0::4]
+    alive = np.ones(size, bool)
+    alive[2::4] = draws.random(num_islands) < 0.5
+    alive[1:4] = False
+    population = first_population(jax.random.key(1), size, BOUNDS, 3, 2)
+    return dataclasses.replace(population, fitness=jnp.asarray(fitness), alive=jnp.asarray(alive))
+
+
+def moved(population, num_islands, num_migrants):
+    """Whose place holds whom after a migration: indices into the population, by plain loops."""
+    fitness, alive = np.asarray(population.fitness), np.asarray(population.alive)
+    holds, ids = np.arange(fitness.size), np.asarray(population.ids)
+    size = fitness.size // num_islands
+
+    def ranking(island):
+        places = range(island * size, (island + 1) * size)
+        return sorted(places, key=lambda place: -fitness[place] if alive[place] else np.inf)
+
+    for island in range(num_islands):
+        there = ranking((island + 1) % num_islands)
+        for rank, one in enumerate(ranking(island)[:num_migrants]):
+            if alive[one] and ids[one] not in ids[there]:
+                holds[there[-1 - rank]] = one
+    return holds
+
+
+@pytest.mark.parametrize(("num_islands", "devices"), [(3, 1), (2, 2), (6, 3)])
+def test_the_best_replace_the_worst_of_the_next_island(num_islands, devices):
+    population = a_population(num_islands)
+    mesh = device_mesh(4 * num_islands, devices, num_islands)
+    assert mesh.size == devices
+    placed = jax.device_put(population, state_sharding(num_islands, mesh).population)
+    after_it = jax.jit(lambda population, due: migrate(population, due, num_islands, 2, mesh))
+    holds = moved(population, num_islands, 2)
+    assert np.sum(holds != np.arange(holds.size)) >= num_islands  # somebody moves
+    expected = jax.tree.map(lambda leaf: leaf[holds] if leaf.ndim else leaf, population)
+    assert_trees_equal(after_it(placed, jnp.asarray(True)), expected)
+    assert_trees_equal(after_it(placed, jnp.asarray(False)), population)
+
+
+def test_a_copy_is_not_let_in_where_its_id_lives():
+    population = a_population(2)
+    twins = population.ids.at[4:].set(population.ids[:4])
+    population = dataclasses.replace(population, ids=twins)
+    same = migrate(population, jnp.asarray(True), 2, 1, device_mesh(8, 1, 2))
+    assert_trees_equal(same, population)
+
+
+def test_islands_migrate_at_their_generations_and_at_no_other():
+    differ = [bool(np.any(state.population.ids != metrics["ids"])) for state, metrics in on_one_device()]
+    assert differ == [False, True, False, True]
+    for state, metrics in on_one_device()[1::2]:
+        before, now = metrics["ids"].reshape(8, 2), state.population.ids.reshape(8, 2)
+        best = np.argmax(metrics["fitness"].reshape(8, 2), axis=1)
+        for island in range(8):
+            assert before[island - 1, best[island - 1]] in now[island]
+
+
+def test_an_id_is_given_once_and_is_alone_on_its_island():
+    seen = set()
+    for _, metrics in on_one_device():
+        ids = metrics["ids"].tolist()
+        born = [one for one in ids if one not in seen]
+        assert len(born) == len(set(born))
+        assert all(len(set(island)) == 2 for island in metrics["ids"].reshape(8, 2).tolist())
+        seen |= set(ids)
+    assert len(seen) > 16
+
+
+def test_parents_live_on_the_same_island():
+    (first, _), (_, second) = on_one_device()[1:3]
+    by_island = second["ids"].reshape(8, 2), second["parents"].reshape(8, 2, 2)
+    lived = first.population.ids.reshape(8, 2)  # migrants included
+    for island, (ids, parents) in enumerate(zip(*by_island, strict=True)):
+        for one, pair in zip(ids, parents, strict=True):
+            assert one in lived[island] or set(pair.tolist()) <= set(lived[island].tolist())
+
+
+@pytest.fixture(scope="module")
+def on_eight_devices(tmp_path_factory):
+    """Arrays of the run over 8 devices and the text of its program, from a process that has them."""
+    folder = tmp_path_factory.mktemp("eight")
+    path = os.pathsep.join(str(ROOT / part) for part in ("", "tasks", "tests"))
+    environment = os.environ | {"PYTHONPATH": path, "JAX_NUM_CPU_DEVICES": "8"}
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    subprocess.run([sys.executable, __file__, str(folder)], env=environment | cache, check=True, timeout=600)
+    return dict(np.load(folder / "arrays.npz")), (folder / "program.txt").read_text()
+
+
+def named_arrays(config):
+    """What is compared between devices: the ids of every generation, and the last state."""
+    found = evolve(config)
+    state = found[-1][0]
+    leaves = jax.tree.leaves_with_path((state.population, state.champion, state.champion_id))
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves} | {
+        "ids": np.stack([metrics["ids"] for _, metrics in found])
+    }
+
+
+def test_eight_devices_are_the_same_run_as_one(on_eight_devices):
+    many, _ = on_eight_devices
+    one = on_one_device()
+    state = one[-1][0]
+    np.testing.assert_array_equal(many.pop("ids"), np.stack([metrics["ids"] for _, metrics in one]))
+    leaves = jax.tree.leaves_with_path((state.population, state.champion, state.champion_id))
+    assert len(leaves) == len(many)
+    for path, leaf in leaves:
+        name = jax.tree_util.keystr(path)
+        if np.issubdtype(leaf.dtype, np.floating):
+            np.testing.assert_allclose(many[name], leaf, rtol=1e-4, atol=1e-6, err_msg=name)
+        else:
+            np.testing.assert_array_equal(many[name], leaf, err_msg=name)
+
+
+def collectives(text):
+    """Kind and bytes of each array that a compiled program exchanges."""
+    width = {"f32": 4, "s32": 4, "u32": 4, "pred": 1, "s8": 1, "u8": 1}
+    kinds = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
+    found = []
+    for shapes, kind in re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", text):
+        for dtype, sizes in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
+            found.append((kind, width[dtype] * int(np.prod([int(size) for size in sizes.split(",") if size]))))
+    return found
+
+
+def test_only_migrants_and_small_tables_cross_devices(on_eight_devices):
+    many, text = on_eight_devices
+    weights = sum(array.nbytes for name, array in many.items() if name.startswith("[0].genomes.params"))
+    exchanged = collectives(text)
+    assert {"collective-permute", "all-gather"} <= {kind for kind, _ in exchanged}
+    assert sum(size for kind, size in exchanged if kind != "collective-permute") < weights / 8
+    assert sum(size for kind, size in exchanged if kind == "collective-permute") < weights / 8  # 1 of 16, twice at most
+
+
+def test_several_devices_may_share_each_island():
+    """2 islands on 4 devices, 3 of which would otherwise rest."""
+    lifetime = LifetimeConfig(inheritance="darwinian")
+    islands = IslandConfig(count=2, migrate_every=1)
+    config = dataclasses.replace(CONFIG, population_size=8, islands=islands, lifetime=lifetime)
+    assert make_problem(config, SUITE).mesh.size == 4
+    many, one = (evolve(dataclasses.replace(config, devices=devices), 3)[-1] for devices in (0, 1))
+    for name in ("ids", "parents"):
+        np.testing.assert_array_equal(many[1][name], one[1][name])
+    assert_trees_close(many[0].population, one[0].population, rtol=1e-5, atol=1e-6)
+
+
+def test_budgets_and_lanes_are_an_islands_own():
+    """Lowered only: everybody of every island in one vmap, and budgets within islands."""
+    lifetime = dataclasses.replace(CONFIG.lifetime, budget="swarm")
+    config = dataclasses.replace(CONFIG, population_size=8, islands=IslandConfig(2), lifetime=lifetime, lanes=8)
+    for lanes in (0, 8):
+        problem = make_problem(dataclasses.replace(config, lanes=lanes), SUITE)
+        state = jax.eval_shape(lambda key, problem=problem: init(problem, key), jax.random.key(0))
+        _, metrics = jax.eval_shape(lambda state, problem=problem: step(problem, state), state)
+        assert metrics["ids"].shape == (8,)
+        assert metrics["performance"].shape == (8, 1)
+
+
+def test_an_entry_is_picked_exactly():
+    tree = {"a": jnp.asarray([[1.0, jnp.nan], [2.5, 3.5]]), "b": jnp.asarray([7, 8], jnp.int8)}
+    picked = pick(tree, jnp.asarray(1))
+    assert picked["a"].tolist() == [2.5, 3.5]
+    assert (int(picked["b"]), picked["b"].dtype) == (8, jnp.int8)
+
+
+@pytest.mark.parametrize(
+    ("islands", "message"),
+    [
+        ({"count": 0}, "islands.count must be a whole number of at least 1, got 0"),
+        ({"count": 3}, r"islands.count must be a divisor of population_size \(16\), got 3"),
+        ({"count": 8, "migrants": 2}, r"islands.migrants must be fewer than the members of an island \(2\), got 2"),
+        ({"count": 16}, r"islands.migrants must be fewer than the members of an island \(1\), got 1"),
+        ({"count": 2, "migrants": 0}, "islands.migrants must be a whole number of at least 1, got 0"),
+        ({"count": 2, "migrate_every": 0}, "islands.migrate_every must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_wrong_islands_are_refused_with_the_rule(islands, message):
+    with pytest.raises(ValueError, match=message):
+        EvolutionaryTuringConfig(population_size=16, islands=IslandConfig(**islands))
+
+
+def test_islands_survive_a_round_trip_through_toml():
+    assert from_toml(to_toml(EIGHT)) == EIGHT
+    assert from_toml("[islands]\ncount = 4\n").islands == IslandConfig(count=4)
+
+
+if __name__ == "__main__":
+    _, program = compiled(EIGHT)
+    Path(sys.argv[1], "program.txt").write_text(program.as_text())
+    np.savez(Path(sys.argv[1], "arrays.npz"), **named_arrays(EIGHT))
