@@ -1,0 +1,51 @@
+"""The work of an evaluation, on one device: everybody's forward pass, or one training step of everybody."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+
+from bench.population import LEARNING_RATE, forward, train_step
+from etm_jax.evolution import device_mesh, over_population
+from etm_jax.evolution._devices import default_lanes
+from etm_jax.genomes import Bounds, Genome, random_genome
+from etm_jax.task import Episode, Task
+
+Work = tuple[Callable[..., Any], tuple[Any, ...]]  # a function to compile, and its arguments
+
+
+def drawn(task: Task, bounds: Bounds, population_size: int, batch_size: int) -> tuple[Genome, Episode]:
+    """A random population, and the episodes that all of it sees; the same ones in every run."""
+    key_genomes, key_episode = jax.random.split(jax.random.key(0))
+    draw = jax.jit(jax.vmap(lambda key: random_genome(key, bounds, task.input_size, task.output_size)))
+    return draw(jax.random.split(key_genomes, population_size)), task.sample(key_episode, batch_size)
+
+
+def forward_pass(population: Genome, episode: Episode, bounds: Bounds, lanes: int = 0) -> Work:
+    """Logits of a population; `lanes` as in a run's settings."""
+
+    def one(own: tuple[Genome], shared: Episode) -> jax.Array:
+        (genome,) = own
+        return forward(genome, shared, bounds)
+
+    return everybody(one, population, lanes), ((population,), episode)
+
+
+def training_step(
+    population: Genome, episode: Episode, task: Task, bounds: Bounds, rematerialise: bool = False, lanes: int = 0
+) -> Work:
+    """Forward, backward and Adam update of a population; `lanes` as in a run's settings."""
+    state = jax.vmap(optax.adam(LEARNING_RATE).init)(population.params)
+
+    def one(own: tuple[Genome, Any], shared: Episode) -> Any:
+        genome, state = own
+        return train_step(genome, state, shared, task, bounds, rematerialise)
+
+    return everybody(one, population, lanes), ((population, state), episode)
+
+
+def everybody(one: Callable[..., Any], population: Genome, lanes: int) -> Callable[..., Any]:
+    """A function of one individual for all of them, in the form that a run gives it, on one device."""
+    mesh = device_mesh(len(population.architecture.num_slots), 1)
+    return over_population(one, mesh, lanes or default_lanes())

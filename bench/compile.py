@@ -1,0 +1,245 @@
+"""How many programs does a run compile, and what share of its time is that, with a cold cache and with a warm one?
+
+`python -m bench.compile --out FILE.json`; `--quick` checks that it works. Results: bench/README.md.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
+
+from bench._context import context
+from bench._measure import in_fresh_process, markdown, save
+from etm_jax._presets import PRESETS
+
+TRACE = "/jax/core/compile/jaxpr_trace_duration"
+LOWER = "/jax/core/compile/jaxpr_to_mlir_module_duration"
+COMPILE = "/jax/core/compile/backend_compile_duration"  # of every program, one that the cache holds among them
+CACHE_HIT = "/jax/compilation_cache/cache_hits"
+LARGE_S = 0.5  # a program that takes longer to compile is a large one; what the host does by the way takes less
+MOST_PROGRAMS = 12  # large ones until the last generation
+MOST_SHARE = 0.15  # of a whole run's time
+BEFORE, EVOLVING, AFTER = "before the first generation's end", "later generations", "after the last generation"
+HEADINGS = (
+    "cache",
+    "large programs",
+    "small programs",
+    "from the cache",
+    "compiling, tracing, lowering s",
+    "of it tracing, lowering s",
+    "whole run s",
+    "generations",
+    "seconds a generation",
+    "share",
+    "share of a whole run",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run the benchmark.
+
+    Attributes:
+        preset: settings of the run.
+        generations: how many to run; the share of a whole run of the preset is extrapolated from them. At least 2, of
+            which the first tells nothing about the others' time.
+        quick: preset `quick`, 2 generations.
+        out: JSON file for the figures.
+    """
+
+    preset: Literal["default", "classic", "quick"] = "classic"
+    generations: int = 2
+    quick: bool = False
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.generations < 2:
+            raise ValueError(f"generations must be at least 2, got {self.generations}; the time of one is a difference")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled program.
+
+    Attributes:
+        name: what JAX calls it.
+        start: when its compile began.
+        end: when it was there.
+    """
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass
+class Compiles:
+    """What JAX compiles while it listens.
+
+    Attributes:
+        programs: in order.
+        spans: begin and end of every tracing and lowering; one may stand within another.
+        hits: programs found in the persistent cache.
+    """
+
+    programs: list[Program] = field(default_factory=list)
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    hits: int = 0
+
+    def __enter__(self) -> "Compiles":
+        jax.monitoring.register_event_time_span_listener(self._span)
+        jax.monitoring.register_event_listener(self._event)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        jax.monitoring.unregister_event_time_span_listener(self._span)
+        jax.monitoring.unregister_event_listener(self._event)
+
+    def _span(self, event: str, start_time: float, end_time: float, **about: Any) -> None:
+        if event == COMPILE:
+            self.programs.append(Program(str(about.get("fun_name", "?")), start_time, end_time))
+        elif event in (TRACE, LOWER):
+            self.spans.append((start_time, end_time))
+
+    def _event(self, event: str, **about: Any) -> None:
+        del about
+        self.hits += event == CACHE_HIT
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Seconds that lie in at least one span."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(end - max(start, reached), 0.0)
+        reached = max(reached, end)
+    return total
+
+
+def observe(preset: str, generations: int, cache: str, out: str) -> dict[str, Any]:
+    """Run the command line and say what it compiled. For a process of its own."""
+    from etm_jax import evolve
+
+    marks: list[float] = []
+
+    class Watched(evolve.Progress):
+        """Notes when each generation ended."""
+
+        def generation(self, row: dict[str, Any]) -> None:
+            marks.append(time.time())
+            super().generation(row)
+
+    evolve.Progress = Watched
+    began = time.time()
+    with Compiles() as compiles:
+        evolve.main(["--preset", preset, "--max-generations", str(generations), "--compile-cache", cache, "--out", out])
+    return {
+        "began": began,
+        "ended": time.time(),
+        "marks": marks,
+        "programs": [asdict(program) for program in compiles.programs],
+        "traced_s": covered(compiles.spans),
+        "hits": compiles.hits,
+        "spans": [*compiles.spans, *((program.start, program.end) for program in compiles.programs)],
+    }
+
+
+def when(program: dict[str, Any], marks: list[float]) -> str:
+    """In which part of the run a program was compiled."""
+    if program["start"] < marks[0]:
+        return BEFORE
+    return EVOLVING if program["start"] < marks[-1] else AFTER
+
+
+def summary(run: dict[str, Any], whole_run: int, large: set[str]) -> dict[str, Any]:
+    """Counts, seconds and shares of one run.
+
+    Args:
+        run: from `observe`.
+        whole_run: generations to extrapolate to. More generations are added, each as long as those after the first
+            were without what compiled among them; they compile nothing.
+        large: names of large programs, which a warm cache does not show.
+    """
+    marks, until = run["marks"], [p for p in run["programs"] if when(p, run["marks"]) != AFTER]
+    total, compile_s = run["ended"] - run["began"], covered(run["spans"])
+    between = covered((start, end) for start, end in run["spans"] if marks[0] <= start < marks[-1])
+    each = (marks[-1] - marks[0] - between) / (len(marks) - 1)
+    return {
+        "large": sum(program["name"] in large for program in until),
+        "small": sum(program["name"] not in large for program in until),
+        "hits": run["hits"],
+        "compile_s": compile_s,
+        "traced_s": run["traced_s"],
+        "total_s": total,
+        "generations": len(marks),
+        "generation_s": each,
+        "share": compile_s / total,
+        "share_of_whole_run": compile_s / (total + each * (whole_run - len(marks))),
+    }
+
+
+def listed(programs: list[dict[str, Any]], marks: list[float]) -> list[tuple[str, ...]]:
+    """A line for each name in each part of the run: how often, and seconds."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for program in programs:
+        found.setdefault((when(program, marks), program["name"]), []).append(program["end"] - program["start"])
+    return [(part, name, str(len(times)), f"{sum(times):.2f}") for (part, name), times in found.items()]
+
+
+def large_names(run: dict[str, Any]) -> set[str]:
+    """Names of the large programs of a run with a cold cache."""
+    return {program["name"] for program in run["programs"] if program["end"] - program["start"] >= LARGE_S}
+
+
+def line(name: str, row: dict[str, Any]) -> tuple[str, ...]:
+    """One line of the table."""
+    counts = (str(row["large"]), str(row["small"]), str(row["hits"]))
+    seconds = (f"{row[key]:.1f}" for key in ("compile_s", "traced_s", "total_s"))
+    shares = (f"{row['share']:.3f}", f"{row['share_of_whole_run']:.3f}")
+    return (name, *counts, *seconds, str(row["generations"]), f"{row['generation_s']:.1f}", *shares)
+
+
+def main(settings: Settings) -> None:
+    """Run twice, and print or save what was found."""
+    if settings.quick:
+        settings = replace(settings, preset="quick", generations=2)
+    whole_run = PRESETS[settings.preset].max_generations
+    runs: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("cold", "warm"):
+            print(f"a run with a {name} cache", flush=True)
+            arguments = (settings.preset, settings.generations, str(Path(folder, "cache")), str(Path(folder, name)))
+            runs[name] = in_fresh_process(observe, *arguments)
+    large = large_names(runs["cold"])
+    rows = {name: summary(run, whole_run, large) for name, run in runs.items()}
+
+    where = context()
+    print(f"{where}\npreset {settings.preset}, {settings.generations} generations; wall seconds\n")
+    print(markdown(HEADINGS, [line(*item) for item in rows.items()]), end="\n\n")
+    programs = listed(runs["cold"]["programs"], runs["cold"]["marks"])
+    print(markdown(("when", "program, cold cache", "times", "seconds"), programs), end="\n\n")
+    cold = rows["cold"]
+    verdict = "within" if cold["large"] <= MOST_PROGRAMS else "more than"
+    print(
+        f"{cold['large']} large programs ({LARGE_S} s or longer to compile) until the last generation, {verdict} the "
+        f"{MOST_PROGRAMS} aimed at, and {cold['small']} small ones"
+    )
+    for name, row in rows.items():
+        verdict = "within" if row["share_of_whole_run"] <= MOST_SHARE else "more than"
+        print(
+            f"{name}: {row['share_of_whole_run']:.1%} of {whole_run} generations, {verdict} the {MOST_SHARE:.0%} aimed "
+            f"at; extrapolated from {row['generations']}, if later generations compile nothing new"
+        )
+    save(settings, context=where, whole_run=whole_run, summaries=rows, runs=runs)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
