@@ -131,7 +131,7 @@ def _next_stage(
 
 
 def _compiled_trip(problem: Problem, state: EvolutionState, last: jax.Array, count: int) -> Trip:
-    sharding = state_sharding(problem.config.islands.count, problem.mesh)
+    whole, sharding = replicated(problem.mesh), state_sharding(problem.config.islands.count, problem.mesh)
     trip = jax.jit(
         lambda state, last: steps(problem, state, last, count),
         in_shardings=(sharding, whole),
