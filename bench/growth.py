@@ -182,6 +182,8 @@ def sentence(axis: str, work: str, rows: list[dict[str, Any]]) -> str:
     broken = [
         f"{before['units']} to {row['units']}" for before, row in itertools.pairwise(rows) if row["within"] is False
     ]
+    if all(row["within"] is None for row in rows):
+        return f"{axis}, {work}: nothing to compare"
     return f"{axis}, {work}: " + (f"more than {TARGET}x from {', '.join(broken)}" if broken else f"within {TARGET}x")
 
 
