@@ -199,7 +199,7 @@ def draw(groups: dict[tuple[str, str], list[dict[str, Any]]], path: Path) -> Non
                 known = [(row["units"], row[name] / row["units"]) for row in rows if row[name] is not None]
                 if where == axis and known:
                     panel.plot(*zip(*known, strict=True), "o-", ms=3, label=work)
-            panel.set(xscale="log", yscale="log", xlabel=f"{unit}s", ylabel=f"{name.removeprefix('program_')} a {unit}")
+            panel.set(xscale="log", yscale="log", xlabel=f"{unit}s", ylabel=f"{name.removeprefix('program_')} / {unit}")
             if panel.lines:
                 panel.legend(fontsize=7)
     figure.savefig(path, dpi=120)
