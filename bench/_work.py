@@ -22,30 +22,29 @@ def drawn(task: Task, bounds: Bounds, population_size: int, batch_size: int) -> 
     return draw(jax.random.split(key_genomes, population_size)), task.sample(key_episode, batch_size)
 
 
-def forward_pass(population: Genome, episode: Episode, bounds: Bounds, lanes: int = 0) -> Work:
-    """Logits of a population; `lanes` as in a run's settings."""
+def forward_pass(population: Genome, episode: Episode, bounds: Bounds) -> Work:
+    """Logits of a population."""
 
-    def one(own: tuple[Genome], shared: Episode) -> jax.Array:
+    def one(tier: Bounds, own: tuple[Genome], shared: Episode) -> jax.Array:
         (genome,) = own
-        return forward(genome, shared, bounds)
+        return forward(genome, shared, tier)
 
-    return everybody(one, population, lanes), ((population,), episode)
+    return everybody(one, bounds), ((population,), population.architecture, episode)
 
 
 def training_step(
-    population: Genome, episode: Episode, task: Task, bounds: Bounds, rematerialise: bool = False, lanes: int = 0
+    population: Genome, episode: Episode, task: Task, bounds: Bounds, rematerialise: bool = False
 ) -> Work:
-    """Forward, backward and Adam update of a population; `lanes` as in a run's settings."""
+    """Forward, backward and Adam update of a population."""
     state = jax.vmap(optax.adam(LEARNING_RATE).init)(population.params)
 
-    def one(own: tuple[Genome, Any], shared: Episode) -> Any:
+    def one(tier: Bounds, own: tuple[Genome, Any], shared: Episode) -> Any:
         genome, state = own
-        return train_step(genome, state, shared, task, bounds, rematerialise)
+        return train_step(genome, state, shared, task, tier, rematerialise)
 
-    return everybody(one, population, lanes), ((population, state), episode)
+    return everybody(one, bounds), ((population, state), population.architecture, episode)
 
 
-def everybody(one: Callable[..., Any], population: Genome, lanes: int) -> Callable[..., Any]:
-    """A function of one individual for all of them, in the form that a run gives it, on one device."""
-    mesh = device_mesh(len(population.architecture.num_slots), 1)
-    return over_population(one, mesh, lanes or default_lanes())
+def everybody(one: Callable[..., Any], bounds: Bounds) -> Callable[..., Any]:
+    """A function of one individual for all of them, as a run without tiers has it, on one device."""
+    return over_population(one, device_mesh(1), default_lanes(), (bounds,))

@@ -52,12 +52,14 @@ class Settings:
         preset: settings of the run.
         generations: how many to run; the share of a whole run of the preset is extrapolated from them. At least 2, of
             which the first tells nothing about the others' time.
+        tiers: of the run, at most; 0 for the preset's.
         quick: preset `quick`, 2 generations.
         out: JSON file for the figures.
     """
 
     preset: Literal["default", "classic", "quick"] = "classic"
     generations: int = 2
+    tiers: int = 0
     quick: bool = False
     out: Path | None = None
 
@@ -124,7 +126,7 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
     return total
 
 
-def observe(preset: str, generations: int, cache: str, out: str) -> dict[str, Any]:
+def observe(preset: str, generations: int, tiers: int, cache: str, out: str) -> dict[str, Any]:
     """Run the command line and say what it compiled. For a process of its own."""
     from etm_jax import evolve
 
@@ -140,7 +142,8 @@ def observe(preset: str, generations: int, cache: str, out: str) -> dict[str, An
     evolve.Progress = Watched
     began = time.time()
     with Compiles() as compiles:
-        evolve.main(["--preset", preset, "--max-generations", str(generations), "--compile-cache", cache, "--out", out])
+        flags = {"preset": preset, "max-generations": generations, "tiers": tiers, "compile-cache": cache, "out": out}
+        evolve.main([word for name, value in flags.items() for word in (f"--{name}", str(value))])
     return {
         "began": began,
         "ended": time.time(),
@@ -159,22 +162,29 @@ def when(program: dict[str, Any], marks: list[float]) -> str:
     return EVOLVING if program["start"] < marks[-1] else AFTER
 
 
-def summary(run: dict[str, Any], whole_run: int, large: set[str]) -> dict[str, Any]:
+def summary(run: dict[str, Any], whole_run: int, large: set[str], choices: int) -> dict[str, Any]:
     """Counts, seconds and shares of one run.
 
     Args:
         run: from `observe`.
         whole_run: generations to extrapolate to. More generations are added, each as long as those after the first
-            were without what compiled among them; they compile nothing.
+            were without what compiled among them.
         large: names of large programs, which a warm cache does not show.
+        choices: how often the whole run chooses its tiers. Each choice after the first compiles at most what was
+            compiled before the first generation's end, once more.
     """
     marks, until = run["marks"], [p for p in run["programs"] if when(p, run["marks"]) != AFTER]
     total, compile_s = run["ended"] - run["began"], covered(run["spans"])
     between = covered((start, end) for start, end in run["spans"] if marks[0] <= start < marks[-1])
+    first = covered((start, end) for start, end in run["spans"] if start < marks[0])
+    again = choices - 1
+    large_first = sum(p["name"] in large for p in until if when(p, marks) == BEFORE)
+    num_large = sum(p["name"] in large for p in until)
     each = (marks[-1] - marks[0] - between) / (len(marks) - 1)
     return {
-        "large": sum(program["name"] in large for program in until),
-        "small": sum(program["name"] not in large for program in until),
+        "large": num_large,
+        "large_of_whole_run": num_large + again * large_first,
+        "small": len(until) - num_large,
         "hits": run["hits"],
         "compile_s": compile_s,
         "traced_s": run["traced_s"],
@@ -182,7 +192,7 @@ def summary(run: dict[str, Any], whole_run: int, large: set[str]) -> dict[str, A
         "generations": len(marks),
         "generation_s": each,
         "share": compile_s / total,
-        "share_of_whole_run": compile_s / (total + each * (whole_run - len(marks))),
+        "share_of_whole_run": (compile_s + again * first) / (total + again * first + each * (whole_run - len(marks))),
     }
 
 
@@ -211,34 +221,40 @@ def main(settings: Settings) -> None:
     """Run twice, and print or save what was found."""
     if settings.quick:
         settings = replace(settings, preset="quick", generations=2)
-    whole_run = PRESETS[settings.preset].max_generations
+    config = PRESETS[settings.preset]
+    whole_run, tiers = config.max_generations, settings.tiers or config.tiers
+    choices = 1 if tiers == 1 else -(-whole_run // config.retier_every)
     runs: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("cold", "warm"):
             print(f"a run with a {name} cache", flush=True)
-            arguments = (settings.preset, settings.generations, str(Path(folder, "cache")), str(Path(folder, name)))
+            paths = str(Path(folder, "cache")), str(Path(folder, name))
+            arguments = (settings.preset, settings.generations, tiers, *paths)
             runs[name] = in_fresh_process(observe, *arguments)
     large = large_names(runs["cold"])
-    rows = {name: summary(run, whole_run, large) for name, run in runs.items()}
+    rows = {name: summary(run, whole_run, large, choices) for name, run in runs.items()}
 
     where = context()
-    print(f"{where}\npreset {settings.preset}, {settings.generations} generations; wall seconds\n")
+    print(
+        f"{where}\npreset {settings.preset}, {settings.generations} generations, at most {tiers} tiers; wall seconds\n"
+    )
     print(markdown(HEADINGS, [line(*item) for item in rows.items()]), end="\n\n")
     programs = listed(runs["cold"]["programs"], runs["cold"]["marks"])
     print(markdown(("when", "program, cold cache", "times", "seconds"), programs), end="\n\n")
     cold = rows["cold"]
-    verdict = "within" if cold["large"] <= MOST_PROGRAMS else "more than"
+    verdict = "within" if cold["large_of_whole_run"] <= MOST_PROGRAMS else "more than"
     print(
-        f"{cold['large']} large programs ({LARGE_S} s or longer to compile) until the last generation, {verdict} the "
-        f"{MOST_PROGRAMS} aimed at, and {cold['small']} small ones"
+        f"{cold['large']} large programs ({LARGE_S} s or longer to compile) and {cold['small']} small ones until the "
+        f"last generation; in {whole_run} generations, which choose tiers {choices} times, at most "
+        f"{cold['large_of_whole_run']} large ones, {verdict} the {MOST_PROGRAMS} aimed at"
     )
     for name, row in rows.items():
         verdict = "within" if row["share_of_whole_run"] <= MOST_SHARE else "more than"
         print(
             f"{name}: {row['share_of_whole_run']:.1%} of {whole_run} generations, {verdict} the {MOST_SHARE:.0%} aimed "
-            f"at; extrapolated from {row['generations']}, if later generations compile nothing new"
+            f"at; extrapolated from {row['generations']}"
         )
-    save(settings, context=where, whole_run=whole_run, summaries=rows, runs=runs)
+    save(settings, context=where, tiers=tiers, whole_run=whole_run, choices=choices, summaries=rows, runs=runs)
 
 
 if __name__ == "__main__":

@@ -182,6 +182,8 @@ def sentence(axis: str, work: str, rows: list[dict[str, Any]]) -> str:
     broken = [
         f"{before['units']} to {row['units']}" for before, row in itertools.pairwise(rows) if row["within"] is False
     ]
+    if all(row["within"] is None for row in rows):
+        return f"{axis}, {work}: nothing to compare"
     return f"{axis}, {work}: " + (f"more than {TARGET}x from {', '.join(broken)}" if broken else f"within {TARGET}x")
 
 
@@ -197,7 +199,7 @@ def draw(groups: dict[tuple[str, str], list[dict[str, Any]]], path: Path) -> Non
                 known = [(row["units"], row[name] / row["units"]) for row in rows if row[name] is not None]
                 if where == axis and known:
                     panel.plot(*zip(*known, strict=True), "o-", ms=3, label=work)
-            panel.set(xscale="log", yscale="log", xlabel=f"{unit}s", ylabel=f"{name.removeprefix('program_')} a {unit}")
+            panel.set(xscale="log", yscale="log", xlabel=f"{unit}s", ylabel=f"{name.removeprefix('program_')} / {unit}")
             if panel.lines:
                 panel.legend(fontsize=7)
     figure.savefig(path, dpi=120)

@@ -28,7 +28,7 @@ from etm_jax.evolution import EvolvingTuringMachine
 from etm_jax.genomes import Bounds, Genome, random_genome, ranges
 
 INPUT_SIZE = OUTPUT_SIZE = 8
-SHAPE = Bounds((16, 16), (8, 8), (1, 1), (1, 1), (32, 32), addressing=("content_and_location",))
+SHAPE = Bounds((8, 8), (8, 8), (1, 1), (1, 1), (16, 16), addressing=("content_and_location",))
 TINY = Bounds((5, 5), (3, 3), (1, 1), (1, 1), (4, 4), addressing=("content_and_location",))
 NOISE = 0.02  # standard deviation of the mutation of evosax and QDax
 OURS, EVOSAX, QDAX = "etm_jax", "evosax, SimpleGA", "QDax, GeneticAlgorithm"
@@ -57,7 +57,7 @@ class Settings:
     """
 
     populations: tuple[int, ...] = (256, 1024, 4096)
-    generations: int = 10
+    generations: int = 5
     rounds: int = 3
     threads: int = 1
     quick: bool = False

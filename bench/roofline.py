@@ -17,16 +17,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
 import etm_tasks
 from bench._context import context, pin
-from bench._measure import Cost, Program, costs_of, markdown, prepare, save
-from bench._work import drawn, forward_pass, training_step
-from bench.population import BITS, CLASSIC, FORWARD, SMALL, TRAINING
-from etm_jax.genomes import multiply_adds, padding_efficiency
+from bench._measure import Cost, Program, markdown, prepare, save
+from bench._timing import Case, time_rounds
+from bench._work import drawn
+from bench.population import BITS, CLASSIC, FORWARD, SMALL, TRAINING, jax_cases
+from etm_jax.genomes import multiply_adds
 
 TARGET = 0.35  # of the square products' rate, on a CPU
 FORWARDS = {FORWARD: 1, TRAINING: 3}  # a backward pass counts as two forward passes
 RATE_HEADINGS = ("product, float32", "GFLOP", "seconds", "GFLOP/s", "compile s")
 WORK_HEADINGS = (
     "work",
+    "form",
+    "padding efficiency",
     "useful GFLOP",
     "seconds",
     "wall s",
@@ -45,7 +48,7 @@ class Settings:
         population_size: individuals, drawn from the default bounds.
         batch_size: episodes that every individual sees, and rows of the controller's product.
         length: vectors to copy; an episode has `2*length + 1` steps.
-        lanes: individuals in one vmap; 0 for what a run takes, 1 on CPU and all elsewhere.
+        tiers: numbers of size tiers to try, besides none.
         square: side of the square matrices.
         units: sizes K = H of the controller's product, [batch, K] x [K, 4 H].
         rounds: timed rounds.
@@ -56,7 +59,7 @@ class Settings:
     population_size: int = 50
     batch_size: int = 16
     length: int = 10
-    lanes: int = 0
+    tiers: tuple[int, ...] = (12,)
     square: int = 2048
     units: tuple[int, ...] = (160, 256, 400)
     rounds: int = 5
@@ -88,30 +91,21 @@ def useful_flop(multiply_adds_a_step: float, steps: int, batch_size: int, forwar
     return 2.0 * multiply_adds_a_step * steps * batch_size * forwards
 
 
-def works(settings: Settings) -> tuple[dict[str, tuple[float, Program]], float]:
-    """The forward pass and the training step of a population with their operations, and its padding efficiency."""
+def works(settings: Settings) -> tuple[list[tuple[float, Case]], dict[str, float]]:
+    """Forward passes and training steps in every form, with their operations; and the forms' padding efficiency."""
     bounds = SMALL if settings.quick else CLASSIC
     task = etm_tasks.make("copy", bits=BITS, min_length=settings.length, max_length=settings.length)
     population, episode = drawn(task, bounds, settings.population_size, settings.batch_size)
-    sizes = task.input_size, task.output_size
-    needed, steps = float(jnp.sum(multiply_adds(population.architecture, *sizes))), episode.inputs.shape[1]
-    functions = {
-        FORWARD: forward_pass(population, episode, bounds, settings.lanes),
-        TRAINING: training_step(population, episode, task, bounds, lanes=settings.lanes),
-    }
-    found = {
-        name: (useful_flop(needed, steps, settings.batch_size, FORWARDS[name]), prepare(function, *arguments))
-        for name, (function, arguments) in functions.items()
-    }
-    return found, float(padding_efficiency(population.architecture, bounds, *sizes))
+    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.tiers)
+    needed = float(jnp.sum(multiply_adds(population.architecture, task.input_size, task.output_size)))
+    steps = episode.inputs.shape[1]
+    found = [(useful_flop(needed, steps, settings.batch_size, FORWARDS[case.work]), case) for case in cases]
+    return found, efficiencies
 
 
-def figures(programs: dict[str, tuple[float, Program]], costs: list[Cost]) -> list[dict[str, Any]]:
-    """Operations and their rate beside the costs of each program."""
-    return [
-        {"name": name, "flop": flop, "flop_per_s": flop / cost.seconds, **asdict(cost)}
-        for (name, (flop, _)), cost in zip(programs.items(), costs, strict=True)
-    ]
+def figures(work: str, name: str, flop: float, cost: Cost) -> dict[str, Any]:
+    """Operations and their rate beside what they cost."""
+    return {"work": work, "name": name, "flop": flop, "flop_per_s": flop / cost.seconds, **asdict(cost)}
 
 
 def with_shares(measured: list[dict[str, Any]], square: float, controller: float) -> list[dict[str, Any]]:
@@ -122,37 +116,43 @@ def with_shares(measured: list[dict[str, Any]], square: float, controller: float
     ]
 
 
-def text(row: dict[str, Any], *columns: str) -> tuple[str, ...]:
-    """A line of a table; rates in 10^9 operations a second."""
+def text(names: tuple[str, ...], row: dict[str, Any], *columns: str) -> tuple[str, ...]:
+    """A line of a table: names, then figures; rates in 10^9 operations a second."""
     units = {"flop": 1e9, "flop_per_s": 1e9}
-    return (row["name"], *(f"{row[column] / units.get(column, 1):.3g}" for column in columns))
+    return (*names, *(f"{row[column] / units.get(column, 1):.3g}" for column in columns))
 
 
 def main(settings: Settings) -> None:
     """Measure, and print or save what was measured."""
     pin(1)
     if settings.quick:
-        settings = replace(settings, population_size=5, square=256, units=(32, 64), rounds=1)
+        settings = replace(settings, population_size=5, square=256, units=(32, 64), rounds=1, tiers=())
     where = context()
     products = {f"[{settings.square}, {settings.square}] x the same": square_product(settings.square)}
     for units in settings.units:
         name = f"[{settings.batch_size}, {units}] x [{units}, {4 * units}]"
         products[name] = controller_product(settings.batch_size, units)
-    useful, efficiency = works(settings)
-    costs = costs_of([program for _, program in (products | useful).values()], settings.rounds)
-    rates = figures(products, costs[: len(products)])
+    useful, efficiencies = works(settings)
+    time_rounds([*(program.case for _, program in products.values()), *(case for _, case in useful)], settings.rounds)
+    rates = [figures("product", name, flop, program.cost()) for name, (flop, program) in products.items()]
     best = max(row["flop_per_s"] for row in rates[1:])
-    found = with_shares(figures(useful, costs[len(products) :]), rates[0]["flop_per_s"], best)
+    found = [figures(case.work, case.name, flop, Program(case, 1, None).cost()) for flop, case in useful]
+    found = with_shares(found, rates[0]["flop_per_s"], best)
 
-    print(f"{where}\npadding efficiency {efficiency:.3f}; seconds are CPU seconds on a CPU, wall seconds elsewhere\n")
-    lines = [text(row, "flop", "seconds", "flop_per_s", "compile_s") for row in rates]
+    print(f"{where}\nseconds are CPU seconds on a CPU, wall seconds elsewhere\n")
+    lines = [text((row["name"],), row, "flop", "seconds", "flop_per_s", "compile_s") for row in rates]
     print(markdown(RATE_HEADINGS, lines), end="\n\n")
     columns = ("flop", "seconds", "wall_s", "flop_per_s", "of_square", "of_controller", "compile_s")
-    print(markdown(WORK_HEADINGS, [text(row, *columns) for row in found]), end="\n\n")
-    for row in found:
+    lines = [
+        text((row["work"], row["name"], f"{efficiencies[row['name']]:.3f}"), row, *columns)
+        for row in sorted(found, key=lambda row: row["work"])
+    ]
+    print(markdown(WORK_HEADINGS, lines), end="\n\n")
+    for work in FORWARDS:
+        row = max((row for row in found if row["work"] == work), key=lambda row: row["of_square"])
         verdict = "reached" if row["of_square"] >= TARGET else "missed"
-        print(f"{row['name']}: {row['of_square']:.3f} of the square product's rate; target {TARGET} {verdict}")
-    save(settings, context=where, padding_efficiency=efficiency, target=TARGET, rates=rates, works=found)
+        print(f"{work}: {row['of_square']:.3f} of the square product's rate, {row['name']}; target {TARGET} {verdict}")
+    save(settings, context=where, padding_efficiency=efficiencies, target=TARGET, rates=rates, works=found)
 
 
 if __name__ == "__main__":

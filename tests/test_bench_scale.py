@@ -51,8 +51,8 @@ def test_useful_operations_and_the_share_they_reach():
     flop = roofline.useful_flop(10.0, 3, 4, roofline.FORWARDS[roofline.TRAINING])
     assert flop == 720
     cost = Cost(seconds=2.0, cpu_s=2.0, wall_s=5.0, compile_s=0.0, program_bytes=None)
-    program = prepare(jnp.negative, jnp.ones(1), least_s=0.0)
-    (row,) = roofline.with_shares(roofline.figures({"work": (flop, program)}, [cost]), square=720.0, controller=1440.0)
+    measured = [roofline.figures(roofline.TRAINING, "one vmap", flop, cost)]
+    (row,) = roofline.with_shares(measured, square=720.0, controller=1440.0)
     assert (row["flop_per_s"], row["of_square"], row["of_controller"]) == (360.0, 0.5, 0.25)
 
 
@@ -90,6 +90,7 @@ def test_either_of_seconds_and_bytes_breaks_the_target():
     assert [row["within"] for row in rows] == [None, True, False, False]
     assert growth.sentence("slots", "forward", rows) == "slots, forward: more than 1.3x from 2 to 4, 4 to 8"
     assert growth.sentence("slots", "forward", rows[:2]) == "slots, forward: within 1.3x"
+    assert growth.sentence("slots", "forward", rows[:1]) == "slots, forward: nothing to compare"
 
 
 def test_the_growth_figure_is_drawn(tmp_path):
@@ -157,11 +158,15 @@ def test_the_share_of_compiling_is_continued_to_a_whole_run():
         "hits": 0,
     }
     large = compile_bench.large_names(run) - {"slice", "report"}
-    found = compile_bench.summary(run, whole_run=18, large=large)
+    found = compile_bench.summary(run, whole_run=18, large=large, choices=1)
     assert (found["large"], found["small"]) == (2, 1)  # what comes after the last generation is not counted
     assert found["generation_s"] == 5.0  # 6 seconds between the two, one of them compiling
     assert found["share"] == 12 / 20
     assert found["share_of_whole_run"] == 12 / (20 + 16 * 5)
+    # three choices of tiers: at most what was compiled before the first generation's end, two times more
+    again = compile_bench.summary(run, whole_run=18, large=large, choices=3)
+    assert again["large_of_whole_run"] == 2 + 2 * 2
+    assert again["share_of_whole_run"] == (12 + 2 * 10) / (20 + 2 * 10 + 16 * 5)
     parts = [line[:2] for line in compile_bench.listed(programs, run["marks"])]
     assert parts[2:] == [(compile_bench.EVOLVING, "slice"), (compile_bench.AFTER, "report")]
 
