@@ -84,7 +84,7 @@ def over_population(
         own, architectures = everybody
 
         def run(tier: Bounds) -> Callable[..., Any]:
-            return lambda mine: jax.vmap(lambda own: function(tier, own, shared))(mine)
+            return lambda mine: over_lanes(lambda own: function(tier, own, shared), mine)
 
         def group(row: tuple[Int[Array, " lane"], Int[Array, ""]]) -> Any:
             members, tier = row
@@ -101,6 +101,14 @@ def over_population(
         return results if mesh.size == 1 else jax.lax.with_sharding_constraint(results, replicated(mesh))
 
     return run
+
+
+def over_lanes(function: Callable[[Any], Any], lanes: Any) -> Any:
+    """`vmap`, but one lane without it: on a CPU a batch of one made a training step take 1.6 times as long."""
+    if jax.tree.leaves(lanes)[0].shape[0] > 1:
+        return jax.vmap(function)(lanes)
+    result = function(jax.tree.map(lambda leaf: leaf[0], lanes))
+    return jax.tree.map(lambda leaf: leaf[None], result)
 
 
 def groups(
