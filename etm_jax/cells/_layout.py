@@ -25,6 +25,7 @@ class Parameter:
         closed_axes: positions in `axes`. An entry that is new along one of them starts at `closed` when an existing
             network grows, so that growth keeps the function.
         closed: from axis sizes to a value that broadcasts to the array.
+        kinds: controllers or memories that have this array; empty for all.
     """
 
     axes: tuple[str, ...]
@@ -32,3 +33,4 @@ class Parameter:
     start: Callable[[dict[str, int]], Float[Array, "..."]] = zeros
     closed_axes: tuple[int, ...] = ()
     closed: Callable[[dict[str, int]], Float[Array, "..."]] = zeros
+    kinds: tuple[str, ...] = ()

@@ -57,7 +57,7 @@ def trace(model: NTM, suite: TaskSuite) -> Trace:
     task = suite.tasks[0]
     hardest = jnp.ones(len(suite.tasks))
     episode = jax.jit(lambda key: suite.longer(1).sample(key, 1, hardest))(jax.random.key(0))
-    logits, weightings = nnx.jit(NTM.unroll)(model, episode.inputs[:1])
+    logits, weightings, _ = nnx.jit(NTM.unroll)(model, episode.inputs[:1])
     valid = np.asarray(episode.step_valid[0])
     end = int(np.flatnonzero(valid)[-1]) + 1 if valid.any() else task.num_steps
 
