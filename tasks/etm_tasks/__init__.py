@@ -1,7 +1,13 @@
 """Tasks for memory networks: generators, losses and scores. `make(name, **options)` builds one."""
 
 from etm_tasks._copy import Copy as Copy
+from etm_tasks._n_grams import NGrams as NGrams
+from etm_tasks._priority_sort import PrioritySort as PrioritySort
 from etm_tasks._recall import AssociativeRecall as AssociativeRecall
 from etm_tasks._registry import TASKS as TASKS
 from etm_tasks._registry import make as make
 from etm_tasks._registry import options_of as options_of
+from etm_tasks._repeat_copy import RepeatCopy as RepeatCopy
+from etm_tasks._reverse_copy import ReverseCopy as ReverseCopy
+from etm_tasks._vocab_copy import VocabCopy as VocabCopy
+from etm_tasks._vocab_repeat_copy import VocabRepeatCopy as VocabRepeatCopy

@@ -5,9 +5,24 @@ from typing import Any
 
 from etm_jax.task import Task
 from etm_tasks._copy import Copy
+from etm_tasks._n_grams import NGrams
+from etm_tasks._priority_sort import PrioritySort
 from etm_tasks._recall import AssociativeRecall
+from etm_tasks._repeat_copy import RepeatCopy
+from etm_tasks._reverse_copy import ReverseCopy
+from etm_tasks._vocab_copy import VocabCopy
+from etm_tasks._vocab_repeat_copy import VocabRepeatCopy
 
-TASKS: dict[str, type[Any]] = {"copy": Copy, "recall": AssociativeRecall}
+TASKS: dict[str, type[Any]] = {
+    "copy": Copy,
+    "recall": AssociativeRecall,
+    "reverse_copy": ReverseCopy,
+    "repeat_copy": RepeatCopy,
+    "priority_sort": PrioritySort,
+    "n_grams": NGrams,
+    "vocab_copy": VocabCopy,
+    "vocab_repeat_copy": VocabRepeatCopy,
+}
 
 
 def make(name: str, **options: Any) -> Task:
