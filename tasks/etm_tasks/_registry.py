@@ -4,10 +4,27 @@ import inspect
 from typing import Any
 
 from etm_jax.task import Task
+from etm_tasks._add_numbers import AddNumbers
+from etm_tasks._addition import Addition
 from etm_tasks._copy import Copy
+from etm_tasks._inference import Inference
+from etm_tasks._logic import Logic
+from etm_tasks._parity import Parity
 from etm_tasks._recall import AssociativeRecall
+from etm_tasks._shortest_path import ShortestPath
+from etm_tasks._traversal import Traversal
 
-TASKS: dict[str, type[Any]] = {"copy": Copy, "recall": AssociativeRecall}
+TASKS: dict[str, type[Any]] = {
+    "copy": Copy,
+    "recall": AssociativeRecall,
+    "parity": Parity,
+    "logic": Logic,
+    "addition": Addition,
+    "add_numbers": AddNumbers,
+    "traversal": Traversal,
+    "shortest_path": ShortestPath,
+    "inference": Inference,
+}
 
 
 def make(name: str, **options: Any) -> Task:
