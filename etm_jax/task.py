@@ -117,7 +117,7 @@ def sequences_right(outputs: Float[Array, "batch time output"], episode: Episode
 
 def above_chance(share: Scalar, chance: float) -> Scalar:
     """Scale a share of right answers so that chance is 0 and everything right is 1."""
-    return jnp.clip((share - chance) / (1 - chance), 0, 1)
+    return jnp.clip(1 - (1 - share) / (1 - chance), 0, 1)  # exactly 1 at 1, whatever the rounding of chance
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from decoders_reasoning import (
+    decode_add_numbers,
+    decode_addition,
+    decode_inference,
+    decode_logic,
+    decode_parity,
+    decode_shortest_path,
+    decode_traversal,
+)
 from helpers import assert_trees_equal
 from task_decoders import (
     decode_copy,
@@ -37,6 +46,8 @@ class Case:
             several are right).
         shortest, longest: names of the task's settings for its least and greatest length.
         wrong: options that must be refused.
+        growth: how many times as long episodes of `longer(2)` are; 1 where they cannot be longer.
+        guessed: accuracy that guesses stay below.
     """
 
     options: dict[str, Any]
@@ -44,8 +55,17 @@ class Case:
     shortest: str
     longest: str
     wrong: tuple[dict[str, Any], ...]
+    growth: int = 2
+    guessed: float = 0.12
 
 
+WRONG_GRAPHS = (
+    {"min_nodes": 2},
+    {"min_nodes": 5, "max_nodes": 4},
+    {"max_nodes": 1001},
+    {"max_out_degree": 1},
+    {"max_nodes": 6, "max_out_degree": 6},
+)
 CASES = {
     "copy": Case(
         {"bits": 3, "max_length": 5},
@@ -103,6 +123,59 @@ CASES = {
         "max_length",
         ({"symbols": 1}, {"max_repeats": 0}, {"min_length": 0}, {"min_length": 6, "max_length": 5}),
     ),
+    "parity": Case(
+        {"bits": 6},
+        decode_parity,
+        "min_nonzero",
+        "bits",
+        ({"bits": 0}, {"min_nonzero": 0}, {"bits": 3, "min_nonzero": 4}),
+        growth=1,
+        guessed=0.6,
+    ),
+    "logic": Case(
+        {"max_length": 4, "max_gates": 3},
+        decode_logic,
+        "min_length",
+        "max_length",
+        ({"min_length": 0}, {"min_length": 5, "max_length": 4}, {"max_gates": 0}),
+        guessed=0.35,
+    ),
+    "addition": Case(
+        {"digits": 3, "max_length": 4, "sum_digits": 5},
+        decode_addition,
+        "min_length",
+        "max_length",
+        ({"min_length": 1}, {"min_length": 5, "max_length": 4}, {"digits": 0}, {"digits": 6}, {"max_length": 11}),
+    ),
+    "add_numbers": Case(
+        {"max_digits": 4},
+        decode_add_numbers,
+        "min_digits",
+        "max_digits",
+        ({"min_digits": 0}, {"min_digits": 5, "max_digits": 4}, {"teacher_forcing": 2}),
+    ),
+    "traversal": Case(
+        {"max_nodes": 6, "max_out_degree": 3, "max_path": 4},
+        decode_traversal,
+        "min_path",
+        "max_path",
+        (*WRONG_GRAPHS, {"min_path": 0}, {"min_path": 5, "max_path": 4}),
+    ),
+    "shortest_path": Case(
+        {"max_nodes": 16, "max_out_degree": 3, "max_path": 2, "planning_steps": 2},
+        decode_shortest_path,
+        "min_path",
+        "max_path",
+        (*WRONG_GRAPHS, {"min_path": 0}, {"min_path": 5}, {"max_path": 20}, {"planning_steps": -1}),
+    ),
+    "inference": Case(
+        {"max_nodes": 6, "max_out_degree": 3, "planning_steps": 2},
+        decode_inference,
+        "min_length",
+        "max_length",
+        (*WRONG_GRAPHS, {"min_length": 1}, {"max_length": 6}, {"max_out_degree": 11}, {"planning_steps": -1}),
+        growth=1,
+    ),
 }
 
 every_task = pytest.mark.parametrize("name", list(CASES))
@@ -126,6 +199,13 @@ def sampler(task):
 
 def episodes(task, seed=0, difficulty=1.0, batch_size=BATCH):
     return sampler(task)[0](jax.random.key(seed), batch_size, difficulty)
+
+
+def many_episodes(task):
+    """Enough for statistics of a task with one bit an episode."""
+    return jax.tree.map(
+        lambda *parts: jnp.asarray(np.concatenate(parts)), *[episodes(task, seed) for seed in range(16)]
+    )
 
 
 def lengths(name, task, episode):
@@ -204,9 +284,10 @@ def test_lengths_run_from_the_least_to_the_greatest_as_difficulty_grows(name):
 def test_a_longer_task_is_exactly_that_much_longer_in_every_episode(name):
     task, case = make(name), CASES[name]
     longer = task.longer(2)
-    assert set(lengths(name, longer, episodes(longer))) == {2 * getattr(task, case.longest)}
+    assert set(lengths(name, longer, episodes(longer))) == {case.growth * getattr(task, case.longest)}
     assert (longer.input_size, longer.output_size, longer.name) == (task.input_size, task.output_size, task.name)
-    assert task.num_steps < longer.num_steps <= 2 * task.num_steps + 1
+    assert longer.num_steps <= 2 * task.num_steps + 1
+    assert case.growth == 1 or task.num_steps < longer.num_steps
 
 
 @every_task
@@ -222,11 +303,11 @@ def test_the_same_key_draws_the_same_episodes_and_another_key_others(name):
 
 @every_task
 def test_answers_are_fair_bits_or_one_symbol_a_place(name):
-    task, episode = make(name), episodes(make(name))
+    task, episode = make(name), many_episodes(make(name))
     due = np.asarray(episode.targets)[np.asarray(episode.step_valid)]
     if hasattr(task, "num_symbols"):
         assert set(due.reshape(-1, task.num_symbols).sum(axis=1)) == {1}
-        assert due.reshape(-1, task.num_symbols).any(axis=0).all()
+        assert set(due.flat) == {0, 1}
     else:
         assert 0.4 < due[:, : getattr(task, "bits", None)].mean() < 0.6  # an end marker is no bit
 
@@ -254,11 +335,11 @@ def test_one_wrong_answer_spoils_one_sequence(name):
 
 @every_task
 def test_guesses_score_about_0(name):
-    task, episode = make(name), episodes(make(name))
+    task, episode = make(name), many_episodes(make(name))
     for seed in range(5):
         guesses = jnp.asarray(np.random.default_rng(seed).normal(size=episode.targets.shape), float)
         assert float(task.performance(guesses, episode)) < 0.12
-        assert float(task.accuracy(guesses, episode)) < 0.12
+        assert float(task.accuracy(guesses, episode)) < CASES[name].guessed
     assert float(task.performance(jnp.zeros(episode.targets.shape), episode)) < 0.12
 
 
