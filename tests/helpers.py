@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from etm_jax.cells import cell_unroll, exact, map_table, table_of
+from etm_jax.cells import Active, cell_unroll, exact, map_table, table_of
 from etm_jax.genomes import CHOICES, Bounds, Genome, apply, architecture_from, bounds_of, ranges, unroll
 
 INPUT_SIZE, OUTPUT_SIZE = 3, 2
@@ -21,6 +21,10 @@ TINY = Bounds(
     num_write_heads=(1, 2),
     controller_size=(2, 5),
     shift_range=(1, 2),
+    window_size=(2, 3),
+    num_layers=(1, 2),
+    attention_heads=(1, 2),
+    attention_width=3,
 )
 LARGER = replace(
     TINY,
@@ -30,16 +34,22 @@ LARGER = replace(
     num_write_heads=(1, 4),
     controller_size=(2, 8),
     shift_range=(1, 2),
+    window_size=(2, 5),
+    num_layers=(1, 3),
+    attention_heads=(1, 3),
 )
 # Several kinds of controllers and memories side by side, and pondering.
 MIXED = replace(
     TINY,
     ponder_steps=(1, 3),
-    controllers=("lstm", "gru", "rnn", "feedforward"),
-    memories=("none", "tape", "ntm"),
+    controllers=("lstm", "gru", "rnn", "feedforward", "window"),
+    memories=("none", "tape", "hard_tape", "ntm", "dnc"),
 )
 LARGER_MIXED = replace(
-    LARGER, ponder_steps=(1, 4), controllers=("feedforward", "rnn", "gru", "lstm"), memories=("ntm", "none", "tape")
+    LARGER,
+    ponder_steps=(1, 4),
+    controllers=("window", "feedforward", "rnn", "gru", "lstm"),
+    memories=("dnc", "ntm", "hard_tape", "none", "tape"),
 )
 SPACES = {"one kind": (TINY, LARGER), "many kinds": (MIXED, LARGER_MIXED)}
 
@@ -55,7 +65,8 @@ def genes(**changes):
     """One architecture of TINY and LARGER that is neither their smallest nor their largest."""
     middle = {"num_slots": 6, "slot_width": 3, "num_read_heads": 1, "num_write_heads": 1, "controller_size": 4}
     kinds = {"addressing": "content_and_location", "controller": "lstm", "memory": "ntm"}
-    return {**middle, "shift_range": 1, "ponder_steps": 1, **kinds, **changes}
+    window = {"window_size": 3, "num_layers": 1, "attention_heads": 2}
+    return {**middle, "shift_range": 1, "ponder_steps": 1, **window, **kinds, **changes}
 
 
 def make_params(bounds, seed=0):
@@ -90,6 +101,7 @@ def existing(bounds, chosen):
         "gru": ([0, 1, 2], [0, 1, 3]),
         "rnn": ([0], [0]),
         "feedforward": ([0], []),
+        "window": ([], []),
     }
     widest, reach = bounds.shift_range[1], chosen["shift_range"]
     counts = {
@@ -98,6 +110,9 @@ def existing(bounds, chosen):
         "width": chosen["slot_width"],
         "read": chosen["num_read_heads"],
         "write": chosen["num_write_heads"],
+        "window": chosen["window_size"],
+        "layer": chosen["num_layers"],
+        "attention_head": chosen["attention_heads"],
     }
     positions = {axis: np.arange(count) for axis, count in counts.items()}
     pondering, ponders = bounds.ponder_steps[1] > 1, chosen["ponder_steps"] > 1
@@ -117,6 +132,8 @@ def existing(bounds, chosen):
     fields = [0, *range(1 + widest - reach, 1 + widest + reach + 1)]  # sharpening, shifts
     positions["location"] = np.array(fields if gated or chosen["memory"] == "tape" else [], int)
     positions["gating"] = np.arange(int(gated))
+    positions |= {"direction": np.arange(2), "move": np.arange(3), "expansion": np.arange(4)}
+    positions["key"] = np.arange(bounds.attention_width)
     assert pondering or not ponders
     return positions
 
@@ -160,9 +177,15 @@ def exact_active(chosen):
     return exact(bounds.family, {axis: len(own) for axis, own in existing(bounds, chosen).items()})
 
 
+def partial_active(**masks):
+    """Masks of a network, those that are not given empty."""
+    nothing = {name: jnp.ones(0, bool) for name in Active.__dataclass_fields__ if name != "family"}
+    return Active(**nothing | {name: jnp.asarray(mask) for name, mask in masks.items()})
+
+
 def exact_bounds(chosen):
     """The search space that holds just this architecture."""
-    return bounds_of(chosen)
+    return bounds_of(chosen, TINY.family)
 
 
 @functools.cache

@@ -4,10 +4,13 @@ They share no code with the library: loops over heads, slots and shifts, a real 
 Weights are those of one network at exact sizes, named and laid out as in the library's parameter table.
 
 Graves et al. 2014 (the Neural Turing Machine), Cho et al. 2014 (GRU, reset after the product), Elman 1990, Graves 2016
-(adaptive computation time).
+(adaptive computation time). What is longer has a file of its own.
 """
 
 import numpy as np
+import oracle_dnc
+import oracle_hard_tape
+import oracle_window
 
 LIMIT = 20.0
 EPSILON = 1e-6
@@ -76,7 +79,46 @@ def feedforward(weights, x, reads, hidden, cell):
     return np.tanh(weights["bias"][0] + arriving(weights, "input", 0, x, reads, hidden)), cell
 
 
-CONTROLLERS = {"lstm": lstm, "gru": gru, "rnn": rnn, "feedforward": feedforward}
+class Gated:
+    """A controller of gated sums."""
+
+    def __init__(self, genes):
+        self.update = {"lstm": lstm, "gru": gru, "rnn": rnn, "feedforward": feedforward}[genes["controller"]]
+        self.hidden = self.cell = np.zeros(genes["controller_size"])
+
+    def step(self, weights, x, reads):
+        self.hidden, self.cell = self.update(weights["controller"], x, reads, self.hidden, self.cell)
+
+    def state(self):
+        return {"hidden": self.hidden, "cell": self.cell}
+
+    def set(self, state):
+        self.hidden, self.cell = state["hidden"], state["cell"]
+
+
+class Window:
+    """A window transformer; absent tokens are left out."""
+
+    def __init__(self, genes):
+        self.hidden = np.zeros(genes["controller_size"])
+        self.tokens = np.zeros((genes["window_size"], genes["controller_size"]))
+        self.seen = 0
+
+    def step(self, weights, x, reads):
+        w = weights["window"]
+        embedded = x @ w["embedding"] + w["embedding_bias"]
+        self.tokens = np.concatenate([embedded[None], self.tokens[:-1]])
+        self.seen = min(self.seen + 1, len(self.tokens))
+        tokens = [self.tokens[age] + w["position"][age] for age in range(self.seen)]
+        tokens += [read @ w["read_kernel"] + w["read_position"][head] for head, read in enumerate(reads)]
+        newest = oracle_window.encoder(w, tokens)[0]
+        self.hidden = np.tanh(newest @ w["state_kernel"] + self.hidden @ w["recurrent_kernel"] + w["state_bias"])
+
+    def state(self):
+        return {"hidden": self.hidden, "tokens": self.tokens, "seen": self.seen}
+
+    def set(self, state):
+        self.hidden, self.tokens, self.seen = state["hidden"], state["tokens"], state["seen"]
 
 
 def address(heads, head, hidden, memory, previous):
@@ -155,49 +197,119 @@ class NoMemory:
         pass
 
 
+class DNC:
+    """The memory of a Differentiable Neural Computer."""
+
+    def __init__(self, num_slots, width, num_reads, num_writes):
+        self.memory = np.full((num_slots, width), 1e-6)
+        self.inner = oracle_dnc.start(num_slots, num_reads, num_writes)
+        self.reads = np.zeros((num_reads, width))
+
+    @property
+    def weightings(self):
+        return [*self.inner["read"], *self.inner["write"]]
+
+    def step(self, weights, hidden):
+        fields = emitted(weights, hidden, ("heads", "write", "dnc"))
+        self.memory, self.reads, self.inner = oracle_dnc.step(fields, self.memory, self.inner)
+
+    def state(self):
+        return {"memory": self.memory, "reads": self.reads, **self.inner}
+
+    def set(self, state):
+        self.memory, self.reads = state["memory"], state["reads"]
+        self.inner = {name: state[name] for name in self.inner}
+
+
+class HardTape:
+    """A tape with hard heads: as many as there are pairs of a read head and a write head."""
+
+    def __init__(self, num_slots, width, num_reads, num_writes):
+        self.num_heads = min(num_reads, num_writes)
+        self.tape = oracle_hard_tape.Tape(width, self.num_heads, num_slots, blank=1e-6)
+        self.reads = [np.zeros(width) for _ in range(num_reads)]
+        self.num_slots, self.num_reads, self.num_writes = num_slots, num_reads, num_writes
+        self.weightings = []
+
+    def stands(self):
+        places = [(place + self.tape.lowest) % self.num_slots for place in self.tape.heads]
+        return [np.eye(self.num_slots)[place] for place in places]
+
+    def step(self, weights, hidden):
+        fields = emitted(weights, hidden, ("write", "hard_tape"))
+        wrote = self.stands()
+        found = self.tape.step({name: rows[: self.num_heads] for name, rows in fields.items()})
+        nothing = np.zeros(len(self.reads[0]))
+        self.reads = [np.array(read) for read in found] + [nothing] * (self.num_reads - self.num_heads)
+        idle = [np.zeros(self.num_slots)]
+        read, written = (
+            rows + idle * (count - self.num_heads)
+            for rows, count in ((self.stands(), self.num_reads), (wrote, self.num_writes))
+        )
+        self.weightings = read + written
+
+
+def emitted(weights, hidden, blocks):
+    """Every field of these blocks that a controller emits, clipped."""
+    fields = {}
+    for block in blocks:
+        for name in weights.get(block, {}):
+            if name.endswith("_kernel"):
+                field = name.removesuffix("_kernel")
+                product = np.tensordot(hidden, weights[block][name], axes=1)
+                fields[field] = clipped(product + weights[block][f"{field}_bias"])
+    return fields
+
+
 def make_memory(genes):
     sizes = [genes[name] for name in ("num_slots", "slot_width", "num_read_heads", "num_write_heads")]
     if genes["memory"] == "none":
         return NoMemory()
+    if genes["memory"] in ("dnc", "hard_tape"):
+        return {"dnc": DNC, "hard_tape": HardTape}[genes["memory"]](*sizes)
     return PointerMemory(*sizes, by_content=genes["memory"] == "ntm")
 
 
 def run(weights, inputs, genes):
     """Logits [time output], weightings [time head slot] of read then write heads, and the price of pondering [time]."""
-    control, memory = CONTROLLERS[genes["controller"]], make_memory(genes)
-    hidden = cell = np.zeros(genes["controller_size"])
+    control, memory = (Window if genes["controller"] == "window" else Gated)(genes), make_memory(genes)
     output = weights["output"]
     logits, history, prices = [], [], []
     for x in inputs:
-        if genes["ponder_steps"] == 1:
-            hidden, cell = control(weights["controller"], x, memory.reads, hidden, cell)
-            memory.step(weights, hidden)
-            price = 2.0
+        price = 2.0
+        if genes["ponder_steps"] > 1:
+            price = ponder(weights, x, genes, control, memory)
         else:
-            hidden, cell, price = ponder(weights, x, genes, control, memory, hidden, cell)
-        logit = output["bias"] + hidden @ output["controller_kernel"]
+            control.step(weights, x, memory.reads)
+            memory.step(weights, control.hidden)
+        logit = output["bias"] + control.hidden @ output["controller_kernel"]
         for head, read in enumerate(memory.reads):
             logit = logit + read @ output["read_kernel"][head]
         logits.append(logit)
-        history.append(np.array(memory.weightings) if memory.weightings else np.zeros((0, 0)))
+        history.append(np.array(memory.weightings) if len(memory.weightings) else np.zeros((0, 0)))
         prices.append(price)
     return np.stack(logits), np.stack(history), np.array(prices)
 
 
-def ponder(weights, x, genes, control, memory, hidden, cell):
-    """Adaptive computation time over one input: Graves 2016, eq. 4 to 13."""
+def ponder(weights, x, genes, control, memory):
+    """Adaptive computation time over one input: Graves 2016, eq. 4 to 13. Counts are those of the last step."""
     states, chances = [], []
     for step in range(genes["ponder_steps"]):
-        flagged = np.append(x, 1.0 if step == 0 else 0.0)
-        hidden, cell = control(weights["controller"], flagged, memory.reads, hidden, cell)
-        memory.step(weights, hidden)
-        halt = hidden @ weights["ponder"]["halt_kernel"][:, 0] + weights["ponder"]["halt_bias"][0]
-        states.append({"hidden": hidden, "cell": cell, **memory.state()})
+        control.step(weights, np.append(x, 1.0 if step == 0 else 0.0), memory.reads)
+        memory.step(weights, control.hidden)
+        halt = control.hidden @ weights["ponder"]["halt_kernel"][:, 0] + weights["ponder"]["halt_bias"][0]
+        states.append((control.state(), memory.state()))
         chances.append(sigmoid(clipped(halt)))
         if sum(chances) >= 0.99:
             break
     remainder = 1 - sum(chances[:-1])
     shares = [*chances[:-1], remainder]
-    mean = {name: sum(share * state[name] for share, state in zip(shares, states, strict=True)) for name in states[0]}
-    memory.set(mean)
-    return mean["hidden"], mean["cell"], len(chances) + remainder
+    for part, own in zip((control, memory), zip(*states, strict=True), strict=True):
+        part.set({name: mean(shares, [state[name] for state in own]) for name in own[0]})
+    return len(chances) + remainder
+
+
+def mean(shares, values):
+    if isinstance(values[-1], int):
+        return values[-1]
+    return sum(share * value for share, value in zip(shares, values, strict=True))

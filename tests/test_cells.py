@@ -34,6 +34,14 @@ NETWORKS = {
     "feed-forward": genes(controller="feedforward", num_read_heads=2),
     "tape": genes(memory="tape", num_slots=4, num_read_heads=2, num_write_heads=2, shift_range=1),
     "no memory": genes(memory="none"),
+    "DNC": genes(memory="dnc", num_slots=5, num_read_heads=2, num_write_heads=2),
+    "DNC with one head of each kind": genes(memory="dnc", controller="gru"),
+    "hard tape": genes(memory="hard_tape", num_slots=4, num_read_heads=2, num_write_heads=1),
+    "window transformer": genes(controller="window", num_read_heads=2),
+    "window transformer of two layers with a DNC": genes(controller="window", memory="dnc", num_layers=2),
+    "window transformer without a memory": genes(controller="window", memory="none"),
+    "pondering DNC": genes(ponder_steps=3, memory="dnc"),
+    "pondering window transformer": genes(ponder_steps=3, controller="window", memory="tape"),
     "feed-forward without a memory": genes(memory="none", controller="feedforward"),
     "pondering": genes(ponder_steps=4, num_read_heads=2),
     "pondering GRU without a memory": genes(ponder_steps=5, memory="none", controller="gru"),
@@ -50,6 +58,9 @@ DIFFERENTIATED = [
     "no memory",
     "pondering",
     "pondering GRU without a memory",
+    "DNC",
+    "window transformer of two layers with a DNC",
+    "pondering window transformer",
 ]
 
 

@@ -13,7 +13,8 @@ class Active:
     """Which entries of each axis exist, and of which kind a network is. True = exists.
 
     The existing entries of `slot` come first. A network without a memory has no heads. `controller` and `memory` are
-    one-hot over `CONTROLLERS` and `MEMORIES`; `ponder` has an entry for each step that a network may ponder.
+    one-hot over `CONTROLLERS` and `MEMORIES`; `ponder` has an entry for each step that a network may ponder. The
+    existing entries of `window`, which are ages, come first.
     """
 
     unit: Bool[Array, "*batch unit"]
@@ -26,6 +27,9 @@ class Active:
     controller: Bool[Array, "*batch controller"]
     memory: Bool[Array, "*batch memory"]
     ponder: Bool[Array, "*batch ponder"]
+    window: Bool[Array, "*batch window"]
+    layer: Bool[Array, "*batch layer"]
+    attention_head: Bool[Array, "*batch attention_head"]
     family: Family = struct.field(pytree_node=False, default=Family())
 
     @property
@@ -43,7 +47,7 @@ class Active:
 def exact(family: Family, sizes: dict[str, int]) -> Active:
     """The masks of a network of one kind at its exact sizes: all True."""
     (controller,), (memory,) = family.controllers, family.memories
-    axes = ("unit", "slot", "width", "read", "write", "location", "gating")
+    axes = ("unit", "slot", "width", "read", "write", "location", "gating", "window", "layer", "attention_head")
     return Active(
         **{axis: jnp.ones(sizes[axis], bool) for axis in axes},
         controller=jnp.arange(len(CONTROLLERS)) == CONTROLLERS.index(controller),

@@ -4,6 +4,8 @@ Written for one sequence of one network at padded shape; the caller vmaps.
 """
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,24 +14,15 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Params, Scalar, pytree
 from etm_jax.cells._active import Active
+from etm_jax.cells._carry import Carry, window_of
 from etm_jax.cells._controllers import control
+from etm_jax.cells._memories import one_of, remember
 from etm_jax.cells._parameters import PARAMETERS, interface_of
-from etm_jax.cells._pointers import Fields, move_pointers
+from etm_jax.cells._pointers import Fields
+from etm_jax.cells._window import embed, window_step
 
-INITIAL_MEMORY = 1e-6  # Collier & Beel 2018 (arXiv 1807.08518): a small constant learns fastest
 INTERFACE_LIMIT = 20.0  # bounds strength and sharpening, so that no exponential overflows
 Factor = tuple[Float[Array, "*batch source target"], Float[Array, "*batch target source"]]
-
-
-@pytree
-class Carry:
-    """What a network remembers from one step to the next."""
-
-    hidden: Float[Array, "*batch unit"]
-    cell: Float[Array, "*batch unit"]
-    memory: Float[Array, "*batch width slot"]
-    weightings: Float[Array, "*batch head slot"]
-    reads: Float[Array, "*batch read width"]
 
 
 @pytree
@@ -41,6 +34,7 @@ class Weights:
 
     recurrent: Factor  # from reads and units to gates
     interface: Factor  # from units to the fields
+    window: Params  # of window controllers, as they are; else None
 
 
 @pytree
@@ -49,6 +43,7 @@ class Drive:
 
     gates: Float[Array, "*batch gate_unit"]
     interface: Float[Array, "*batch interface"]
+    embedded: Any  # [*batch unit], the inputs' tokens for window controllers; else None
 
 
 def join_weights(params: Params, active: Active, dtype: DTypeLike | None = None) -> Weights:
@@ -57,16 +52,19 @@ def join_weights(params: Params, active: Active, dtype: DTypeLike | None = None)
     With a `dtype`, such as bfloat16, the products of a step read their factors at that precision and add up at the
     parameters' own.
     """
-    family, controller = active.family, params["controller"]
-    num_units = controller["bias"].shape[-1]
-    parts = [_at_gates(controller["read_kernel"], family.from_inputs, family.gates)]
-    if "recurrent_kernel" in controller:
-        parts.append(_at_gates(controller["recurrent_kernel"], family.from_units, family.gates))
-    recurrent = jnp.concatenate([part.reshape(-1, len(family.gates) * num_units) for part in parts])
+    family, num_units = active.family, active.unit.size
+    recurrent = jnp.zeros((0, 0), params["output"]["bias"].dtype)
+    if family.is_gated:
+        controller = params["controller"]
+        parts = [_at_gates(controller["read_kernel"], family.from_inputs, family.gates)]
+        if "recurrent_kernel" in controller:
+            parts.append(_at_gates(controller["recurrent_kernel"], family.from_units, family.gates))
+        recurrent = jnp.concatenate([part.reshape(-1, len(family.gates) * num_units) for part in parts])
     fields = [params[block][f"{name}_kernel"].reshape(num_units, -1) for block, name in interface_of(family)]
     interface = jnp.concatenate(fields, axis=-1) if fields else jnp.zeros((num_units, 0), recurrent.dtype)
     recurrent, interface = (kernel.astype(dtype or kernel.dtype) for kernel in (recurrent, interface))
-    return Weights(recurrent=(recurrent, recurrent.T), interface=(interface, interface.T))
+    window = {"window": params["window"]} if "window" in params else None
+    return Weights(recurrent=(recurrent, recurrent.T), interface=(interface, interface.T), window=window)
 
 
 def _at_gates(
@@ -85,18 +83,23 @@ def drive_of(params: Params, active: Active, inputs: Float[Array, "*lead input"]
 
     Where networks may ponder, an axis of the ponder steps comes before the last; the first has the flag up.
     """
-    family, controller = active.family, params["controller"]
+    family = active.family
     if family.ponder_steps > 1:
         first = (jnp.arange(family.ponder_steps) == 0).astype(inputs.dtype)[:, None]
         lead = (*inputs.shape[:-1], family.ponder_steps)
         parts = (jnp.broadcast_to(inputs[..., None, :], (*lead, inputs.shape[-1])), jnp.broadcast_to(first, (*lead, 1)))
         inputs = jnp.concatenate(parts, axis=-1)
-    kernel = _at_gates(controller["input_kernel"], family.from_inputs, family.gates).reshape(inputs.shape[-1], -1)
     biases = [params[block][f"{name}_bias"].reshape(-1) for block, name in interface_of(family)]
-    interface = jnp.concatenate(biases) if biases else jnp.zeros(0, kernel.dtype)
+    interface = jnp.concatenate(biases) if biases else jnp.zeros(0, params["output"]["bias"].dtype)
+    gates = jnp.zeros((*inputs.shape[:-1], 0), jnp.result_type(inputs, interface))
+    if family.is_gated:
+        controller = params["controller"]
+        kernel = _at_gates(controller["input_kernel"], family.from_inputs, family.gates)
+        gates = add_last(inputs @ kernel.reshape(inputs.shape[-1], -1), controller["bias"].reshape(-1))
     return Drive(
-        gates=add_last(inputs @ kernel, controller["bias"].reshape(-1)),
+        gates=gates,
         interface=jnp.broadcast_to(interface, (*inputs.shape[:-1], interface.size)),
+        embedded=embed(params, inputs) if "window" in params else None,
     )
 
 
@@ -124,20 +127,6 @@ def _product_backward(factors: tuple[Array, ...], cotangent: Array) -> tuple[Arr
 product.defvjp(_product_forward, _product_backward)
 
 
-def initial_carry(active: Active, dtype: jnp.dtype) -> Carry:
-    """The state before the first step: constant memory, every head on slot 0, nothing read."""
-    num_slots, width = active.slot.size, active.width.size
-    first_slot = jnp.arange(num_slots) == 0
-    exists = active.width[:, None] & active.slot[None, :]
-    return Carry(
-        hidden=jnp.zeros(active.unit.size, dtype),
-        cell=jnp.zeros(active.unit.size, dtype),
-        memory=jnp.where(exists, INITIAL_MEMORY, 0.0).astype(dtype),
-        weightings=(active.head[:, None] & first_slot[None, :]).astype(dtype),
-        reads=jnp.zeros((active.read.size, width), dtype),
-    )
-
-
 def sources_of(active: Active, hidden: Float[Array, "*lead unit"], reads: Float[Array, "*lead read width"]) -> Array:
     """What the recurrent product multiplies: the reads and, unless no controller is recurrent, the units."""
     flat = reads.reshape(*reads.shape[:-2], -1)
@@ -157,26 +146,39 @@ def transition(weights: Weights, active: Active, carry: Carry, drive: Drive) -> 
         The state after the step, of which `hidden` and `reads` make the output, and the logit of halting after it,
         0 where no network ponders.
     """
-    source = sources_of(active, carry.hidden, carry.reads)
-    hidden, cell = control(active, drive.gates + product(source, *weights.recurrent), carry.hidden, carry.cell)
-    interface = drive.interface + product(hidden, *weights.interface)
+    carry = think(weights, active, carry, drive)
+    interface = drive.interface + product(carry.hidden, *weights.interface)
     fields = split_fields(active, jnp.clip(interface, -INTERFACE_LIMIT, INTERFACE_LIMIT))
-    halt = fields["halt"][0] if "halt" in fields else jnp.zeros((), hidden.dtype)
-    memory, weightings, reads = carry.memory, carry.weightings, carry.reads
-    if active.family.remembers:
-        memory, weightings, reads = move_pointers(fields, active, memory, weightings)
-    return Carry(hidden=hidden, cell=cell, memory=memory, weightings=weightings, reads=reads), halt
+    halt = fields["ponder"]["halt"][0] if "ponder" in fields else jnp.zeros((), carry.hidden.dtype)
+    return remember(active, carry, fields), halt
+
+
+def think(weights: Weights, active: Active, carry: Carry, drive: Drive) -> Carry:
+    """The carry after the controller's step, of whichever kind it is."""
+
+    def gated(carry: Carry) -> Carry:
+        source = sources_of(active, carry.hidden, carry.reads)
+        hidden, cell = control(active, drive.gates + product(source, *weights.recurrent), carry.hidden, carry.cell)
+        return replace(carry, hidden=hidden, cell=cell)
+
+    def windowed(carry: Carry) -> Carry:
+        window, hidden = window_step(weights.window, window_of(active), carry.window, drive.embedded, carry.reads)
+        return replace(carry, hidden=hidden, window=window)
+
+    kinds = [gated] * active.family.is_gated + [windowed] * (weights.window is not None)
+    return one_of(kinds, active.has(("window",)).astype(int), carry)
 
 
 def split_fields(active: Active, interface: Float[Array, " interface"]) -> Fields:
-    """The fields that a controller emitted, by name."""
+    """The fields that a controller emitted."""
     axes = ("read", "write", "head", "width", "location", "gating")
-    sizes = {axis: getattr(active, axis).size for axis in axes} | {"pondering": 1}
-    fields, end = {}, 0
+    sizes = {axis: getattr(active, axis).size for axis in axes} | {"pondering": 1, "direction": 2, "move": 3}
+    fields: Fields = {}
+    end = 0
     for block, name in interface_of(active.family):
         shape = [sizes[axis] for axis in PARAMETERS[block][f"{name}_bias"].axes]
         start, end = end, end + math.prod(shape)
-        fields[name] = interface[start:end].reshape(shape)
+        fields.setdefault(block, {})[name] = interface[start:end].reshape(shape)
     return fields
 
 

@@ -51,6 +51,11 @@ class Family:
         return tuple(sorted({*self.from_inputs, *self.from_units}))
 
     @property
+    def is_gated(self) -> bool:
+        """Whether some controller is made of gated sums."""
+        return bool(self.gates)
+
+    @property
     def remembers(self) -> bool:
         """Whether some network has a memory."""
         return self.memories != ("none",)

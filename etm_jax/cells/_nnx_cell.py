@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
 from etm_jax.cells._active import Active, exact
-from etm_jax.cells._cell import Carry, drive_of, initial_carry, join_weights, read_out
+from etm_jax.cells._carry import Carry, initial_carry
+from etm_jax.cells._cell import drive_of, join_weights, read_out
 from etm_jax.cells._family import CONTROLLERS, Family
 from etm_jax.cells._parameters import table_of
 from etm_jax.cells._ponder import cell_step
@@ -88,6 +89,11 @@ class SizedCell(MemoryCell):
         controller_size: hidden units of the controller.
         shift_range: largest distance a head can move in a step; 0 for content addressing only.
         ponder_steps: most steps over one input (adaptive computation time); 1 for none.
+        window_size: inputs that a window controller sees.
+        num_layers: encoder layers of a window controller.
+        attention_heads: of each of these layers.
+        attention_width: width of a key and a value of these heads.
+        sparse_links: largest entries of a weighting that enter a DNC's temporal links; 0 for all.
         rngs: consumed for the initial weights; None leaves them zero.
 
     Raises:
@@ -109,6 +115,11 @@ class SizedCell(MemoryCell):
         controller_size: int = 100,
         shift_range: int = 1,
         ponder_steps: int = 1,
+        window_size: int = 4,
+        num_layers: int = 1,
+        attention_heads: int = 4,
+        attention_width: int = 16,
+        sparse_links: int = 0,
         rngs: nnx.Rngs | None,
     ):
         if controller not in CONTROLLERS:
@@ -121,14 +132,17 @@ class SizedCell(MemoryCell):
             "num_read_heads": num_read_heads,
             "num_write_heads": num_write_heads,
             "controller_size": controller_size,
+            "window_size": window_size,
+            "num_layers": num_layers,
+            "attention_heads": attention_heads,
         }
-        everything = counts | {"ponder_steps": ponder_steps}
+        everything = counts | {"ponder_steps": ponder_steps, "attention_width": attention_width}
         if min(everything.values()) < 1 or shift_range < 0 or num_slots < 2 * shift_range + 1:
             raise ValueError(
                 f"every size of {type(self).__name__} must be at least 1 and num_slots at least 2*shift_range+1, got "
                 f"{everything} with shift_range={shift_range}"
             )
-        family = Family(controllers=(controller,), memories=(self.memory,), ponder_steps=ponder_steps)
+        family = Family((controller,), (self.memory,), ponder_steps, attention_width, sparse_links)
         sizes = axis_sizes(family, **counts, shift_range=shift_range, gated=self.memory == "ntm" and shift_range > 0)
         active = exact(family, sizes)
         if rngs is None:
@@ -162,6 +176,26 @@ class TapeCell(SizedCell):
     """A tape as a recurrent cell: soft pointers that shift and sharpen, writing by addition, nothing looked up."""
 
     memory = "tape"
+
+
+class HardTapeCell(SizedCell):
+    """A tape with heads that stand on one slot each, for evolution: no gradient goes through jumps and moves.
+
+    References:
+        Greve, Jacobsen, Risi 2016, Evolving Neural Turing Machines for Reward-based Learning, GECCO.
+    """
+
+    memory = "hard_tape"
+
+
+class DNCCell(SizedCell):
+    """A Differentiable Neural Computer as a recurrent cell.
+
+    References:
+        Graves et al. 2016, Hybrid computing using a neural network with dynamic external memory, Nature 538:471.
+    """
+
+    memory = "dnc"
 
 
 class PlainCell(SizedCell):

@@ -3,17 +3,18 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from etm_jax.cells._dnc_parameters import DNC_PARAMETERS
 from etm_jax.cells._family import FROM_INPUTS, FROM_UNITS, WITH_KEYS, Family
-from etm_jax.cells._layout import Parameter
+from etm_jax.cells._hard_tape_parameters import HARD_TAPE_PARAMETERS
+from etm_jax.cells._layout import HEAD_FAN_IN, OPEN, Parameter
+from etm_jax.cells._window_parameters import WINDOW_PARAMETERS
 
 FORGET = 1  # its place among the gates; the GRU's update gate, which keeps as well, has the same
 SHARPENING, SHIFT = 0, 1  # fields of the `location` axis; the shifts -S..S come last
 INITIAL_SHARPENING = 2.0  # the logit; heads start by raising weightings to the power 1 + softplus(2) = 3.1
 INITIAL_HALT = 1.0  # Graves 2016 (arXiv 1603.08983): few steps at first
-OPEN = 10.0  # a logit that makes a sigmoid or softmax all but 1
 
 CONTROLLER_FAN_IN = (("input",), ("read", "width"), ("unit", "recurrence"))
-HEAD_FAN_IN = (("unit",),)
 OUTPUT_FAN_IN = (("unit",), ("read", "width"))
 GATED = tuple(FROM_INPUTS)
 RECURRENT = tuple(kind for kind, places in FROM_UNITS.items() if places)
@@ -91,6 +92,9 @@ PARAMETERS = {
         "add_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1, 2), kinds=WITH_VECTORS),
         "add_bias": Parameter(("write", "width"), kinds=WITH_VECTORS),
     },
+    **DNC_PARAMETERS,
+    **HARD_TAPE_PARAMETERS,
+    **WINDOW_PARAMETERS,
     "ponder": {
         "halt_kernel": Parameter(("unit", "pondering"), HEAD_FAN_IN, closed_axes=(0,)),
         "halt_bias": Parameter(("pondering",), start=initial_halt, closed_axes=(0,), closed=initial_halt),
@@ -120,7 +124,7 @@ def table_of(family: Family) -> dict[str, dict[str, Parameter]]:
 
 def interface_of(family: Family) -> list[tuple[str, str]]:
     """Block and name of every field that a controller emits to its memory, in order."""
-    blocks = ("heads", "write", "ponder")
+    blocks = ("heads", "write", "dnc", "hard_tape", "ponder")
     table = table_of(family)
     return [
         (block, name.removesuffix("_kernel"))

@@ -14,7 +14,7 @@ from etm_jax.cells._family import WITH_KEYS
 from etm_jax.cells._memory import write_then_read
 from etm_jax.cells._parameters import SHARPENING, SHIFT
 
-Fields = dict[str, Array]
+Fields = dict[str, dict[str, Array]]  # by block and name, as in the parameter table
 Memory = Float[Array, "width slot"]
 Weightings = Float[Array, "head slot"]
 
@@ -25,17 +25,17 @@ def address(fields: Fields, active: Active, memory: Memory, previous: Weightings
     A tape's pointers go from where they are: a Neural Turing Machine's with the gate between content and location shut.
     """
     head_exists = active.head[:, None]
-    weighting = located = previous
+    heads, weighting, located = fields["heads"], previous, previous
     if active.family.has(WITH_KEYS):
-        weighting = content_weighting(fields["key"], jax.nn.softplus(fields["strength"]), memory, active.slot)
+        weighting = content_weighting(heads["key"], jax.nn.softplus(heads["strength"]), memory, active.slot)
         if active.gating.size:
-            gate = jax.nn.sigmoid(fields["gate"])
+            gate = jax.nn.sigmoid(heads["gate"])
             gate = gate * active.gating[None] if "tape" in active.family.memories else gate
             located = gate * weighting + (1 - gate) * previous  # Graves 2014, eq. 7
     if active.location.size == 0:
         return weighting * head_exists
-    sharpening = 1 + jax.nn.softplus(fields["location"][:, SHARPENING])
-    shift = masked_softmax(fields["location"][:, SHIFT:], active.location[SHIFT:])
+    sharpening = 1 + jax.nn.softplus(heads["location"][:, SHARPENING])
+    shift = masked_softmax(heads["location"][:, SHIFT:], active.location[SHIFT:])
     located = sharpen(circular_shift(located, shift, active.slot), sharpening, active.slot)
     return jnp.where(active.location[SHARPENING], located, weighting) * head_exists
 
@@ -46,7 +46,7 @@ def move_pointers(
     """One step of the memory: address, write, read.
 
     Args:
-        fields: what the controller emitted, each field by its name in the parameter table.
+        fields: what the controller emitted.
         active: which entries of each axis exist.
         memory: before the step.
         weightings: of every head over the slots, before the step.
@@ -57,9 +57,9 @@ def move_pointers(
     # Recomputing the addressing in the backward pass is cheaper than storing every intermediate weighting.
     weightings = jax.checkpoint(address)(fields, active, memory, weightings)
     read_weightings, write_weightings = jnp.split(weightings, [active.read.size])
-    add = fields["add"]
-    erase = jax.nn.sigmoid(fields["erase"]) if "erase" in fields else jnp.zeros_like(add)
-    if "tape" in active.family.memories and "erase" in fields:
+    write = fields["write"]
+    erase = jax.nn.sigmoid(write["erase"]) if "erase" in write else jnp.zeros_like(write["add"])
+    if "tape" in active.family.memories and "erase" in write:
         erase = erase * active.has(WITH_KEYS)
-    memory, reads = write_then_read(memory, write_weightings, read_weightings, erase, add)
+    memory, reads = write_then_read(memory, write_weightings, read_weightings, erase, write["add"])
     return memory, weightings, reads

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Scalar, pytree
 from etm_jax.cells._active import Active
-from etm_jax.cells._cell import Carry, Drive, Weights, sources_of, transition
+from etm_jax.cells._carry import Carry
+from etm_jax.cells._cell import Drive, Weights, sources_of, transition
 
 HALTED = 0.99  # a sum of halting probabilities that ends the pondering
 NO_PONDERING = 2.0  # N + R of a single step
@@ -52,7 +53,7 @@ def cell_step(weights: Weights, active: Active, carry: Carry, drive: Drive) -> t
         running = (left > 0) & allowed
         halts = running & (last | (1 - left + chance >= HALTED))
         share = jnp.where(running, jnp.where(halts, left, chance), 0)
-        mean = jax.tree.map(lambda total, own: total + share * own, mean, state)
+        mean = jax.tree.map(lambda total, own: counted(total, own, share, running), mean, state)
         ponder = ponder + running + jnp.where(halts, left, 0)
         return (state, mean, jnp.where(halts, 0, left - share), ponder), (source, state.hidden)
 
@@ -62,6 +63,13 @@ def cell_step(weights: Weights, active: Active, carry: Carry, drive: Drive) -> t
     start = (carry, jax.tree.map(jnp.zeros_like, carry), one, zero)
     (_, carry, _, ponder), factors = jax.lax.scan(think, start, (drive, active.ponder, last))
     return carry, _step(carry, ponder, factors)
+
+
+def counted(total: Array, own: Array, share: Scalar, running: Array) -> Array:
+    """A mean with one more step in it; of what is no real number, such as a place, the last step's counts."""
+    if jnp.issubdtype(own.dtype, jnp.floating):
+        return total + share * own
+    return jnp.where(running, own, total)
 
 
 def _step(carry: Carry, ponder: Scalar, factors: tuple[Array, Array] | None) -> Step:

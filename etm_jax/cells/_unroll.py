@@ -16,11 +16,11 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
 from etm_jax.cells._active import Active
+from etm_jax.cells._carry import initial_carry
 from etm_jax.cells._cell import (
     Drive,
     Weights,
     drive_of,
-    initial_carry,
     join_weights,
     read_out,
     sources_of,
@@ -81,9 +81,11 @@ def cell_unroll(
     if batch_size % at_once:
         raise ValueError(f"at_once must divide the batch of {batch_size} sequences, got {at_once}; or 0 for all")
     weights = join_weights(params, active, dtype)
+    # A window controller uses its weights in many places, so their gradients are summed up in the loop.
+    steps_of = scan_batch if "window" in active.family.controllers else run_steps
 
     def run(inputs: Float[Array, "batch time input"]) -> Unrolled:
-        steps = run_steps(rematerialise, weights, active, drive_of(params, active, inputs))
+        steps = steps_of(rematerialise, weights, active, drive_of(params, active, inputs))
         return Unrolled(read_out(params, steps.hidden, steps.reads), steps.weightings, steps.ponder)
 
     if at_once == batch_size:

@@ -16,6 +16,9 @@ from etm_jax.cells._active import Active
 from etm_jax.cells._family import FROM_INPUTS, FROM_UNITS, Family
 from etm_jax.cells._layout import Parameter
 from etm_jax.cells._parameters import PARAMETERS, SHIFT, table_of
+from etm_jax.cells._window_parameters import EXPANSION
+
+CONSTANT_AXES = {"direction": 2, "move": 3, "expansion": EXPANSION}
 
 
 def axis_sizes(
@@ -30,6 +33,9 @@ def axis_sizes(
     controller_size: int,
     shift_range: int,
     gated: bool,
+    window_size: int,
+    num_layers: int,
+    attention_heads: int,
 ) -> dict[str, int]:
     """Size of every axis that the parameter table names, and of `slot`.
 
@@ -55,6 +61,11 @@ def axis_sizes(
         "location": SHIFT + 2 * shift_range + 1 if shift_range else 0,
         "gating": int(gated),
         "pondering": pondering,
+        "window": window_size,
+        "layer": num_layers,
+        "attention_head": attention_heads,
+        "key": family.attention_width,
+        **CONSTANT_AXES,
     }
 
 
@@ -80,6 +91,11 @@ def active_by_axis(active: Active, num_inputs: int, num_outputs: int) -> dict[st
         "location": active.location,
         "gating": active.gating,
         "pondering": pondering,
+        "window": active.window,
+        "layer": active.layer,
+        "attention_head": active.attention_head,
+        "key": jnp.ones(family.attention_width, bool),
+        **{name: jnp.ones(size, bool) for name, size in CONSTANT_AXES.items()},
     }
 
 
@@ -121,7 +137,8 @@ def axes_of(params: Params, active: Active) -> dict[str, Bool[Array, "_"]]:
 
 def num_inputs_of(params: Params) -> int:
     """Size of the `input` axis."""
-    return params["controller"]["input_kernel"].shape[0]
+    kernel = params["window"]["embedding"] if "window" in params else params["controller"]["input_kernel"]
+    return kernel.shape[0]
 
 
 def keep_active(params: Params, mask: Mask) -> Params:

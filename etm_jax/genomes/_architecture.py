@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import Key, pytree
-from etm_jax.cells import CONTROLLERS, MEMORIES, Active
+from etm_jax.cells import CONTROLLERS, MEMORIES, Active, Family
 from etm_jax.genomes._bounds import ADDRESSING, CHOICES, CONTENT_AND_LOCATION, Bounds
 
 RANGES = (
@@ -18,6 +18,9 @@ RANGES = (
     "controller_size",
     "shift_range",
     "ponder_steps",
+    "window_size",
+    "num_layers",
+    "attention_heads",
 )
 GENES = (*RANGES, *CHOICES)
 
@@ -37,6 +40,9 @@ class Architecture:
     controller_size: Int[Array, "*population"]
     shift_range: Int[Array, "*population"]
     ponder_steps: Int[Array, "*population"]
+    window_size: Int[Array, "*population"]
+    num_layers: Int[Array, "*population"]
+    attention_heads: Int[Array, "*population"]
     addressing: Int[Array, "*population"]
     controller: Int[Array, "*population"]
     memory: Int[Array, "*population"]
@@ -109,6 +115,9 @@ def active_axes(architecture: Architecture, bounds: Bounds) -> Active:
         controller=jnp.arange(len(CONTROLLERS)) == architecture.controller,
         memory=memory,
         ponder=_first(architecture.ponder_steps, family.ponder_steps),
+        window=_first(architecture.window_size, sizes["window"]),
+        layer=_first(architecture.num_layers, sizes["layer"]),
+        attention_head=_first(architecture.attention_heads, sizes["attention_head"]),
         family=family,
     )
 
@@ -139,8 +148,10 @@ def architecture_from(genes: dict[str, int | str]) -> Architecture:
     return Architecture(**numbers, **kinds)
 
 
-def bounds_of(genes: dict[str, int | str]) -> Bounds:
-    """The bounds that hold just this architecture, as `describe` gives it."""
+def bounds_of(genes: dict[str, int | str], family: Family | None = None) -> Bounds:
+    """The bounds that hold just this architecture, as `describe` gives it; what no gene says is that of a family."""
     only: dict[str, Any] = {name: (int(genes[name]), int(genes[name])) for name in RANGES}
     only |= {name: (str(genes[gene]),) for gene, (name, _) in CHOICES.items()}
+    if family is not None:
+        only |= {"attention_width": family.attention_width, "sparse_links": family.sparse_links}
     return Bounds(**only)

@@ -29,10 +29,17 @@ class Bounds:
         controller_size: hidden units of the controller.
         shift_range: largest distance S that a head can move in a step; shifts are -S..S.
         ponder_steps: most steps over one input (adaptive computation time); 1 for none.
+        window_size: inputs that a window controller sees.
+        num_layers: encoder layers of a window controller.
+        attention_heads: of each of these layers.
+        attention_width: width of a key and a value of these heads; the same for every network.
+        sparse_links: largest entries of a weighting that enter a DNC's temporal links; 0 for all.
         addressing: the kinds of addressing of a Neural Turing Machine that may occur, of `"content"` and
             `"content_and_location"`.
-        controllers: the kinds of controllers that may occur, of `"lstm"`, `"gru"`, `"rnn"` and `"feedforward"`.
-        memories: the kinds of memories that may occur, of `"none"`, `"tape"` and `"ntm"`.
+        controllers: the kinds of controllers that may occur, of `"lstm"`, `"gru"`, `"rnn"`, `"feedforward"` and
+            `"window"`.
+        memories: the kinds of memories that may occur, of `"none"`, `"tape"`, `"hard_tape"`, `"ntm"` and
+            `"dnc"`.
 
     Raises:
         ValueError: a range is not `1 <= low <= high`, the memory is too short for the shifts, or a kind is unknown.
@@ -53,6 +60,11 @@ class Bounds:
     controller_size: tuple[int, int] = (32, 256)
     shift_range: tuple[int, int] = (1, 1)
     ponder_steps: tuple[int, int] = (1, 1)
+    window_size: tuple[int, int] = (4, 4)
+    num_layers: tuple[int, int] = (1, 1)
+    attention_heads: tuple[int, int] = (4, 4)
+    attention_width: int = 16
+    sparse_links: int = 0
     addressing: tuple[str, ...] = ADDRESSING
     controllers: tuple[str, ...] = ("lstm",)
     memories: tuple[str, ...] = ("ntm",)
@@ -65,6 +77,10 @@ class Bounds:
                 unknown = [kind for kind in value if kind not in listed[field.name]]
                 if unknown or not value or len(set(value)) != len(value):
                     raise ValueError(f"{field.name} must list some of {listed[field.name]}, each once, got {value!r}")
+            elif field.name in ("attention_width", "sparse_links"):
+                least = 1 if field.name == "attention_width" else 0
+                if not isinstance(value, int) or value < least:
+                    raise ValueError(f"{field.name} must be a whole number of at least {least}, got {value!r}")
             elif len(value) != 2 or not all(isinstance(end, int) for end in value) or not 1 <= value[0] <= value[1]:
                 raise ValueError(
                     f"{field.name} must be two whole numbers with 1 <= low <= high, got {value!r}; give (low, high)"
@@ -79,7 +95,13 @@ class Bounds:
     @property
     def family(self) -> Family:
         """What is static about the networks of these bounds."""
-        return Family(self.controllers, self.memories, ponder_steps=self.ponder_steps[1])
+        return Family(
+            controllers=self.controllers,
+            memories=self.memories,
+            ponder_steps=self.ponder_steps[1],
+            attention_width=self.attention_width,
+            sparse_links=self.sparse_links,
+        )
 
     @property
     def gated(self) -> bool:
@@ -104,4 +126,7 @@ class Bounds:
             controller_size=self.controller_size[1],
             shift_range=self.shift_range[1] if self.located else 0,
             gated=self.gated,
+            window_size=self.window_size[1],
+            num_layers=self.num_layers[1],
+            attention_heads=self.attention_heads[1],
         )

@@ -26,7 +26,7 @@ def compact(genome: Genome, bounds: Bounds) -> NTM:
     if jnp.ndim(genome.architecture.num_slots) != 0:
         raise ValueError("compact takes one genome, got a population; pick one with jax.tree.map(lambda x: x[i], ...)")
     genes = describe(genome.architecture)
-    own = bounds_of(genes)
+    own = bounds_of(genes, bounds.family)
     active = active_axes(genome.architecture, bounds)
     kept = {axis: np.flatnonzero(mask) for axis, mask in axes_of(genome.params, active).items()}
     # NumPy: the sizes are new for every genome, and JAX would compile each of these for itself.
@@ -51,6 +51,10 @@ def pad(module: NTM, bounds: Bounds) -> Genome:
     for gene, (name, _) in CHOICES.items():
         if genes[gene] not in getattr(bounds, name):
             raise ValueError(f"{gene}={genes[gene]!r} is not among {getattr(bounds, name)}; add it to the bounds")
+    for name in ("attention_width", "sparse_links"):
+        if getattr(module.cell.family, name) != getattr(bounds, name):
+            own = getattr(module.cell.family, name)
+            raise ValueError(f"{name} of the bounds must be the network's own {own}, got {getattr(bounds, name)}")
     architecture = architecture_from(genes)
     params, _ = module.cell.arrays()
     num_inputs = num_inputs_of(params) - (int(genes["ponder_steps"]) > 1)

@@ -20,7 +20,9 @@ GATES = 4  # of the controller that has most
 ADDRESS_PASSES = 4  # passes over a weighting besides the key products: softmax, gate, sharpening, normalisation
 
 
-def multiply_adds(architecture: Architecture, input_size: int, output_size: int) -> Float[Array, "*population"]:
+def multiply_adds(
+    architecture: Architecture, input_size: int, output_size: int, attention_width: int = 16
+) -> Float[Array, "*population"]:
     """Multiply-adds that one step of a network needs at its real sizes.
 
     Of a Neural Turing Machine with an LSTM, the sum of the controller `4H(D + RW + H)`, the interface
@@ -32,22 +34,28 @@ def multiply_adds(architecture: Architecture, input_size: int, output_size: int)
         architecture: genes, of one network or of a population.
         input_size: channels in, D.
         output_size: channels out, O.
+        attention_width: of a window controller's heads, as in the bounds.
     """
     sizes = [getattr(architecture, name).astype(float) for name in RANGES]
     kinds = {name: architecture.controller == index for index, name in enumerate(CONTROLLERS)}
     kinds |= {name: architecture.memory == index for index, name in enumerate(MEMORIES)}
     located = architecture.addressing == ADDRESSING.index(CONTENT_AND_LOCATION)
-    return count_multiply_adds(sizes, located, kinds, input_size, output_size)
+    return count_multiply_adds(sizes, located, kinds, input_size, output_size, attention_width)
 
 
 def count_multiply_adds(
-    sizes: Sequence[Any], located: Any, kinds: dict[str, Any], input_size: int, output_size: int
+    sizes: Sequence[Any],
+    located: Any,
+    kinds: dict[str, Any],
+    input_size: int,
+    output_size: int,
+    attention_width: int,
 ) -> Any:
     """The arithmetic of `multiply_adds`, on numbers or on arrays of any library; sizes in the order of `RANGES`.
 
     With several `kinds` at once, it is that of the dearest parts among them.
     """
-    slots, width, reads, writes, units, shift_range, ponder_steps = sizes
+    slots, width, reads, writes, units, shift_range, ponder_steps, window, layers, attention_heads = sizes
     from_inputs, from_units = (gates_of(table, kinds) for table in (FROM_INPUTS, FROM_UNITS))
     by_content = kinds["ntm"] | kinds["dnc"]
     moving = (kinds["ntm"] & located) | kinds["tape"]
@@ -60,7 +68,13 @@ def count_multiply_adds(
     interface = units * (heads * (by_content * (width + 1) + fields) + (1 + by_content) * writes * width)
     addressing = heads * slots * (by_content * width + shifts + ADDRESS_PASSES) + by_content * slots * width
     memory = ((1 + 2 * by_content) * writes + reads) * slots * width
-    step = controller + interface + addressing + memory
+    links = kinds["dnc"] * (writes * slots * slots * (3 + 2 * reads) + units * (2 * reads + 2 * (reads + 1) * writes))
+    jumps = kinds["hard_tape"] * writes * (slots * width + 5 * units)
+    tokens, inner = window + reads, attention_heads * attention_width
+    whole_layer = tokens * (4 * units * inner + 2 * tokens * inner + 8 * units * units)
+    last_layer = 2 * tokens * inner * (units + 1) + 2 * units * inner + 8 * units * units
+    encoder = (layers - 1) * whole_layer + last_layer + units * (input_size + reads * width + 2 * units)
+    step = controller + interface + addressing + memory + links + jumps + kinds["window"] * encoder
     return ponder_steps * step + output_size * (units + reads * width)
 
 
@@ -79,7 +93,7 @@ def efficiency(
     """
     low = math.log(least_multiply_adds(bounds, input_size, output_size))
     high = math.log(padded_multiply_adds(bounds, input_size, output_size))
-    cost = jnp.log(multiply_adds(architecture, input_size, output_size))
+    cost = jnp.log(multiply_adds(architecture, input_size, output_size, bounds.attention_width))
     return jnp.clip((high - cost) / (high - low), 0.0, 1.0) if high > low else jnp.ones_like(cost)
 
 
@@ -87,7 +101,7 @@ def padded_multiply_adds(bounds: Bounds, input_size: int, output_size: int) -> f
     """Multiply-adds that one step takes at the padded sizes of the bounds."""
     sizes = [float(high) for _, (_, high) in ranges(bounds)]
     kinds = {name: name in bounds.controllers + bounds.memories for name in CONTROLLERS + MEMORIES}
-    return float(count_multiply_adds(sizes, bounds.gated, kinds, input_size, output_size))
+    return float(count_multiply_adds(sizes, bounds.gated, kinds, input_size, output_size, bounds.attention_width))
 
 
 def least_multiply_adds(bounds: Bounds, input_size: int, output_size: int) -> float:
@@ -97,13 +111,14 @@ def least_multiply_adds(bounds: Bounds, input_size: int, output_size: int) -> fl
     for controller, memory, addressing in itertools.product(bounds.controllers, bounds.memories, bounds.addressing):
         kinds = {name: name in (controller, memory) for name in CONTROLLERS + MEMORIES}
         located = addressing == CONTENT_AND_LOCATION
-        costs.append(float(count_multiply_adds(sizes, located, kinds, input_size, output_size)))
+        cost = count_multiply_adds(sizes, located, kinds, input_size, output_size, bounds.attention_width)
+        costs.append(float(cost))
     return min(costs)
 
 
 def padding_efficiency(population: Architecture, bounds: Bounds, input_size: int, output_size: int) -> Float[Array, ""]:
     """Useful over executed multiply-adds when a population is evaluated at the padded sizes of the bounds."""
-    useful = multiply_adds(population, input_size, output_size)
+    useful = multiply_adds(population, input_size, output_size, bounds.attention_width)
     return jnp.mean(useful) / padded_multiply_adds(bounds, input_size, output_size)
 
 

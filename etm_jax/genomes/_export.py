@@ -3,16 +3,18 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
 from etm_jax._files import write_atomically
-from etm_jax.cells import NTM, MemoryCell, exact, num_inputs_of, table_of
+from etm_jax.cells import NTM, Family, MemoryCell, exact, num_inputs_of, table_of
 from etm_jax.genomes._architecture import architecture_from, bounds_of
 
 ARCHITECTURE, WEIGHTS = "architecture.json", "weights.npz"
+FIXED = ("attention_width", "sparse_links")  # of a family: no genes, but part of what a network computes
 
 
 def save_network(network: NTM, folder: Path) -> None:
@@ -23,7 +25,8 @@ def save_network(network: NTM, folder: Path) -> None:
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **arrays)
     write_atomically(folder / WEIGHTS, stream.getvalue())
-    write_atomically(folder / ARCHITECTURE, json.dumps(network.architecture, indent=2) + "\n")
+    said = network.architecture | {name: getattr(network.cell.family, name) for name in FIXED}
+    write_atomically(folder / ARCHITECTURE, json.dumps(said, indent=2) + "\n")
 
 
 def load_network(folder: Path) -> NTM:
@@ -34,8 +37,9 @@ def load_network(folder: Path) -> NTM:
     """
     try:
         genes = json.loads((folder / ARCHITECTURE).read_text())
+        fixed = {name: int(genes.pop(name)) for name in FIXED}
         architecture_from(genes)
-        bounds = bounds_of(genes)
+        bounds = bounds_of(genes, replace(Family(), **fixed))
         with np.load(io.BytesIO((folder / WEIGHTS).read_bytes()), allow_pickle=False) as stored:
             params = {
                 block: {name: jnp.asarray(stored[f"{block}.{name}"]) for name in part}

@@ -14,6 +14,9 @@ GENE_WORDS = {
     "controller_size": "controller size",
     "shift_range": "shift range",
     "ponder_steps": "ponder steps",
+    "window_size": "window size",
+    "num_layers": "encoder layers",
+    "attention_heads": "attention heads",
     "addressing": "addressing",
     "controller": "controller",
     "memory": "memory",
@@ -29,6 +32,9 @@ GENE_UNITS = {
     "controller_size": "hidden units",
     "shift_range": "slots per step",
     "ponder_steps": "steps per input",
+    "window_size": "inputs",
+    "num_layers": "layers",
+    "attention_heads": "heads",
 }
 UNKNOWN = "–"  # noqa: RUF001 (a dash in a table cell)
 
