@@ -16,7 +16,7 @@ from etm_jax._typing import IntScalar, Key, Mask, Params, Scalar, pytree
 from etm_jax.config import LifetimeConfig
 from etm_jax.evolution._devices import default_at_once
 from etm_jax.genomes import FACTORS, Bounds, Genome, Learning, apply, mask_of
-from etm_jax.task import TaskSuite, clean_inputs
+from etm_jax.task import Episode, TaskSuite, clean_inputs
 
 PLAIN = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop, "sgd": optax.sgd}
 # Optimisers under the laws, with the gains that differ from `default_gains`.
@@ -215,6 +215,22 @@ def acquire(genome: Genome, state: optax.OptState, config: LifetimeConfig) -> Ge
     return replace(genome, learning=replace(genome.learning, learning_rate=factor))
 
 
+def answer(
+    key: Key,
+    genome: Genome,
+    difficulty: Float[Array, " task"],
+    *,
+    bounds: Bounds,
+    suite: TaskSuite,
+    num_episodes: int,
+    dtype: DTypeLike | None = None,
+) -> tuple[Float[Array, "batch time output"], Episode]:
+    """What one individual answers on `num_episodes` fresh episodes of each task. The key is consumed."""
+    episode = suite.sample(key, num_episodes, difficulty)
+    at_once = default_at_once(bounds, episode.inputs.shape[0])
+    return apply(genome, clean_inputs(episode), bounds, at_once=at_once, dtype=dtype), episode
+
+
 def score(
     key: Key,
     genome: Genome,
@@ -226,9 +242,14 @@ def score(
     dtype: DTypeLike | None = None,
 ) -> Result:
     """Score one individual on `num_episodes` fresh episodes of each task. The key is consumed."""
-    episode = suite.sample(key, num_episodes, difficulty)
-    at_once = default_at_once(bounds, episode.inputs.shape[0])
-    outputs = apply(genome, clean_inputs(episode), bounds, at_once=at_once, dtype=dtype)
+    outputs, episode = answer(
+        key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=num_episodes, dtype=dtype
+    )
+    return result_of(outputs, episode, suite)
+
+
+def result_of(outputs: Float[Array, "batch time output"], episode: Episode, suite: TaskSuite) -> Result:
+    """The scores of answers."""
     loss = suite.loss(outputs, episode)
     return Result(
         performance=suite.performance(outputs, episode),
