@@ -21,7 +21,7 @@ from etm_jax._command_line import (
     parse,
     without_help,
 )
-from etm_jax._console import Progress, show_summary, show_tasks
+from etm_jax._console import evolution_progress, show_summary, show_tasks
 from etm_jax._platform import join_processes, use_compile_cache, use_every_core
 from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig, read_config, to_toml
@@ -190,15 +190,16 @@ def execute(problem: Problem, folder: RunFolder, started: float) -> None:
         run(problem, checkpoints=checkpoints)
         checkpoints.close()
         return
-    with Progress(problem, folder.path) as progress:
-        outcome = run(problem, folder, checkpoints, progress.generation)
+    with evolution_progress(problem, folder.path) as progress:
+        outcome = run(problem, folder, checkpoints, progress.show)
     checkpoints.close()
     state = dataclasses.replace(outcome.state, champion=on_this_process(outcome.state.champion))
     network = compact(state.champion, problem.config.bounds)
     summary = summarise(problem, state, outcome.compile_seconds, outcome.run_seconds, time.perf_counter() - started)
     folder.finish(network, summary)
     report = write(folder, network, problem.suite)
-    show_summary(summary, folder.path, report, outcome.interrupted)
+    go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.interrupted else None
+    show_summary(summary, report, ("best architecture", "evolving"), go_on)
 
 
 def write(folder: RunFolder, network: Any, suite: TaskSuite) -> Path:
