@@ -6,7 +6,7 @@ import tomllib
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, overload
 
 from tyro.conf import UseAppendAction
 
@@ -16,6 +16,7 @@ from etm_jax.variation import VariationRates
 Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
 Budget = Literal["equal", "swarm"]
 Precision = Literal["float32", "bfloat16"]
+Settings = TypeVar("Settings")
 Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
 
 
@@ -92,11 +93,11 @@ class LifetimeConfig:
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """When tasks get harder: a task's difficulty rises once the median individual masters the present level."""
+    """When tasks get harder: a task's difficulty rises once the present level is mastered, by the median individual."""
 
-    start: float = 1.0  # difficulty of the first generation, 0 to 1; 1 switches the curriculum off
+    start: float = 1.0  # difficulty at the start, 0 to 1; 1 switches the curriculum off
     step: float = 0.25  # how much a mastered level adds
-    threshold: float = 0.9  # median performance that counts as mastery
+    threshold: float = 0.9  # performance that counts as mastery; of the median individual in a population
 
     def __post_init__(self) -> None:
         require_share("curriculum.start", self.start)
@@ -208,7 +209,7 @@ def parse_task(spec: str) -> tuple[str, float, dict[str, int]]:
     return name.strip(), value, options
 
 
-def to_toml(config: EvolutionaryTuringConfig) -> str:
+def to_toml(config: Any) -> str:
     """The config as TOML text; `from_toml` reads it back."""
     top, tables = [], []
     for item in fields(config):
@@ -231,8 +232,12 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def from_toml(text: str, default: EvolutionaryTuringConfig | None = None) -> EvolutionaryTuringConfig:
-    """Read a config; what the text leaves out is taken from `default`.
+@overload
+def from_toml(text: str, default: None = None) -> EvolutionaryTuringConfig: ...
+@overload
+def from_toml(text: str, default: Settings) -> Settings: ...
+def from_toml(text: str, default: Any = None) -> Any:
+    """Read a config; what the text leaves out is taken from `default`, whose kind the config is of.
 
     Raises:
         ValueError: the text is not TOML, a key is unknown, or a value is of the wrong type or breaks its rule.
@@ -276,7 +281,11 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
     return value
 
 
-def read_config(path: Path, default: EvolutionaryTuringConfig | None = None) -> EvolutionaryTuringConfig:
+@overload
+def read_config(path: Path, default: None = None) -> EvolutionaryTuringConfig: ...
+@overload
+def read_config(path: Path, default: Settings) -> Settings: ...
+def read_config(path: Path, default: Any = None) -> Any:
     """Read a config file.
 
     Raises:

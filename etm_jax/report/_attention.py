@@ -16,7 +16,6 @@ from etm_jax.report._section import Section
 from etm_jax.report._words import counted
 from etm_jax.task import TaskSuite
 
-TITLE = "What the champion reads and writes"
 IN_USE = 0.02  # a slot that no head ever weights more than this is not drawn at the ends
 FEWEST_SLOTS = 12
 WIDTH = 7.2  # inches
@@ -84,24 +83,25 @@ def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
     return max(0, min(first, end - FEWEST_SLOTS)), end
 
 
-def attention_section(model: NTM | None, suite: TaskSuite) -> Section:
+def attention_section(model: NTM | None, suite: TaskSuite, who: str = "champion") -> Section:
     """The episode, the network's answer, and the weighting of every head, one above the other over a common time."""
+    title = f"What the {who} reads and writes"
     if model is None:
-        return Section(TITLE, "There is no saved champion yet, so there is nothing to draw.")
+        return Section(title, f"There is no saved {who} yet, so there is nothing to draw.")
     lived = trace(model, suite)
     task, num_steps = suite.tasks[0].name, lived.inputs.shape[1]
     first, end = slots_in_use(np.concatenate([lived.reads, lived.writes]))
     num_slots = lived.reads.shape[1]
     shown = f"Slots {first} to {end - 1} of {num_slots} are drawn; no head weights any other above {IN_USE}."
     alt = (
-        f"The champion on one {task} episode of {counted(num_steps, 'step')}: inputs, targets, outputs, the weighting "
+        f"The {who} on one {task} episode of {counted(num_steps, 'step')}: inputs, targets, outputs, the weighting "
         f"of {counted(len(lived.writes), 'write head')} and of {counted(len(lived.reads), 'read head')} over "
         f"{num_slots} slots."
     )
     slot_height = float(np.clip(0.035 * (end - first), 1.1, 2.4))
     heights = [1.0] * 3 + [slot_height] * (len(lived.reads) + len(lived.writes))
     return Section(
-        title=TITLE,
+        title=title,
         reading=f"One {task} episode at full length, time running to the right: a sharp diagonal means that a head "
         "steps from slot to slot, equal diagonals of a write and a later read head mean that it reads back what was "
         "written, and a smear means that it has not learnt where to look.",

@@ -1,0 +1,121 @@
+"""Every setting of a training run: frozen dataclasses, checked when made."""
+
+import typing
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+from tyro.conf import UseAppendAction, arg
+
+from etm_jax.config import (
+    CurriculumConfig,
+    LifetimeConfig,
+    Optimiser,
+    Precision,
+    require,
+    require_choice,
+    require_count,
+    require_positive,
+    require_share,
+)
+from etm_jax.genomes import Bounds
+
+Addressing = Literal["content", "content_and_location"]
+Schedule = Literal["constant", "cosine"]
+KINDS = {"addressing": "addressing"}  # a setting that names a kind: the field of the bounds that lists those allowed
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The network that is trained: one value for every gene of an architecture."""
+
+    num_slots: int = 32  # memory slots
+    slot_width: int = 16  # numbers in a slot
+    num_read_heads: int = 1  # heads that read
+    num_write_heads: int = 1  # heads that write
+    controller_size: int = 64  # hidden units of the controller
+    shift_range: int = 1  # largest distance that a head can move in a step
+    addressing: Addressing = "content_and_location"  # how heads find a slot
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if item.name not in KINDS:
+                require_count(item.name, getattr(self, item.name), 1)
+        require_choice("addressing", self.addressing, typing.get_args(Addressing))
+        needed = 2 * self.shift_range + 1
+        require(self.num_slots >= needed, "num_slots", f"at least 2*shift_range+1 = {needed}", self.num_slots)
+
+    @property
+    def bounds(self) -> Bounds:
+        """The search space that holds this architecture and no other."""
+        limits: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            limits[KINDS.get(item.name, item.name)] = (value,) if item.name in KINDS else (value, value)
+        return Bounds(**limits)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All settings of a training run.
+
+    `task` names the tasks that the network learns together, each as `name=weight` with options after commas:
+    `("copy=1,max_length=20", "recall=0.5")`.
+
+    Raises:
+        ValueError: a value breaks its rule; the message names the setting, the rule and the value.
+
+    Example:
+        >>> from etm_jax.training import NetworkConfig, TrainConfig
+        >>> TrainConfig(network=NetworkConfig(num_slots=64)).network.bounds.num_slots
+        (64, 64)
+        >>> TrainConfig(steps=0)
+        Traceback (most recent call last):
+        ValueError: steps must be a whole number of at least 1, got 0
+    """
+
+    # name=weight,option=value; repeat the flag for several tasks
+    task: Annotated[tuple[str, ...], UseAppendAction] = ("copy",)
+    seed: int = 0  # of every random draw; the same seed gives the same run
+    steps: int = 20_000  # gradient steps at most
+    stop_when_solved: bool = True  # stop once every task is solved at full difficulty, twice in a row
+    batch_size: int = 16  # fresh episodes of each task in a gradient step
+    optimiser: Optimiser = "ae_schedule_free_adamw"  # those that begin with ae_ move their own learning rate
+    learning_rate: float = 3e-3  # the greatest; where the laws start
+    schedule: Schedule = "constant"  # of the learning rate after its warm-up; not for ae_
+    warmup_steps: int = 0  # not for ae_: steps in which the learning rate grows to its full size
+    final_learning_rate: float = 0.1  # share of the rate that a cosine leaves at the last step
+    clip_norm: float = 1.0  # global norm that gradients are clipped to
+    steps_per_trip: int = 100  # gradient steps before the host looks: scores on fresh episodes, and a row
+    score_episodes: int = 256  # fresh episodes of each task that the network is scored on at each look
+    checkpoint_every: int = 10  # trips between checkpoints
+    rematerialise: bool = False  # recompute activations in the backward pass; for large memories
+    precision: Precision = "float32"  # of the factors in matrix products; sums and addressing are always float32
+    network: Annotated[NetworkConfig, arg(name="")] = field(default_factory=NetworkConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+
+    def __post_init__(self) -> None:
+        require(len(self.task) > 0, "task", "at least one task", self.task)
+        for name in ("steps", "batch_size", "steps_per_trip", "score_episodes", "checkpoint_every"):
+            require_count(name, getattr(self, name), 1)
+        for name in ("seed", "warmup_steps"):
+            require_count(name, getattr(self, name), 0)
+        for name in ("learning_rate", "clip_norm"):
+            require_positive(name, getattr(self, name))
+        require_share("final_learning_rate", self.final_learning_rate)
+        for name, kinds in (("optimiser", Optimiser), ("schedule", Schedule), ("precision", Precision)):
+            require_choice(name, getattr(self, name), typing.get_args(kinds))
+        if self.optimiser.startswith("ae_"):
+            paced = f"with optimiser {self.optimiser}, which paces itself"
+            require(self.schedule == "constant", "schedule", f"constant {paced}", self.schedule)
+            require(self.warmup_steps == 0, "warmup_steps", f"0 {paced}", self.warmup_steps)
+
+    @property
+    def lifetime(self) -> LifetimeConfig:
+        """The settings of the gradient step, as lifetime learning has them."""
+        return LifetimeConfig(
+            batch_size=self.batch_size,
+            optimiser=self.optimiser,
+            learning_rate=self.learning_rate,
+            clip_norm=self.clip_norm,
+            rematerialise=self.rematerialise,
+        )
