@@ -36,6 +36,11 @@ def require_positive(name: str, value: float) -> None:
     require(math.isfinite(value) and value > 0, name, "a finite number above 0", value)
 
 
+def require_not_negative(name: str, value: float) -> None:
+    """A finite number of at least 0."""
+    require(math.isfinite(value) and value >= 0, name, "a finite number of at least 0", value)
+
+
 def require_count(name: str, value: int, least: int) -> None:
     """A whole number of at least `least`."""
     require(isinstance(value, int) and value >= least, name, f"a whole number of at least {least}", value)
@@ -77,6 +82,7 @@ class LifetimeConfig:
     warmup_steps: int = 20  # not for ae_: steps at the start of a lifetime in which updates grow to full size
     final_learning_rate: float = 0.1  # not for ae_: share of the rate left at the last generation, along a cosine
     clip_norm: float = 1.0  # global norm that gradients are clipped to
+    ponder_cost: float = 0.001  # what a step of pondering adds to the loss, where networks may ponder
     rematerialise: bool = False  # recompute activations in the backward pass; for large memories
 
     def __post_init__(self) -> None:
@@ -89,6 +95,7 @@ class LifetimeConfig:
         require_positive("lifetime.learning_rate", self.learning_rate)
         require_share("lifetime.final_learning_rate", self.final_learning_rate)
         require_positive("lifetime.clip_norm", self.clip_norm)
+        require_not_negative("lifetime.ponder_cost", self.ponder_cost)
 
 
 @dataclass(frozen=True)
@@ -171,12 +178,7 @@ class EvolutionaryTuringConfig:
             require_count(name, getattr(self, name), 0)
         require(self.input_dim == self.output_dim, "output_dim", f"input_dim ({self.input_dim})", self.output_dim)
         require(len(self.task) > 0, "task", "at least one task", self.task)
-        require(
-            math.isfinite(self.efficiency_weight) and self.efficiency_weight >= 0,
-            "efficiency_weight",
-            "a finite number of at least 0",
-            self.efficiency_weight,
-        )
+        require_not_negative("efficiency_weight", self.efficiency_weight)
         count, migrants = self.islands.count, self.islands.migrants
         divisor = f"a divisor of population_size ({self.population_size})"
         require(self.population_size % count == 0, "islands.count", divisor, count)
@@ -186,8 +188,7 @@ class EvolutionaryTuringConfig:
         for name in ("gene_rate", "local_share", "noise_rate", "crossover_rate"):
             require_share(f"variation.{name}", getattr(rates, name))
         for name in ("controller_sigma", "noise_scale", "learning_sigma", "diversity_floor"):
-            value = getattr(rates, name)
-            require(math.isfinite(value) and value >= 0, f"variation.{name}", "a finite number of at least 0", value)
+            require_not_negative(f"variation.{name}", getattr(rates, name))
 
 
 def parse_task(spec: str) -> tuple[str, float, dict[str, int]]:

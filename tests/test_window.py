@@ -271,7 +271,7 @@ def test_a_recurrent_transformer_ntm_has_the_number_of_weights_that_is_worked_ou
     units, symbols, window, reads = 104, 14, 8, 2
     counts = {"input": symbols, "output": symbols, "unit": units, "width": units, "window": window, "layer": 1}
     counts |= {"attention_head": 4, "key": units // 4, "expansion": 4, "read": reads, "write": 1, "head": 3}
-    counts |= {"location": 5}
+    counts |= {"location": 4, "gating": 1}
 
     def total(*blocks):
         leaves = jax.tree.leaves(blocks)

@@ -15,8 +15,8 @@ from etm_jax import ae
 from etm_jax._typing import IntScalar, Key, Mask, Params, Scalar, pytree
 from etm_jax.config import LifetimeConfig
 from etm_jax.evolution._devices import default_at_once
-from etm_jax.genomes import FACTORS, Bounds, Genome, Learning, apply, mask_of
-from etm_jax.task import Episode, TaskSuite, clean_inputs
+from etm_jax.genomes import FACTORS, Bounds, Genome, Learning, apply, mask_of, unroll
+from etm_jax.task import Episode, TaskSuite, before_end, clean_inputs
 
 PLAIN = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop, "sgd": optax.sgd}
 # Optimisers under the laws, with the gains that differ from `default_gains`.
@@ -89,11 +89,11 @@ def batch_loss(
     config: LifetimeConfig,
     dtype: DTypeLike | None,
 ) -> Scalar:
-    """The suite's loss of one individual on fresh episodes. The key is consumed."""
+    """The suite's loss of one individual on fresh episodes, and the price of its pondering. The key is consumed."""
     episode = suite.sample(key, config.batch_size, difficulty)
     at_once = default_at_once(bounds, episode.inputs.shape[0])
     genome = replace(genome, params=params)
-    outputs = apply(
+    run = unroll(
         genome,
         clean_inputs(episode),
         bounds,
@@ -101,7 +101,12 @@ def batch_loss(
         at_once=at_once,
         dtype=dtype,
     )
-    return suite.loss(outputs, episode)
+    loss = suite.loss(run.outputs, episode)
+    if bounds.ponder_steps[1] == 1:
+        return loss
+    counts = before_end(episode)
+    price = jnp.sum(run.ponder * counts) / jnp.maximum(jnp.sum(counts), 1)
+    return loss + config.ponder_cost * price  # Graves 2016, eq. 12, as a mean over the steps
 
 
 def gradient_step(

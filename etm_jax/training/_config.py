@@ -14,33 +14,47 @@ from etm_jax.config import (
     require,
     require_choice,
     require_count,
+    require_not_negative,
     require_positive,
     require_share,
 )
 from etm_jax.genomes import Bounds
 
 Addressing = Literal["content", "content_and_location"]
+Controller = Literal["lstm", "gru", "rnn", "feedforward", "window"]
+Memory = Literal["none", "tape", "hard_tape", "ntm", "dnc"]
 Schedule = Literal["constant", "cosine"]
-KINDS = {"addressing": "addressing"}  # a setting that names a kind: the field of the bounds that lists those allowed
+# Settings that name a kind, with the field of the bounds that lists those allowed; and those that are no gene.
+KINDS = {"addressing": "addressing", "controller": "controllers", "cell": "memories"}
+FIXED = ("attention_width", "sparse_links")
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """The network that is trained: one value for every gene of an architecture."""
 
+    cell: Memory = "ntm"  # the memory
+    controller: Controller = "lstm"  # what drives it
     num_slots: int = 32  # memory slots
     slot_width: int = 16  # numbers in a slot
     num_read_heads: int = 1  # heads that read
     num_write_heads: int = 1  # heads that write
     controller_size: int = 64  # hidden units of the controller
     shift_range: int = 1  # largest distance that a head can move in a step
-    addressing: Addressing = "content_and_location"  # how heads find a slot
+    addressing: Addressing = "content_and_location"  # how heads of an NTM find a slot
+    ponder_steps: int = 1  # most steps over one input (adaptive computation time); 1 for none
+    window_size: int = 4  # inputs that a window controller sees
+    num_layers: int = 1  # encoder layers of a window controller
+    attention_heads: int = 4  # of each of these layers
+    attention_width: int = 16  # width of their keys and values
+    sparse_links: int = 0  # largest entries of a weighting that enter a DNC's temporal links; 0 for all
 
     def __post_init__(self) -> None:
         for item in fields(self):
             if item.name not in KINDS:
-                require_count(item.name, getattr(self, item.name), 1)
-        require_choice("addressing", self.addressing, typing.get_args(Addressing))
+                require_count(item.name, getattr(self, item.name), 0 if item.name == "sparse_links" else 1)
+        for name, kinds in (("addressing", Addressing), ("controller", Controller), ("cell", Memory)):
+            require_choice(name, getattr(self, name), typing.get_args(kinds))
         needed = 2 * self.shift_range + 1
         require(self.num_slots >= needed, "num_slots", f"at least 2*shift_range+1 = {needed}", self.num_slots)
 
@@ -50,7 +64,10 @@ class NetworkConfig:
         limits: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
-            limits[KINDS.get(item.name, item.name)] = (value,) if item.name in KINDS else (value, value)
+            if item.name in FIXED:
+                limits[item.name] = value
+            else:
+                limits[KINDS.get(item.name, item.name)] = (value,) if item.name in KINDS else (value, value)
         return Bounds(**limits)
 
 
@@ -88,6 +105,7 @@ class TrainConfig:
     steps_per_trip: int = 100  # gradient steps before the host looks: scores on fresh episodes, and a row
     score_episodes: int = 256  # fresh episodes of each task that the network is scored on at each look
     checkpoint_every: int = 10  # trips between checkpoints
+    ponder_cost: float = 0.001  # what a step of pondering adds to the loss, with ponder_steps above 1
     rematerialise: bool = False  # recompute activations in the backward pass; for large memories
     precision: Precision = "float32"  # of the factors in matrix products; sums and addressing are always float32
     network: Annotated[NetworkConfig, arg(name="")] = field(default_factory=NetworkConfig)
@@ -101,6 +119,7 @@ class TrainConfig:
             require_count(name, getattr(self, name), 0)
         for name in ("learning_rate", "clip_norm"):
             require_positive(name, getattr(self, name))
+        require_not_negative("ponder_cost", self.ponder_cost)
         require_share("final_learning_rate", self.final_learning_rate)
         for name, kinds in (("optimiser", Optimiser), ("schedule", Schedule), ("precision", Precision)):
             require_choice(name, getattr(self, name), typing.get_args(kinds))
@@ -117,5 +136,6 @@ class TrainConfig:
             optimiser=self.optimiser,
             learning_rate=self.learning_rate,
             clip_norm=self.clip_norm,
+            ponder_cost=self.ponder_cost,
             rematerialise=self.rematerialise,
         )
