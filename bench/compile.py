@@ -129,17 +129,26 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
 def observe(preset: str, generations: int, tiers: int, cache: str, out: str) -> dict[str, Any]:
     """Run the command line and say what it compiled. For a process of its own."""
     from etm_jax import evolve
+    from etm_jax._console import Progress
+    from etm_jax.evolution import Problem
 
     marks: list[float] = []
 
-    class Watched(evolve.Progress):
-        """Notes when each generation ended."""
+    progress = evolve.evolution_progress
 
-        def generation(self, row: dict[str, Any]) -> None:
+    def watched(problem: Problem, path: Path) -> Progress:
+        """The progress of a run, which notes when each generation ended."""
+        made = progress(problem, path)
+        show = made.show
+
+        def noted(row: dict[str, Any]) -> None:
             marks.append(time.time())
-            super().generation(row)
+            show(row)
 
-    evolve.Progress = Watched
+        made.show = noted
+        return made
+
+    evolve.evolution_progress = watched
     began = time.time()
     with Compiles() as compiles:
         flags = {"preset": preset, "max-generations": generations, "tiers": tiers, "compile-cache": cache, "out": out}

@@ -37,10 +37,11 @@ CONFIG = TrainConfig(
     score_episodes=4,
     checkpoint_every=1,
     network=NetworkConfig(num_slots=5, slot_width=3, controller_size=4),
+    curriculum=CurriculumConfig(start=1.0),
 )
 FLAGS = [
     "--task", "copy=1,bits=2,max_length=2", "--steps=8", "--steps-per-trip=3", "--batch-size=2", "--score-episodes=4",
-    "--checkpoint-every=1", "--num-slots=5", "--slot-width=3", "--controller-size=4",
+    "--checkpoint-every=1", "--num-slots=5", "--slot-width=3", "--controller-size=4", "--curriculum.start=1",
 ]  # fmt: skip
 TIMED = ("compile_seconds", "run_seconds", "steps_per_second")
 
