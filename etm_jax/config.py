@@ -16,8 +16,8 @@ from etm_jax.variation import VariationRates
 Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
 Budget = Literal["equal", "swarm"]
 Precision = Literal["float32", "bfloat16"]
-Settings = TypeVar("Settings")
 Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
+_Settings = TypeVar("_Settings")
 
 
 def require(holds: bool, name: str, rule: str, value: object) -> None:
@@ -236,7 +236,7 @@ def _literal(value: Any) -> str:
 @overload
 def from_toml(text: str, default: None = None) -> EvolutionaryTuringConfig: ...
 @overload
-def from_toml(text: str, default: Settings) -> Settings: ...
+def from_toml(text: str, default: _Settings) -> _Settings: ...
 def from_toml(text: str, default: Any = None) -> Any:
     """Read a config; what the text leaves out is taken from `default`, whose kind the config is of.
 
@@ -285,7 +285,7 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
 @overload
 def read_config(path: Path, default: None = None) -> EvolutionaryTuringConfig: ...
 @overload
-def read_config(path: Path, default: Settings) -> Settings: ...
+def read_config(path: Path, default: _Settings) -> _Settings: ...
 def read_config(path: Path, default: Any = None) -> Any:
     """Read a config file.
 

@@ -122,7 +122,7 @@ def folder_of(command: Command) -> RunFolder:
 
 def execute(training: Training, folder: RunFolder, started: float) -> None:
     """Train, then write and show what came of it."""
-    fixed = dataclasses.replace(training.config, **{name: 1 for name in CHANGEABLE})
+    fixed = dataclasses.replace(training.config, **{name: getattr(TrainConfig(), name) for name in CHANGEABLE})
     checkpoints = Checkpoints(folder.checkpoints, to_toml(fixed), counter="trip")
     with training_progress(training, folder.path) as progress:
         outcome = train(training, folder, checkpoints, progress.show)

@@ -3,13 +3,15 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from etm_jax._files import write_atomically
 from etm_jax._rows import Row
 from etm_jax.cells import NTM
-from etm_jax.config import EvolutionaryTuringConfig, Settings, read_config, to_toml
+from etm_jax.config import EvolutionaryTuringConfig, read_config, to_toml
 from etm_jax.genomes import load_network, save_network
+
+_Settings = TypeVar("_Settings")
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class RunFolder:
     @overload
     def config(self) -> EvolutionaryTuringConfig: ...
     @overload
-    def config(self, default: Settings) -> Settings: ...
+    def config(self, default: _Settings) -> _Settings: ...
     def config(self, default: Any = None) -> Any:
         """The settings the run was started with; of the kind of `default`, or else of evolution."""
         return read_config(self.config_file, default)

@@ -109,7 +109,7 @@ class TrainConfig:
     rematerialise: bool = False  # recompute activations in the backward pass; for large memories
     precision: Precision = "float32"  # of the factors in matrix products; sums and addressing are always float32
     network: Annotated[NetworkConfig, arg(name="")] = field(default_factory=NetworkConfig)
-    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    curriculum: CurriculumConfig = field(default_factory=lambda: CurriculumConfig(start=0.2))
 
     def __post_init__(self) -> None:
         require(len(self.task) > 0, "task", "at least one task", self.task)
