@@ -241,7 +241,8 @@ def test_only_migrants_and_small_tables_cross_devices(on_eight_devices):
     weights = sum(array.nbytes for name, array in many.items() if name.startswith("[0].genomes.params"))
     exchanged = collectives(text)
     assert {"collective-permute", "all-gather"} <= {kind for kind, _ in exchanged}
-    assert sum(size for kind, size in exchanged if kind != "collective-permute") < weights / 8
+    elsewhere = sum(size for kind, size in exchanged if kind != "collective-permute")
+    assert elsewhere < weights / 16 + 16 * 256  # the champion, and 256 bytes an individual: genes, ids, fitness
     assert sum(size for kind, size in exchanged if kind == "collective-permute") < weights / 8  # 1 of 16, twice at most
 
 
