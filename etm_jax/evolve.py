@@ -19,6 +19,7 @@ from etm_jax._console import Progress, show_summary, show_tasks
 from etm_jax._platform import join_processes, use_compile_cache, use_every_core
 from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig, parse_task, read_config, to_toml
+from etm_jax.environment import Suite, as_suite
 from etm_jax.evolution import (
     Checkpoints,
     Problem,
@@ -30,7 +31,6 @@ from etm_jax.evolution import (
     wait_for_all,
 )
 from etm_jax.genomes import compact
-from etm_jax.task import TaskSuite
 
 try:
     import etm_tasks
@@ -91,11 +91,11 @@ class Report:
     """The run folder."""
 
 
-def suite_of(config: EvolutionaryTuringConfig) -> TaskSuite:
-    """The tasks that the settings name.
+def suite_of(config: EvolutionaryTuringConfig) -> Suite:
+    """The tasks or environments that the settings name.
 
     Raises:
-        ValueError: a task or an option is unknown, or has a bad value.
+        ValueError: a name or an option is unknown, or has a bad value, or tasks and environments are mixed.
     """
     parsed = [parse_task(spec) for spec in config.task]
     tasks = []
@@ -103,7 +103,7 @@ def suite_of(config: EvolutionaryTuringConfig) -> TaskSuite:
         if "bits" in etm_tasks.options_of(name):
             options = {"bits": config.input_dim} | options
         tasks.append(etm_tasks.make(name, **options))
-    return TaskSuite(tuple(tasks), tuple(weight for _, weight, _ in parsed))
+    return as_suite(tasks, [weight for _, weight, _ in parsed])
 
 
 def fail(message: str) -> NoReturn:
@@ -175,7 +175,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     command = read_command(argv)
     if command.list_tasks:
-        show_tasks(etm_tasks.TASKS, etm_tasks.options_of)
+        show_tasks(etm_tasks.TASKS | etm_tasks.ENVIRONMENTS, etm_tasks.options_of)
         return
     use_compile_cache(command.compile_cache)
     try:
@@ -244,7 +244,7 @@ def execute(problem: Problem, folder: RunFolder, started: float) -> None:
     show_summary(summary, folder.path, report, outcome.interrupted)
 
 
-def write(folder: RunFolder, network: Any, suite: TaskSuite) -> Path:
+def write(folder: RunFolder, network: Any, suite: Suite) -> Path:
     """Write the report; matplotlib is imported no earlier than here."""
     from etm_jax.report import write_report
 

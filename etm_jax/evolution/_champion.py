@@ -9,6 +9,7 @@ from etm_jax.evolution._history import plain
 from etm_jax.evolution._lifetime import score
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
+from etm_jax.evolution._suites import lengths_of
 from etm_jax.genomes import describe, num_parameters
 
 HELD_OUT_EPISODES = 1000
@@ -16,11 +17,11 @@ HELD_OUT_STREAM = 2**31 - 1  # folded into the seed: a stream of keys that no ge
 
 
 def held_out_scores(problem: Problem, state: EvolutionState) -> dict[str, Any]:
-    """Scores of the champion on fresh episodes, at the lengths evolved on and at exactly twice the greatest."""
+    """Scores of the champion on fresh episodes, at the lengths evolved on and, of tasks, at twice the greatest."""
     key = jax.random.fold_in(jax.random.key(problem.config.seed), HELD_OUT_STREAM)
-    full = jnp.ones(len(problem.suite.tasks))
+    full = jnp.ones(len(problem.suite.names))
     scores: dict[str, Any] = {"episodes": HELD_OUT_EPISODES}
-    for suffix, suite in (("", problem.suite), ("_twice_length", problem.suite.longer(2))):
+    for suffix, suite in lengths_of(problem.suite).items():
         result = jax.jit(
             lambda genome, key, suite=suite: score(
                 key, genome, full, bounds=problem.config.bounds, suite=suite, num_episodes=HELD_OUT_EPISODES

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from etm_jax.environment import Suite
 from etm_jax.genomes import GENES, LEARNING_GENES
-from etm_jax.task import TaskSuite
 
 Row = dict[str, Any]
 
@@ -28,7 +28,7 @@ class History:
 
 
 def metrics_row(
-    generation: int, metrics: dict[str, Any], suite: TaskSuite, compile_seconds: float, run_seconds: float
+    generation: int, metrics: dict[str, Any], suite: Suite, compile_seconds: float, run_seconds: float
 ) -> Row:
     """The summary of one generation.
 

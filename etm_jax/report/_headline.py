@@ -63,11 +63,12 @@ def headline(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
 
 
 def held_out(record: RunRecord, tasks: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """One row a task: its name and its scores in the order of `HELD_OUT`; empty where nothing was measured."""
+    """One row a score: its name, and what each task reached; empty where nothing was measured."""
     measured: dict[str, Any] = record.summary.get("held_out") or {}
     if not measured:
         return []
-    return [(task, [score((measured.get(key) or {}).get(task)) for key, _ in HELD_OUT]) for task in tasks]
+    rows = [(label, measured[key] or {}) for key, label in HELD_OUT if key in measured]
+    return [(label, [score(scores.get(task)) for task in tasks]) for label, scores in rows]
 
 
 def architecture(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:

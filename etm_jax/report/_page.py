@@ -5,11 +5,14 @@ from html import escape
 from importlib.resources import files
 
 from etm_jax.cells import NTM
-from etm_jax.report._headline import HELD_OUT, architecture, headline, held_out, status
+from etm_jax.report._headline import architecture, headline, held_out, status
 from etm_jax.report._run import RunRecord
 from etm_jax.report._section import Section
 
-SCORES = "Accuracy: share of sequences right in every step that counts. Performance: 0 at chance, 1 when all is right."
+SCORES = (
+    "Accuracy: share of sequences right in every step that counts, or of episodes solved. Performance: 0 at chance, 1 "
+    "when all is right."
+)
 
 
 def page(record: RunRecord, model: NTM | None, tasks: Sequence[str], sections: Sequence[Section]) -> str:
@@ -53,10 +56,10 @@ def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
         return "<div><h3>Held-out scores</h3><p>Not measured yet.</p></div>"
     episodes = record.summary["held_out"].get("episodes")
     title = "Held-out scores" + (f" on {episodes:,} fresh episodes" if isinstance(episodes, int) else "")
-    head = "".join(f'<th scope="col">{escape(task)}</th>' for task, _ in rows)
+    head = "".join(f'<th scope="col">{escape(task)}</th>' for task in tasks)
     body = "".join(
-        f'<tr><th scope="row">{escape(label)}</th>{"".join(f"<td>{scores[index]}</td>" for _, scores in rows)}</tr>'
-        for index, (_, label) in enumerate(HELD_OUT)
+        f'<tr><th scope="row">{escape(label)}</th>{"".join(f"<td>{value}</td>" for value in scores)}</tr>'
+        for label, scores in rows
     )
     return (
         f'<div><h3>{title}</h3><div class="scroll"><table><thead><tr><th scope="col">score</th>{head}</tr></thead>'
