@@ -35,8 +35,8 @@ class TorchNTM(nn.Module):
         self.num_reads, self.num_writes = genes["num_read_heads"], genes["num_write_heads"]
         self.shift_range, num_units = genes["shift_range"], genes["controller_size"]
         self.num_heads = self.num_reads + self.num_writes
-        num_locations = 2 + 2 * self.shift_range + 1  # gate, sharpening, shifts
-        self.fields = [self.num_heads * self.width, self.num_heads, self.num_heads * num_locations]
+        num_locations = 2 * self.shift_range + 2  # sharpening, shifts
+        self.fields = [self.num_heads * self.width, self.num_heads, self.num_heads, self.num_heads * num_locations]
         self.fields += 2 * [self.num_writes * self.width]
         num_read = self.num_reads * self.width
         self.controller = nn.LSTMCell(input_size + num_read, num_units)
@@ -56,24 +56,24 @@ class TorchNTM(nn.Module):
         for step in inputs.unbind(1):
             hidden, cell = self.controller(torch.cat([step, reads], dim=1), (hidden, cell))
             interface = self.interface(hidden).clamp(-INTERFACE_LIMIT, INTERFACE_LIMIT)
-            key, strength, location, erase, add = interface.split(self.fields, dim=1)
-            weightings = self.address(key, strength, location, memory, weightings)
+            key, strength, gate, location, erase, add = interface.split(self.fields, dim=1)
+            weightings = self.address(key, strength, gate, location, memory, weightings)
             memory = self.write(memory, weightings[:, self.num_reads :], erase, add)
             reads = (weightings[:, : self.num_reads] @ memory).flatten(1)  # eq. 2
             features.append(torch.cat([hidden, reads], dim=1))
         return self.output(torch.stack(features, dim=1))
 
-    def address(self, key: Tensor, strength: Tensor, location: Tensor, memory: Tensor, previous: Tensor) -> Tensor:
+    def address(
+        self, key: Tensor, strength: Tensor, gate: Tensor, location: Tensor, memory: Tensor, previous: Tensor
+    ) -> Tensor:
         """The weightings [batch, head, slot] of all heads."""
         key = key.unflatten(1, (self.num_heads, self.width))
-        gate, sharpening, shift = location.unflatten(1, (self.num_heads, -1)).split(
-            [1, 1, 2 * self.shift_range + 1], dim=2
-        )
+        sharpening, shift = location.unflatten(1, (self.num_heads, -1)).split([1, 2 * self.shift_range + 1], dim=2)
         key = key / (key.square().sum(2, keepdim=True) + NORM_EPSILON).sqrt()
         slots = memory / (memory.square().sum(2, keepdim=True) + NORM_EPSILON).sqrt()
         cosine = key @ slots.transpose(1, 2)  # eq. 6
         content = torch.softmax(functional.softplus(strength)[..., None] * cosine, dim=2)  # eq. 5
-        gate, shift = torch.sigmoid(gate), torch.softmax(shift, dim=2)
+        gate, shift = torch.sigmoid(gate)[..., None], torch.softmax(shift, dim=2)
         located = gate * content + (1 - gate) * previous  # eq. 7
         shifted = shift[..., self.shift_range, None] * located
         for distance in (d for d in range(-self.shift_range, self.shift_range + 1) if d):
@@ -99,10 +99,10 @@ class TorchNTM(nn.Module):
             _copy(self.controller.weight_ih, _rows(controller, ("input_kernel", "read_kernel"), 4 * num_units).T)
             _copy(self.controller.weight_hh, _rows(controller, ("recurrent_kernel",), 4 * num_units).T)
             _copy(self.controller.bias_ih, controller["bias"].reshape(-1))
-            emitted = [heads[name] for name in ("key_kernel", "strength_kernel", "location_kernel")]
+            emitted = [heads[name] for name in ("key_kernel", "strength_kernel", "gate_kernel", "location_kernel")]
             emitted += [write[name] for name in ("erase_kernel", "add_kernel")]
             _copy(self.interface.weight, np.concatenate([array.reshape(num_units, -1) for array in emitted], axis=1).T)
-            biases = [heads[name] for name in ("key_bias", "strength_bias", "location_bias")]
+            biases = [heads[name] for name in ("key_bias", "strength_bias", "gate_bias", "location_bias")]
             biases += [write[name] for name in ("erase_bias", "add_bias")]
             _copy(self.interface.bias, np.concatenate([array.reshape(-1) for array in biases]))
             _copy(self.output.weight, _rows(output, ("controller_kernel", "read_kernel"), output["bias"].size).T)

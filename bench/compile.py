@@ -128,18 +128,19 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
 
 def observe(preset: str, generations: int, tiers: int, cache: str, out: str) -> dict[str, Any]:
     """Run the command line and say what it compiled. For a process of its own."""
-    from etm_jax import evolve
+    from etm_jax import _console, evolve
+    from etm_jax._console import Progress
 
     marks: list[float] = []
 
-    class Watched(evolve.Progress):
+    class Watched(Progress):
         """Notes when each generation ended."""
 
-        def generation(self, row: dict[str, Any]) -> None:
+        def show(self, row: dict[str, Any]) -> None:
             marks.append(time.time())
-            super().generation(row)
+            super().show(row)
 
-    evolve.Progress = Watched
+    _console.Progress = Watched
     began = time.time()
     with Compiles() as compiles:
         flags = {"preset": preset, "max-generations": generations, "tiers": tiers, "compile-cache": cache, "out": out}

@@ -1,26 +1,37 @@
-"""What a run shows on the terminal."""
+"""What runs show on the terminal."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from etm_jax._rows import Row
 from etm_jax.evolution import Problem
+from etm_jax.training import Training, init
 
 
 class Progress:
-    """A line a generation, and a bar with the time left where the output is a terminal."""
+    """A line a row, and a bar with the time left where the output is a terminal.
 
-    def __init__(self, problem: Problem, path: Path):
-        self._problem, self._path = problem, path
+    Args:
+        opening: lines to begin with.
+        unit: what the bar counts.
+        total: how many there will be.
+        told: from a row to its line and to how many are done after it.
+    """
+
+    def __init__(self, opening: Sequence[str], unit: str, total: int, told: Callable[[Row], tuple[str, int]]):
+        self._opening, self._total, self._told = opening, total, told
         self._console = Console(highlight=False, soft_wrap=True)
         self._bar = Bar(
-            TextColumn("generation"),
+            TextColumn(unit),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -31,12 +42,10 @@ class Progress:
         )
 
     def __enter__(self) -> "Progress":
-        config = self._problem.config
-        tasks = ", ".join(config.task)
-        self._console.print(f"{config.population_size} networks, {config.max_generations} generations, on {tasks}")
-        self._console.print(f"{self._problem.mesh.size} device(s); run folder {self._path}; compiling ...")
+        for line in self._opening:
+            self._console.print(line)
         self._bar.start()
-        self._task = self._bar.add_task("", total=config.max_generations)
+        self._task = self._bar.add_task("", total=self._total)
         return self
 
     def __exit__(
@@ -44,19 +53,59 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def generation(self, row: dict[str, Any]) -> None:
+    def show(self, row: Row) -> None:
         """Show one row."""
         if row["compile_seconds"]:
             self._console.print(f"compiled in {row['compile_seconds']:.1f} s")
+        line, done = self._told(row)
+        self._console.print(line)
+        self._bar.update(self._task, completed=done)
+
+
+def evolution_progress(problem: Problem, path: Path) -> Progress:
+    """What `etm_jax.evolve` shows while it runs."""
+    config = problem.config
+    opening = (
+        f"{config.population_size} networks, {config.max_generations} generations, on {', '.join(config.task)}",
+        f"{problem.mesh.size} device(s); run folder {path}; compiling ...",
+    )
+
+    def told(row: Row) -> tuple[str, int]:
         tasks = "  ".join(f"{name} {number(value)}" for name, value in row["best_performance"].items())
         failed = f"  failed {row['failed']}" if row["failed"] else ""
-        self._console.print(
+        line = (
             f"generation {row['generation']:3d}  fitness {number(row['best_fitness'])} (mean "
             f"{number(row['mean_fitness'])})  {tasks}  efficiency {number(row['best_efficiency'])}  diversity "
             f"{number(row['diversity'])}  padding {number(row['padding_efficiency'])}  "
             f"{row['run_seconds']:.1f} s{failed}"
         )
-        self._bar.update(self._task, completed=row["generation"] + 1)
+        return line, row["generation"] + 1
+
+    return Progress(opening, "generation", config.max_generations, told)
+
+
+def training_progress(training: Training, path: Path) -> Progress:
+    """What `etm_jax.train` shows while it runs."""
+    config = training.config
+    weights = jax.eval_shape(functools.partial(init, training), jax.random.key(0)).genome.params
+    count = sum(leaf.size for leaf in jax.tree.leaves(weights))
+    opening = (
+        f"a network of {count:,} weights, at most {config.steps:,} gradient steps, on {', '.join(config.task)}",
+        f"{config.optimiser}; run folder {path}; compiling ...",
+    )
+
+    def told(row: Row) -> tuple[str, int]:
+        levels = {name: f" at {level:.2f}" if level < 1 else "" for name, level in row["difficulty"].items()}
+        tasks = "  ".join(f"{name} {number(value)}{levels[name]}" for name, value in row["accuracy"].items())
+        skipped = f"  {row['skipped']} steps left out, not finite" if row["skipped"] else ""
+        rate = "-" if row["learning_rate"] is None else f"{row['learning_rate']:.1e}"
+        line = (
+            f"step {row['step']:6d}  loss {number(row['train_loss'])}, fresh {number(row['loss'])}  {tasks}  "
+            f"rate {rate}  {row['run_seconds']:.1f} s{skipped}"
+        )
+        return line, row["step"]
+
+    return Progress(opening, "gradient step", config.steps, told)
 
 
 def number(value: float | None) -> str:
@@ -64,11 +113,18 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def show_summary(summary: dict[str, Any], path: Path, report: Path, interrupted: bool) -> None:
-    """The champion, its held-out scores, and where everything is."""
+def show_summary(summary: dict[str, Any], report: Path, words: tuple[str, str], go_on: str | None) -> None:
+    """The network, its held-out scores, and where everything is.
+
+    Args:
+        summary: what `summary.json` holds.
+        report: the report's path.
+        words: what the architecture is called, and what the seconds outside compiling were spent on.
+        go_on: the command that goes on with a run that was interrupted; None for one that was not.
+    """
     console = Console(highlight=False, soft_wrap=True)
     genes = ", ".join(f"{name} {value}" for name, value in summary["architecture"].items())
-    console.print(f"\nbest architecture: {genes} ({summary['num_parameters']:,} weights)")
+    console.print(f"\n{words[0]}: {genes} ({summary['num_parameters']:,} weights)")
     held_out = summary["held_out"]
     table = Table(title=f"held-out scores, {held_out['episodes']:,} fresh episodes of each task", title_justify="left")
     table.add_column("task")
@@ -84,13 +140,18 @@ def show_summary(summary: dict[str, Any], path: Path, report: Path, interrupted:
     for task in held_out["accuracy"]:
         table.add_row(task, *(number(held_out[name][task]) for _, name in columns))
     console.print(table)
+    for key, suffix in (("extra", ""), ("extra_twice_length", ", twice the length")):
+        for task, own in held_out.get(key, {}).items():
+            single = {name: value for name, value in own.items() if isinstance(value, int | float)}
+            for name, value in single.items():
+                console.print(f"{task}: {name.replace('_', ' ')}{suffix} {number(value)}")
     seconds = summary["seconds"]
     console.print(
-        f"{seconds['total']:.0f} s in all: {seconds['compile']:.0f} s compiling, {seconds['run']:.0f} s evolving"
+        f"{seconds['total']:.0f} s in all: {seconds['compile']:.0f} s compiling, {seconds['run']:.0f} s {words[1]}"
     )
     console.print(f"report: {report}")
-    if interrupted:
-        console.print(f"interrupted; go on with: python -m etm_jax.evolve --resume {path}")
+    if go_on is not None:
+        console.print(f"interrupted; go on with: {go_on}")
 
 
 def show_tasks(tasks: dict[str, Any], options_of: Callable[[str], dict[str, Any]]) -> None:

@@ -12,7 +12,11 @@ Dimension words used in every shape annotation:
 | `slot`, `width` | memory slots, and the width of one slot |
 | `read`, `write` | read heads, write heads |
 | `head` | all heads, the read heads first |
-| `location` | the location-addressing fields of one head: gate, sharpening, then one logit a shift |
+| `location` | the fields by which a head moves: sharpening, then one logit a shift |
+| `gating` | the field by which a head chooses between content and location |
+| `input_gate`, `unit_gate`, `gate` | what a controller's units sum up: from inputs and reads, from units, all |
+| `pondering` | the field by which a network halts |
+| `window`, `layer`, `attention_head`, `key` | of a window transformer: inputs seen, layers, heads, width of a key |
 """
 
 from typing import Any, TypeAlias, TypeVar, dataclass_transform, no_type_check

@@ -6,7 +6,7 @@ import tomllib
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, overload
 
 from tyro.conf import UseAppendAction
 
@@ -17,6 +17,7 @@ Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
 Budget = Literal["equal", "swarm"]
 Precision = Literal["float32", "bfloat16"]
 Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
+_Settings = TypeVar("_Settings")
 
 
 def require(holds: bool, name: str, rule: str, value: object) -> None:
@@ -33,6 +34,11 @@ def require_share(name: str, value: float) -> None:
 def require_positive(name: str, value: float) -> None:
     """A finite number above 0."""
     require(math.isfinite(value) and value > 0, name, "a finite number above 0", value)
+
+
+def require_not_negative(name: str, value: float) -> None:
+    """A finite number of at least 0."""
+    require(math.isfinite(value) and value >= 0, name, "a finite number of at least 0", value)
 
 
 def require_count(name: str, value: int, least: int) -> None:
@@ -76,6 +82,7 @@ class LifetimeConfig:
     warmup_steps: int = 20  # not for ae_: steps at the start of a lifetime in which updates grow to full size
     final_learning_rate: float = 0.1  # not for ae_: share of the rate left at the last generation, along a cosine
     clip_norm: float = 1.0  # global norm that gradients are clipped to
+    ponder_cost: float = 0.001  # what a step of pondering adds to the loss, where networks may ponder
     rematerialise: bool = False  # recompute activations in the backward pass; for large memories
 
     def __post_init__(self) -> None:
@@ -88,15 +95,16 @@ class LifetimeConfig:
         require_positive("lifetime.learning_rate", self.learning_rate)
         require_share("lifetime.final_learning_rate", self.final_learning_rate)
         require_positive("lifetime.clip_norm", self.clip_norm)
+        require_not_negative("lifetime.ponder_cost", self.ponder_cost)
 
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """When tasks get harder: a task's difficulty rises once the median individual masters the present level."""
+    """When tasks get harder: a task's difficulty rises once the present level is mastered, by the median individual."""
 
-    start: float = 1.0  # difficulty of the first generation, 0 to 1; 1 switches the curriculum off
+    start: float = 1.0  # difficulty at the start, 0 to 1; 1 switches the curriculum off
     step: float = 0.25  # how much a mastered level adds
-    threshold: float = 0.9  # median performance that counts as mastery
+    threshold: float = 0.9  # performance that counts as mastery; of the median individual in a population
 
     def __post_init__(self) -> None:
         require_share("curriculum.start", self.start)
@@ -170,12 +178,7 @@ class EvolutionaryTuringConfig:
             require_count(name, getattr(self, name), 0)
         require(self.input_dim == self.output_dim, "output_dim", f"input_dim ({self.input_dim})", self.output_dim)
         require(len(self.task) > 0, "task", "at least one task", self.task)
-        require(
-            math.isfinite(self.efficiency_weight) and self.efficiency_weight >= 0,
-            "efficiency_weight",
-            "a finite number of at least 0",
-            self.efficiency_weight,
-        )
+        require_not_negative("efficiency_weight", self.efficiency_weight)
         count, migrants = self.islands.count, self.islands.migrants
         divisor = f"a divisor of population_size ({self.population_size})"
         require(self.population_size % count == 0, "islands.count", divisor, count)
@@ -185,8 +188,7 @@ class EvolutionaryTuringConfig:
         for name in ("gene_rate", "local_share", "noise_rate", "crossover_rate"):
             require_share(f"variation.{name}", getattr(rates, name))
         for name in ("controller_sigma", "noise_scale", "learning_sigma", "diversity_floor"):
-            value = getattr(rates, name)
-            require(math.isfinite(value) and value >= 0, f"variation.{name}", "a finite number of at least 0", value)
+            require_not_negative(f"variation.{name}", getattr(rates, name))
 
 
 def parse_task(spec: str) -> tuple[str, float, dict[str, int]]:
@@ -208,7 +210,7 @@ def parse_task(spec: str) -> tuple[str, float, dict[str, int]]:
     return name.strip(), value, options
 
 
-def to_toml(config: EvolutionaryTuringConfig) -> str:
+def to_toml(config: Any) -> str:
     """The config as TOML text; `from_toml` reads it back."""
     top, tables = [], []
     for item in fields(config):
@@ -231,8 +233,12 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def from_toml(text: str, default: EvolutionaryTuringConfig | None = None) -> EvolutionaryTuringConfig:
-    """Read a config; what the text leaves out is taken from `default`.
+@overload
+def from_toml(text: str, default: None = None) -> EvolutionaryTuringConfig: ...
+@overload
+def from_toml(text: str, default: _Settings) -> _Settings: ...
+def from_toml(text: str, default: Any = None) -> Any:
+    """Read a config; what the text leaves out is taken from `default`, whose kind the config is of.
 
     Raises:
         ValueError: the text is not TOML, a key is unknown, or a value is of the wrong type or breaks its rule.
@@ -276,7 +282,11 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
     return value
 
 
-def read_config(path: Path, default: EvolutionaryTuringConfig | None = None) -> EvolutionaryTuringConfig:
+@overload
+def read_config(path: Path, default: None = None) -> EvolutionaryTuringConfig: ...
+@overload
+def read_config(path: Path, default: _Settings) -> _Settings: ...
+def read_config(path: Path, default: Any = None) -> Any:
     """Read a config file.
 
     Raises:

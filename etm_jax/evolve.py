@@ -1,25 +1,32 @@
 """`python -m etm_jax.evolve`: read the command line, make the problem, run it, show it. Holds no algorithm."""
 
-import contextlib
 import dataclasses
-import io
-import itertools
 import logging
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import jax
-import tyro
 from tyro.conf import Positional, arg
 
-from etm_jax._console import Progress, show_summary, show_tasks
+from etm_jax._command_line import (
+    ENVIRONMENTS,
+    TASKS,
+    check_resume,
+    fail,
+    make_suite,
+    named_tasks,
+    options_of,
+    parse,
+    without_help,
+)
+from etm_jax._console import evolution_progress, show_summary, show_tasks
 from etm_jax._platform import join_processes, use_compile_cache, use_every_core
 from etm_jax._presets import PRESETS
-from etm_jax.config import EvolutionaryTuringConfig, parse_task, read_config, to_toml
-from etm_jax.environment import Suite, as_suite
+from etm_jax.config import EvolutionaryTuringConfig, read_config, to_toml
+from etm_jax.environment import Suite
 from etm_jax.evolution import (
     Checkpoints,
     Problem,
@@ -32,12 +39,7 @@ from etm_jax.evolution import (
 )
 from etm_jax.genomes import compact
 
-try:
-    import etm_tasks
-except ImportError:
-    sys.exit("error: the package etm_tasks is missing; install the project with: pip install -e .")
-
-BOX = "│╭╮╰╯─|+- \n"
+COMMAND = "etm_jax.evolve"
 CHANGEABLE = ("max_generations", "checkpoint_every", "generations_per_trip", "devices", "lanes")
 
 
@@ -97,45 +99,12 @@ def suite_of(config: EvolutionaryTuringConfig) -> Suite:
     Raises:
         ValueError: a name or an option is unknown, or has a bad value, or tasks and environments are mixed.
     """
-    parsed = [parse_task(spec) for spec in config.task]
-    tasks = []
-    for name, _, options in parsed:
-        if "bits" in etm_tasks.options_of(name):
-            options = {"bits": config.input_dim} | options
-        tasks.append(etm_tasks.make(name, **options))
-    return as_suite(tasks, [weight for _, weight, _ in parsed])
-
-
-def fail(message: str) -> NoReturn:
-    """One line on standard error, and exit status 2."""
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(2)
-
-
-def parse(kind: type[Any], argv: list[str], **options: Any) -> Any:
-    """Parse with tyro; its boxed errors become one line."""
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            return tyro.cli(kind, args=argv, prog="python -m etm_jax.evolve", **options)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        fail(f"{unboxed(errors.getvalue())}; --help lists the flags")
-    except ValueError as error:  # tyro lets those of the outermost settings through
-        fail(str(error))
-
-
-def unboxed(text: str) -> str:
-    """The first paragraph below the title of a box, however the terminal draws it, as one line."""
-    _, *lines = [line.strip(BOX) for line in text.splitlines()]
-    return " ".join(itertools.takewhile(bool, itertools.dropwhile(lambda line: not line, lines)))
+    return make_suite(config.task, bits=config.input_dim)
 
 
 def read_command(argv: list[str]) -> Command:
     """The command line as settings: preset, then config file or run folder, then flags."""
-    words = [word for word in argv if word not in ("-h", "--help")]
-    source = parse(Source, words, return_unknown_args=True)[0]
+    source = parse(Source, without_help(argv), COMMAND, return_unknown_args=True)[0]
     try:
         settings = PRESETS[source.preset]
         if source.config is not None:
@@ -144,24 +113,13 @@ def read_command(argv: list[str]) -> Command:
             settings = RunFolder.open(source.resume).config()
     except ValueError as error:
         fail(str(error))
-    command: Command = parse(Command, argv, default=Command(settings=settings))
-    named = command.settings.task[len(settings.task) :]  # tyro appends to the default; tasks named replace it
-    if named:
-        command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
+    command: Command = parse(Command, argv, COMMAND, default=Command(settings=settings))
+    named = named_tasks(settings.task, command.settings.task)
+    command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
-        check_resume(settings, command)
+        check_resume(settings, command, CHANGEABLE)
     check_processes(command)
     return command
-
-
-def check_resume(before: EvolutionaryTuringConfig, command: Command) -> None:
-    """Refuse flags that would make a resumed run another run."""
-    if command.out is not None or command.config is not None:
-        fail("--resume goes on in its own folder with its own settings; leave out --out and --config")
-    for item in dataclasses.fields(before):
-        old, new = getattr(before, item.name), getattr(command.settings, item.name)
-        if item.name not in CHANGEABLE and old != new:
-            fail(f"--resume cannot change {item.name} from {old!r} to {new!r}; start a new run for that")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -171,11 +129,11 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     use_every_core()
     if argv[:1] == ["report"]:
-        remake(parse(Report, argv[1:]).run)
+        remake(parse(Report, argv[1:], COMMAND).run)
         return
     command = read_command(argv)
     if command.list_tasks:
-        show_tasks(etm_tasks.TASKS | etm_tasks.ENVIRONMENTS, etm_tasks.options_of)
+        show_tasks(TASKS | ENVIRONMENTS, options_of)
         return
     use_compile_cache(command.compile_cache)
     try:
@@ -233,15 +191,16 @@ def execute(problem: Problem, folder: RunFolder, started: float) -> None:
         run(problem, checkpoints=checkpoints)
         checkpoints.close()
         return
-    with Progress(problem, folder.path) as progress:
-        outcome = run(problem, folder, checkpoints, progress.generation)
+    with evolution_progress(problem, folder.path) as progress:
+        outcome = run(problem, folder, checkpoints, progress.show)
     checkpoints.close()
     state = dataclasses.replace(outcome.state, champion=on_this_process(outcome.state.champion))
     network = compact(state.champion, problem.config.bounds)
     summary = summarise(problem, state, outcome.compile_seconds, outcome.run_seconds, time.perf_counter() - started)
     folder.finish(network, summary)
     report = write(folder, network, problem.suite)
-    show_summary(summary, folder.path, report, outcome.interrupted)
+    go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.interrupted else None
+    show_summary(summary, report, ("best architecture", "evolving"), go_on)
 
 
 def write(folder: RunFolder, network: Any, suite: Suite) -> Path:

@@ -4,7 +4,7 @@ The engine knows no concrete task: anything with the members of `Task` can be ev
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,12 @@ class Episode:
 
 @runtime_checkable
 class Task(Protocol):
-    """What the engine asks of a task. Frozen and hashable; `sample` can be jitted."""
+    """What the engine asks of a task. Frozen and hashable; `sample` can be jitted.
+
+    A task may have two class attributes besides. `solved` is the accuracy on fresh episodes from which on it counts as
+    solved, 1 if there is none. `extra_scores` names methods of its own, with the arguments of `accuracy`, that give an
+    array or a tuple of arrays; a run's summary holds what they give on held-out episodes.
+    """
 
     @property
     def name(self) -> str:
@@ -117,7 +122,7 @@ def sequences_right(outputs: Float[Array, "batch time output"], episode: Episode
 
 def above_chance(share: Scalar, chance: float) -> Scalar:
     """Scale a share of right answers so that chance is 0 and everything right is 1."""
-    return jnp.clip((share - chance) / (1 - chance), 0, 1)
+    return jnp.clip(1 - (1 - share) / (1 - chance), 0, 1)  # exactly 1 at 1, whatever the rounding of chance
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,19 @@ class TaskSuite:
     def performance(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, " task"]:
         """Each task's performance, 0 at chance and 1 when everything is right."""
         return jnp.stack([task.performance(own, part) for task, own, part in self.parts(outputs, episode)])
+
+    @property
+    def solved(self) -> tuple[float, ...]:
+        """The accuracy from which on each task counts as solved; 1 where a task does not say."""
+        return tuple(float(getattr(task, "solved", 1.0)) for task in self.tasks)
+
+    def extra_scores(self, outputs: Float[Array, "batch time output"], episode: Episode) -> dict[str, dict[str, Any]]:
+        """By task, then by name: the scores that tasks name in `extra_scores`; tasks that name none are left out."""
+        return {
+            task.name: {name: getattr(task, name)(own, part) for name in names}
+            for task, own, part in self.parts(outputs, episode)
+            if (names := getattr(task, "extra_scores", ()))
+        }
 
     def longer(self, factor: int) -> "TaskSuite":
         """The suite of the same tasks at exactly `factor` times their greatest lengths."""

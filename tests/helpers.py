@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from etm_jax.cells import NTMActive, map_table, ntm_unroll
-from etm_jax.genomes import Bounds, Genome, apply, architecture_from, ranges, unroll
+from etm_jax.cells import Active, cell_unroll, exact, map_table, table_of
+from etm_jax.genomes import CHOICES, Bounds, Genome, apply, architecture_from, bounds_of, ranges, unroll
 
 INPUT_SIZE, OUTPUT_SIZE = 3, 2
 NUM_STEPS = 9  # more than the slots of the smallest memory, so that heads go round
@@ -21,6 +21,10 @@ TINY = Bounds(
     num_write_heads=(1, 2),
     controller_size=(2, 5),
     shift_range=(1, 2),
+    window_size=(2, 3),
+    num_layers=(1, 2),
+    attention_heads=(1, 2),
+    attention_width=3,
 )
 LARGER = replace(
     TINY,
@@ -30,34 +34,54 @@ LARGER = replace(
     num_write_heads=(1, 4),
     controller_size=(2, 8),
     shift_range=(1, 2),
+    window_size=(2, 5),
+    num_layers=(1, 3),
+    attention_heads=(1, 3),
 )
+# Several kinds of controllers and memories side by side, and pondering.
+MIXED = replace(
+    TINY,
+    ponder_steps=(1, 3),
+    controllers=("lstm", "gru", "rnn", "feedforward", "window"),
+    memories=("none", "tape", "hard_tape", "ntm", "dnc"),
+)
+LARGER_MIXED = replace(
+    LARGER,
+    ponder_steps=(1, 4),
+    controllers=("window", "feedforward", "rnn", "gru", "lstm"),
+    memories=("dnc", "ntm", "hard_tape", "none", "tape"),
+)
+SPACES = {"one kind": (TINY, LARGER), "many kinds": (MIXED, LARGER_MIXED)}
 
 
 def genes_within(bounds):
     """Any architecture of the bounds, as a dict of genes."""
     numbers = {name: st.integers(low, high) for name, (low, high) in ranges(bounds)}
-    return st.fixed_dictionaries({**numbers, "addressing": st.sampled_from(bounds.addressing)})
+    kinds = {gene: st.sampled_from(getattr(bounds, name)) for gene, (name, _) in CHOICES.items()}
+    return st.fixed_dictionaries({**numbers, **kinds})
 
 
 def genes(**changes):
     """One architecture of TINY and LARGER that is neither their smallest nor their largest."""
     middle = {"num_slots": 6, "slot_width": 3, "num_read_heads": 1, "num_write_heads": 1, "controller_size": 4}
-    return {**middle, "shift_range": 1, "addressing": "content_and_location", **changes}
+    kinds = {"addressing": "content_and_location", "controller": "lstm", "memory": "ntm"}
+    window = {"window_size": 3, "num_layers": 1, "attention_heads": 2}
+    return {**middle, "shift_range": 1, "ponder_steps": 1, **window, **kinds, **changes}
 
 
-def make_params(sizes, seed=0):
+def make_params(bounds, seed=0):
     """Every weight drawn, biases too. From NumPy: eager JAX operations compile one by one."""
-    draws = np.random.default_rng(seed)
+    draws, sizes = np.random.default_rng(seed), bounds.axis_sizes(INPUT_SIZE, OUTPUT_SIZE)
 
     def draw(parameter):
         return jnp.asarray(0.5 * draws.normal(size=[sizes[axis] for axis in parameter.axes]), float)
 
-    return map_table(draw)
+    return jax.tree.map(draw, table_of(bounds.family))
 
 
 def make_genome(bounds, seed=0, **changes):
     """A genome of `genes(**changes)`; entries that do not exist hold noise too."""
-    params = make_params(bounds.axis_sizes(INPUT_SIZE, OUTPUT_SIZE), seed)
+    params = make_params(bounds, seed)
     return Genome(architecture=architecture_from(genes(**changes)), params=params)
 
 
@@ -72,6 +96,13 @@ def make_probe(num_steps=NUM_STEPS):
 
 def existing(bounds, chosen):
     """Which positions of every padded axis exist, counted out by hand: the first ones, and the shifts -S..S."""
+    gates = {
+        "lstm": ([0, 1, 2, 3], [0, 1, 2, 3]),
+        "gru": ([0, 1, 2], [0, 1, 3]),
+        "rnn": ([0], [0]),
+        "feedforward": ([0], []),
+        "window": ([], []),
+    }
     widest, reach = bounds.shift_range[1], chosen["shift_range"]
     counts = {
         "unit": chosen["controller_size"],
@@ -79,19 +110,39 @@ def existing(bounds, chosen):
         "width": chosen["slot_width"],
         "read": chosen["num_read_heads"],
         "write": chosen["num_write_heads"],
+        "window": chosen["window_size"],
+        "layer": chosen["num_layers"],
+        "attention_head": chosen["attention_heads"],
     }
     positions = {axis: np.arange(count) for axis, count in counts.items()}
-    positions |= {"input": np.arange(INPUT_SIZE), "output": np.arange(OUTPUT_SIZE), "gate": np.arange(4)}
-    positions["head"] = np.concatenate([positions["read"], bounds.num_read_heads[1] + positions["write"]])
-    located = chosen["addressing"] == "content_and_location"
-    fields = [0, 1, *range(2 + widest - reach, 2 + widest + reach + 1)]  # gate, sharpening, shifts
-    positions["location"] = np.array(fields if located else [], int)
+    pondering, ponders = bounds.ponder_steps[1] > 1, chosen["ponder_steps"] > 1
+    positions |= {"input": np.arange(INPUT_SIZE + ponders), "output": np.arange(OUTPUT_SIZE)}
+    positions["pondering"] = np.arange(int(ponders))
+    everywhere = {place for kind in bounds.controllers for part in gates[kind] for place in part}
+    for axis, index in (("input_gate", 0), ("unit_gate", 1)):
+        padded = sorted({place for kind in bounds.controllers for place in gates[kind][index]})
+        positions[axis] = np.array([padded.index(place) for place in gates[chosen["controller"]][index]], int)
+    own = {place for part in gates[chosen["controller"]] for place in part}
+    positions["gate"] = np.array([sorted(everywhere).index(place) for place in sorted(own)])
+    if chosen["memory"] == "none":
+        positions |= {axis: np.arange(0) for axis in ("slot", "width", "read", "write")}
+    reads = 0 if bounds.memories == ("none",) else bounds.num_read_heads[1]
+    positions["head"] = np.concatenate([positions["read"], reads + positions["write"]])
+    gated = chosen["memory"] == "ntm" and chosen["addressing"] == "content_and_location"
+    fields = [0, *range(1 + widest - reach, 1 + widest + reach + 1)]  # sharpening, shifts
+    positions["location"] = np.array(fields if gated or chosen["memory"] == "tape" else [], int)
+    positions["gating"] = np.arange(int(gated))
+    positions |= {"direction": np.arange(2), "move": np.arange(3), "expansion": np.arange(4)}
+    positions["key"] = np.arange(bounds.attention_width)
+    assert pondering or not ponders
     return positions
 
 
 def exact_params(params, bounds, chosen):
     """The weights that exist, at exact sizes; also of anything shaped like params."""
     positions = existing(bounds, chosen)
+    table = table_of(exact_bounds(chosen).family)
+    params = {block: {name: params[block][name] for name in part} for block, part in table.items()}
 
     def cut(parameter, array):
         return np.asarray(array)[np.ix_(*(positions[axis] for axis in parameter.axes))]
@@ -103,12 +154,15 @@ def padded_like(params, exact, bounds, chosen, fill):
     """`exact` put where it exists in arrays shaped like `params`, and `fill` everywhere else."""
     positions = existing(bounds, chosen)
 
-    def place(parameter, array, block):
+    def place(parameter, array, block, name):
         padded = np.full_like(np.asarray(array), fill)
-        padded[np.ix_(*(positions[axis] for axis in parameter.axes))] = block
+        if name in exact.get(block, {}):
+            padded[np.ix_(*(positions[axis] for axis in parameter.axes))] = exact[block][name]
         return jnp.asarray(padded)
 
-    return map_table(place, params, exact)
+    names = {block: {name: name for name in part} for block, part in params.items()}
+    blocks = {block: dict.fromkeys(part, block) for block, part in params.items()}
+    return map_table(place, params, blocks, names)
 
 
 def put_where_absent(genome, bounds, chosen, value):
@@ -119,14 +173,19 @@ def put_where_absent(genome, bounds, chosen, value):
 
 def exact_active(chosen):
     """The masks of a network at exact sizes: all True."""
-    positions = existing(exact_bounds(chosen), chosen)
-    return NTMActive(**{axis: jnp.ones(len(positions[axis]), bool) for axis in NTMActive.__dataclass_fields__})
+    bounds = exact_bounds(chosen)
+    return exact(bounds.family, {axis: len(own) for axis, own in existing(bounds, chosen).items()})
+
+
+def partial_active(**masks):
+    """Masks of a network, those that are not given empty."""
+    nothing = {name: jnp.ones(0, bool) for name in Active.__dataclass_fields__ if name != "family"}
+    return Active(**nothing | {name: jnp.asarray(mask) for name, mask in masks.items()})
 
 
 def exact_bounds(chosen):
     """The search space that holds just this architecture."""
-    ranges = {name: (size, size) for name, size in chosen.items() if name != "addressing"}
-    return Bounds(**ranges, addressing=(chosen["addressing"],))
+    return bounds_of(chosen, TINY.family)
 
 
 @functools.cache
@@ -158,7 +217,7 @@ def exact_gradients(params, active, inputs):
     """The same of a network at exact sizes, straight from the cell; compiles for each architecture."""
 
     def probe(params, inputs):
-        outputs, _ = ntm_unroll(params, active, inputs)
+        outputs = cell_unroll(params, active, inputs).outputs
         return jnp.sum(outputs * make_probe(inputs.shape[0])), outputs
 
     (_, outputs), (by_params, by_inputs) = jax.value_and_grad(probe, argnums=(0, 1), has_aux=True)(params, inputs)

@@ -5,13 +5,14 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle_ntm
+import oracle_cells
 import pytest
 from helpers import (
     INPUT_SIZE,
     LARGER,
     NUM_STEPS,
     OUTPUT_SIZE,
+    SPACES,
     TINY,
     all_finite,
     assert_trees_close,
@@ -29,10 +30,10 @@ from helpers import (
     put_where_absent,
     to_numpy,
 )
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from etm_jax.cells import drive_of, initial_carry, join_weights, ntm_step
+from etm_jax.cells import cell_step, drive_of, initial_carry, join_weights
 from etm_jax.genomes import Genome, active_axes, apply, architecture_from, largest
 from etm_jax.task import Episode, bit_loss, clean_inputs
 
@@ -44,13 +45,15 @@ ARCHITECTURES = {
 }
 
 
-def in_larger(genome, chosen):
+def in_larger(genome, chosen, bounds=TINY, larger=LARGER):
     """The same individual at a larger padding, with zeros in the new places."""
-    exact = exact_params(genome.params, TINY, chosen)
-    return genome.replace(params=padded_like(make_genome(LARGER).params, exact, LARGER, chosen, 0.0))
+    exact = exact_params(genome.params, bounds, chosen)
+    return genome.replace(params=padded_like(make_genome(larger).params, exact, larger, chosen, 0.0))
 
 
 def heads_that_exist(chosen, bounds):
+    if chosen["memory"] == "none":
+        return []
     reads = list(range(chosen["num_read_heads"]))
     return reads + [bounds.num_read_heads[1] + head for head in range(chosen["num_write_heads"])]
 
@@ -58,17 +61,23 @@ def heads_that_exist(chosen, bounds):
 # 1. padded equals compact
 
 
-@given(chosen=genes_within(TINY), seed=st.integers(0, 999))
-def test_any_padded_architecture_computes_what_a_plain_ntm_of_its_exact_sizes_does(chosen, seed):
+@pytest.mark.parametrize("space", SPACES)
+@given(data=st.data(), seed=st.integers(0, 999))
+def test_any_padded_architecture_computes_what_a_plain_network_of_its_exact_sizes_does(space, data, seed):
+    smaller, larger = SPACES[space]
+    chosen = data.draw(genes_within(smaller))
+    if chosen["memory"] == "hard_tape":
+        chosen["ponder_steps"] = 1  # the plain tape cannot be at several places at once
     with jax.enable_x64(True):
-        genome, inputs = make_genome(TINY, seed, **chosen), make_inputs(seed)
-        exact = to_numpy(exact_params(genome.params, TINY, chosen))
-        logits, history = oracle_ntm.run(exact, np.asarray(inputs), chosen["num_slots"])
-        for bounds, padded in ((TINY, genome), (LARGER, in_larger(genome, chosen))):
-            outputs, weightings = forward(bounds)(padded, inputs)
+        genome, inputs = make_genome(smaller, seed, **chosen), make_inputs(seed)
+        exact = to_numpy(exact_params(genome.params, smaller, chosen))
+        logits, history, prices = oracle_cells.run(exact, np.asarray(inputs), chosen)
+        for bounds, padded in ((smaller, genome), (larger, in_larger(genome, chosen, smaller, larger))):
+            outputs, weightings, ponder = forward(bounds)(padded, inputs)
             np.testing.assert_allclose(outputs, logits, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(ponder, prices, rtol=1e-9)
             focus = np.asarray(weightings)[:, heads_that_exist(chosen, bounds)]
-            np.testing.assert_allclose(focus[..., : chosen["num_slots"]], history, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(focus[..., : history.shape[-1]], history, rtol=1e-9, atol=1e-9)
             assert np.sum(weightings) == pytest.approx(history.sum(), rel=1e-9)  # and nothing elsewhere
 
 
@@ -102,16 +111,18 @@ def test_a_larger_padding_changes_neither_outputs_nor_gradients(chosen, seed):
 # 2. padding is inert
 
 
-@given(chosen=genes_within(TINY), garbage=st.sampled_from([np.nan, np.inf, -np.inf, 1e30]))
-@example(chosen=ARCHITECTURES["content"], garbage=np.nan)
-def test_garbage_in_weights_that_do_not_exist_changes_nothing_and_gets_no_gradient(chosen, garbage):
-    genome, inputs = make_genome(TINY, 2, **chosen), make_inputs()
-    clean = gradients(TINY)(put_where_absent(genome, TINY, chosen, 0.0), inputs)
-    dirty = gradients(TINY)(put_where_absent(genome, TINY, chosen, garbage), inputs)
+@pytest.mark.parametrize("space", SPACES)
+@given(data=st.data(), garbage=st.sampled_from([np.nan, np.inf, -np.inf, 1e30]))
+def test_garbage_in_weights_that_do_not_exist_changes_nothing_and_gets_no_gradient(space, data, garbage):
+    bounds, _ = SPACES[space]
+    chosen = data.draw(genes_within(bounds) | st.just({**ARCHITECTURES["content"]}))
+    genome, inputs = make_genome(bounds, 2, **chosen), make_inputs()
+    clean = gradients(bounds)(put_where_absent(genome, bounds, chosen, 0.0), inputs)
+    dirty = gradients(bounds)(put_where_absent(genome, bounds, chosen, garbage), inputs)
     assert all_finite(clean)
     assert_trees_equal(dirty, clean)
     by_params = genome.replace(params=dirty[1])
-    assert_trees_equal(dirty[1], put_where_absent(by_params, TINY, chosen, 0.0).params)
+    assert_trees_equal(dirty[1], put_where_absent(by_params, bounds, chosen, 0.0).params)
 
 
 def test_memory_is_zero_and_stays_zero_where_no_slot_or_column_exists():
@@ -122,10 +133,10 @@ def test_memory_is_zero_and_stays_zero_where_no_slot_or_column_exists():
 
     @jax.jit
     def two_steps(params):
-        weights = join_weights(params)
+        weights = join_weights(params, active)
         carries = [initial_carry(active, jnp.dtype(jnp.float32))]
         for inputs in make_inputs(num_steps=2):
-            carries.append(ntm_step(weights, active, carries[-1], drive_of(params, inputs)))
+            carries.append(cell_step(weights, active, carries[-1], drive_of(params, active, inputs))[0])
         return [carry.memory for carry in carries]
 
     exists = np.outer(np.arange(4) < 3, np.arange(7) < 5)
@@ -225,11 +236,12 @@ def test_changing_one_member_changes_no_other(changed):
 def test_a_head_told_to_move_goes_round_the_slots_that_exist(num_slots, distance):
     genome = make_genome(TINY, **genes(num_slots=num_slots, shift_range=2))
     params = jax.tree.map(lambda array: np.zeros_like(array), genome.params)
-    fields = params["heads"]["location_bias"]  # gate, sharpening, shifts -2..2
-    fields[:, 0], fields[:, 1], fields[:, 2 + 2 + distance] = -20, 20, 20
+    params["heads"]["gate_bias"][:] = -20
+    fields = params["heads"]["location_bias"]  # sharpening, shifts -2..2
+    fields[:, 0], fields[:, 1 + 2 + distance] = 20, 20
     params = jax.tree.map(jnp.asarray, params)
     architecture = architecture_from(genes(num_slots=num_slots, shift_range=2))
-    _, weightings = forward(TINY)(Genome(architecture=architecture, params=params), make_inputs())
+    _, weightings, _ = forward(TINY)(Genome(architecture=architecture, params=params), make_inputs())
     expected = np.eye(7)[(distance * np.arange(1, NUM_STEPS + 1)) % num_slots]
     for head in (0, 2):  # the read head and the write head that exist
         np.testing.assert_allclose(weightings[:, head], expected, atol=1e-5)

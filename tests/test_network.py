@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 from helpers import INPUT_SIZE, NUM_STEPS, OUTPUT_SIZE, TINY, assert_trees_equal, forward, make_genome
 
-from etm_jax.cells import NTM, NTMCell
+from etm_jax.cells import NTM, MemoryCell, NTMCell
 from etm_jax.genomes import active_axes, compact
 
 BATCH = 3
@@ -36,15 +36,15 @@ def test_a_cell_with_masks_computes_what_the_genome_does_and_drops_weights_that_
     genome = make_genome(TINY)
     poisoned = jax.tree.map(lambda array: array, genome.params)
     poisoned["controller"]["bias"] = poisoned["controller"]["bias"].at[:, -1].set(jnp.nan)  # the fifth of four units
-    cell = NTMCell.from_params(poisoned, active_axes(genome.architecture, TINY))
+    cell = MemoryCell(poisoned, active_axes(genome.architecture, TINY))
     outputs = nnx.RNN(cell)(make_batch()[:1])[0]
     np.testing.assert_allclose(outputs, forward(TINY)(genome, make_batch()[0])[0], rtol=1e-5, atol=1e-6)
 
 
 def test_the_network_reports_the_weightings_of_read_heads_then_write_heads():
     genome = make_genome(TINY, num_read_heads=2)  # 2 of 2 read heads, 1 of 2 write heads, 6 of 7 slots
-    outputs, weightings = compact(genome, TINY).unroll(make_batch()[:1])
-    padded_outputs, padded_weightings = forward(TINY)(genome, make_batch()[0])
+    outputs, weightings, _ = compact(genome, TINY).unroll(make_batch()[:1])
+    padded_outputs, padded_weightings, _ = forward(TINY)(genome, make_batch()[0])
     assert weightings.shape == (1, NUM_STEPS, 3, 6)
     np.testing.assert_allclose(outputs[0], padded_outputs, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(weightings[0], padded_weightings[:, [0, 1, 2], :6], rtol=1e-5, atol=1e-6)
@@ -107,7 +107,7 @@ def test_the_same_seed_gives_the_same_cell_and_another_seed_another():
     ids=str,
 )
 def test_impossible_sizes_are_refused_with_the_rule_and_the_sizes(sizes):
-    with pytest.raises(ValueError, match=r"at least 1 and num_slots at least 2\*shift_range\+1, got \{'input'"):
+    with pytest.raises(ValueError, match=r"at least 1 and num_slots at least 2\*shift_range\+1, got \{'num_inputs'"):
         NTMCell(**{"input_size": 3, "output_size": 2, "num_slots": 8, **sizes}, rngs=nnx.Rngs(0))
 
 

@@ -50,7 +50,7 @@ def model(suite):
 
 
 def lineage_row(generation, ids, parents, fitness, slots):
-    genes = {name: [1] * len(ids) for name in GENES} | {"num_slots": slots}
+    genes = {name: [1] * len(ids) for name in GENES} | {"num_slots": slots, "addressing": [generation % 2] * len(ids)}
     learning = {name: [0.5 + generation] * len(ids) for name in LEARNING_GENES}
     row = {"generation": generation, "id": ids, "parents": parents, "fitness": fitness}
     return row | {"genes": genes, "learning": learning}
@@ -133,7 +133,8 @@ def test_a_finished_run_makes_a_page_with_its_numbers_and_every_figure(report):
     for shown in ("Finished after 3 generations", "43,210", "0.984", "0.457", "61.5 s", "0.812", ">17<", "1,000 fresh"):
         assert shown in text
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
-    assert len(labels) == text.count("<svg") == 6 + len(GENES) + len(LEARNING_GENES) + 2
+    assert len(labels) == text.count("<svg") == 6 + 2 + len(LEARNING_GENES) + 2  # slots and addressing vary
+    assert "The same for everybody at all times: slot width 1, read heads 1" in text
     for figure in FIGURES:
         assert any(label.startswith(figure) for label in labels), figure
     assert text.count("<figcaption>") == 4

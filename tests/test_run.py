@@ -185,7 +185,7 @@ def run_main(capsys, *flags):
         (["--population-size=x"], "Error parsing --population-size"),
         (["--population-siz=3"], "Unrecognized options: --population-siz"),
         (["--preset=fast"], "invalid choice 'fast'"),
-        (["--task=sort=1"], "unknown task 'sort'; the tasks are copy, recall"),
+        (["--task=sort=1"], "unknown task 'sort'; the tasks are "),
         (["--task=copy=1,bitz=3"], "task 'copy' has no option 'bitz'; its options are bits, min_length, max_length"),
         (["--task=copy=1", "--task=copy=1"], "a suite needs one or more tasks of different names"),
         (["--task=copy=zero"], "task must look like name=weight,option=value"),

@@ -1,12 +1,13 @@
-"""A Neural Turing Machine over whole sequences: the scan, and the gradients of its weights after the scan.
+"""A network over whole sequences: the scan, and the gradients of its weights after the scan.
 
 Backpropagation through time would add to the weights' gradients at every step, and each time read and write arrays as
-large as the weights. The cotangents of `NTMDrive` are those of the two products' results, so the loop keeps them, and
-one product over all steps and sequences makes each gradient.
+large as the weights. The cotangents of `Drive` are those of the two products' results, so the loop keeps them, and one
+product over all steps and sequences makes each gradient.
 """
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,36 +15,48 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells._ntm import (
-    NTMActive,
-    NTMCarry,
-    NTMDrive,
-    NTMWeights,
+from etm_jax.cells._active import Active
+from etm_jax.cells._carry import initial_carry
+from etm_jax.cells._cell import (
+    Drive,
+    Weights,
     drive_of,
-    initial_carry,
     join_weights,
-    ntm_step,
     read_out,
+    sources_of,
 )
+from etm_jax.cells._ponder import Step, cell_step
 
-Features = tuple[Float[Array, "batch time unit"], Float[Array, "batch time read width"]]
+
+class Unrolled(NamedTuple):
+    """What a network did over a sequence.
+
+    Attributes:
+        outputs: logits of every step.
+        weightings: of every head, read heads first, over the slots; no gradient flows through them.
+        ponder: the price of pondering of every step, `N + R`; 2 where a network does not ponder.
+    """
+
+    outputs: Float[Array, "*batch time output"]
+    weightings: Float[Array, "*batch time head slot"]
+    ponder: Float[Array, "*batch time"]
 
 
-def ntm_unroll(
+def cell_unroll(
     params: Params,
-    active: NTMActive,
+    active: Active,
     inputs: Float[Array, "*batch time input"],
     *,
     rematerialise: bool = False,
     at_once: int = 0,
     dtype: DTypeLike | None = None,
-) -> tuple[Float[Array, "*batch time output"], Float[Array, "*batch time head slot"]]:
+) -> Unrolled:
     """Run one sequence, or a batch of them, from the initial state.
 
     Give it a batch rather than `vmap` it: then the weights' gradients are sums over the batch from the start.
 
     Args:
-        params: arrays laid out by `NTM_PARAMETERS`, zero where nothing exists.
+        params: arrays laid out by `PARAMETERS`, zero where nothing exists.
         active: which entries of each axis exist.
         inputs: one row a step; one leading axis at most.
         rematerialise: cut the sequence into about sqrt(time) segments, store the state at their starts only, and
@@ -55,24 +68,25 @@ def ntm_unroll(
             sums keep the parameters' precision.
 
     Returns:
-        The logits of every step, and the weightings of every head (read heads first) over the slots; no gradient
-        flows through the weightings.
+        Outputs, weightings and the price of pondering, of every step.
 
     Raises:
         ValueError: `at_once` does not divide the batch.
     """
     if inputs.ndim == 2:
-        outputs = ntm_unroll(params, active, inputs[None], rematerialise=rematerialise, dtype=dtype)
-        return jax.tree.map(lambda array: array[0], outputs)
+        results = cell_unroll(params, active, inputs[None], rematerialise=rematerialise, dtype=dtype)
+        return jax.tree.map(lambda array: array[0], results)
     batch_size = inputs.shape[0]
     at_once = at_once or batch_size
     if batch_size % at_once:
         raise ValueError(f"at_once must divide the batch of {batch_size} sequences, got {at_once}; or 0 for all")
-    weights = join_weights(params, dtype)
+    weights = join_weights(params, active, dtype)
+    # A window controller uses its weights in many places, so their gradients are summed up in the loop.
+    steps_of = scan_batch if "window" in active.family.controllers else run_steps
 
-    def run(inputs: Float[Array, "batch time input"]) -> tuple[Array, Array]:
-        (hidden, reads), weightings = features(rematerialise, weights, active, drive_of(params, inputs))
-        return read_out(params, hidden, reads), weightings
+    def run(inputs: Float[Array, "batch time input"]) -> Unrolled:
+        steps = steps_of(rematerialise, weights, active, drive_of(params, active, inputs))
+        return Unrolled(read_out(params, steps.hidden, steps.reads), steps.weightings, steps.ponder)
 
     if at_once == batch_size:
         return run(inputs)
@@ -80,21 +94,15 @@ def ntm_unroll(
     return jax.tree.map(lambda array: array.reshape(batch_size, *array.shape[2:]), parts)
 
 
-def scan_batch(
-    rematerialise: bool, weights: NTMWeights, active: NTMActive, drive: NTMDrive
-) -> tuple[Features, Float[Array, "batch time head slot"]]:
-    """The features of every step, and the weightings, of a batch of sequences."""
+def scan_batch(rematerialise: bool, weights: Weights, active: Active, drive: Drive) -> Step:
+    """What every step of a batch of sequences leaves behind, with axes batch and time in front."""
 
-    def step(carry: NTMCarry, drive: NTMDrive):
-        carry = ntm_step(weights, active, carry, drive)
-        return carry, (carry.hidden, carry.reads, jax.lax.stop_gradient(carry.weightings))
-
-    def one(drive: NTMDrive):
+    def one(drive: Drive) -> Step:
         start = initial_carry(active, drive.gates.dtype)
-        return (in_segments if rematerialise else jax.lax.scan)(step, start, drive)[1]
+        scan = in_segments if rematerialise else jax.lax.scan
+        return scan(lambda carry, row: cell_step(weights, active, carry, row), start, drive)[1]
 
-    hidden, reads, weightings = jax.vmap(one)(drive)
-    return (hidden, reads), weightings
+    return jax.vmap(one)(drive)
 
 
 def in_segments(step, start, rows):
@@ -110,38 +118,37 @@ def in_segments(step, start, rows):
     return carry, jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:length], results)
 
 
-features = jax.custom_vjp(scan_batch, nondiff_argnums=(0,))
+run_steps = jax.custom_vjp(scan_batch, nondiff_argnums=(0,))
 
 
-def _features_forward(rematerialise: bool, weights: NTMWeights, active: NTMActive, drive: NTMDrive):
-    run = lambda drive: scan_batch(rematerialise, weights, active, drive)  # noqa: E731
-    (hidden, reads), back, weightings = jax.vjp(run, drive, has_aux=True)
-    return ((hidden, reads), weightings), (weights, active, hidden, reads, back)
+def _forward(rematerialise: bool, weights: Weights, active: Active, drive: Drive):
+    steps, back = jax.vjp(lambda drive: scan_batch(rematerialise, weights, active, drive), drive)
+    return steps, (weights, active, steps.hidden, steps.reads, steps.factors, back)
 
 
-def _features_backward(rematerialise: bool, kept, cotangents):
+def _backward(rematerialise: bool, kept, cotangents: Step):
     del rematerialise
-    weights, active, hidden, reads, back = kept
-    (drive,) = back(cotangents[0])
-    start = initial_carry(active, hidden.dtype)
-    sources = jnp.concatenate([before(start.reads, reads), before(start.hidden, hidden)], axis=-1)
+    weights, active, hidden, reads, factors, back = kept
+    (drive,) = back(cotangents)
+    if factors is None:
+        start = initial_carry(active, hidden.dtype)
+        factors = (sources_of(active, before(start.hidden, hidden), before(start.reads, reads)), hidden)
+    targets = ((drive.gates, weights.recurrent), (drive.interface, weights.interface))
     recurrent, interface = (
-        jnp.tensordot(source, target, 2 * (((0, 1)),)).astype(kernel.dtype)
-        for source, target, (kernel, _) in (
-            (sources, drive.gates, weights.recurrent),
-            (hidden, drive.interface, weights.interface),
-        )
+        jnp.tensordot(source, target, 2 * (tuple(range(source.ndim - 1)),)).astype(kernel.dtype)
+        for source, (target, (kernel, _)) in zip(factors, targets, strict=True)
     )
     zeros = jax.tree.map(jnp.zeros_like, weights)
     gradient = replace(zeros, recurrent=(recurrent, zeros.recurrent[1]), interface=(interface, zeros.interface[1]))
     return gradient, None, drive
 
 
-def before(start: Float[Array, "*feature"], rows: Float[Array, "batch time *feature"]) -> Float[Array, "batch time _"]:
-    """The flat features of the step before each step."""
+def before(
+    start: Float[Array, "*feature"], rows: Float[Array, "batch time *feature"]
+) -> Float[Array, "batch time *feature"]:
+    """The features of the step before each step."""
     first = jnp.broadcast_to(start, (rows.shape[0], 1, *start.shape))
-    shifted = jnp.concatenate([first, rows[:, :-1]], axis=1)
-    return shifted.reshape(*rows.shape[:2], -1)
+    return jnp.concatenate([first, rows[:, :-1]], axis=1)
 
 
-features.defvjp(_features_forward, _features_backward)
+run_steps.defvjp(_forward, _backward)

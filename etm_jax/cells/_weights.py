@@ -12,24 +12,97 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from etm_jax._typing import Key, Mask, Params
+from etm_jax.cells._active import Active
+from etm_jax.cells._family import FROM_INPUTS, FROM_UNITS, Family
 from etm_jax.cells._layout import Parameter
-from etm_jax.cells._ntm import NTMActive
-from etm_jax.cells._ntm_parameters import NTM_PARAMETERS
+from etm_jax.cells._parameters import PARAMETERS, SHIFT, table_of
+from etm_jax.cells._window_parameters import EXPANSION
+
+CONSTANT_AXES = {"direction": 2, "move": 3, "expansion": EXPANSION}
 
 
-def active_by_axis(active: NTMActive, num_inputs: int, num_outputs: int) -> dict[str, Bool[Array, "_"]]:
-    """Which entries exist along every axis that the parameter table names."""
+def axis_sizes(
+    family: Family,
+    *,
+    num_inputs: int,
+    num_outputs: int,
+    num_slots: int,
+    slot_width: int,
+    num_read_heads: int,
+    num_write_heads: int,
+    controller_size: int,
+    shift_range: int,
+    gated: bool,
+    window_size: int,
+    num_layers: int,
+    attention_heads: int,
+) -> dict[str, int]:
+    """Size of every axis that the parameter table names, and of `slot`.
+
+    A `shift_range` of 0 is that of heads that cannot move; `gated` says whether some choose between content and
+    location. Where no network has a memory there are no heads, slots or widths; where networks may ponder there is
+    one more input, which says that a step is the first over its input.
+    """
+    reads, writes = (count * family.remembers for count in (num_read_heads, num_write_heads))
+    pondering = int(family.ponder_steps > 1)
     return {
-        "input": jnp.ones(num_inputs, bool),
+        "input": num_inputs + pondering,
+        "output": num_outputs,
+        "input_gate": len(family.from_inputs),
+        "unit_gate": len(family.from_units),
+        "gate": len(family.gates),
+        "recurrence": 1,
+        "unit": controller_size,
+        "slot": num_slots * family.remembers,
+        "width": slot_width * family.remembers,
+        "read": reads,
+        "write": writes,
+        "head": reads + writes,
+        "location": SHIFT + 2 * shift_range + 1 if shift_range else 0,
+        "gating": int(gated),
+        "pondering": pondering,
+        "window": window_size,
+        "layer": num_layers,
+        "attention_head": attention_heads,
+        "key": family.attention_width,
+        **CONSTANT_AXES,
+    }
+
+
+def active_by_axis(active: Active, num_inputs: int, num_outputs: int) -> dict[str, Bool[Array, "_"]]:
+    """Which entries exist along every axis that the parameter table names.
+
+    `num_inputs` is the size of that axis: with pondering, the flag of the first step is among them.
+    """
+    family = active.family
+    pondering = active.ponder[1:2]  # ponders at all
+    return {
+        "input": jnp.concatenate([jnp.ones(num_inputs - pondering.size, bool), pondering]),
         "output": jnp.ones(num_outputs, bool),
-        "gate": jnp.ones(4, bool),
+        "input_gate": _gates(active, family.from_inputs, FROM_INPUTS),
+        "unit_gate": _gates(active, family.from_units, FROM_UNITS),
+        "gate": _gates(active, family.gates, FROM_INPUTS) | _gates(active, family.gates, FROM_UNITS),
+        "recurrence": ~active.has(("feedforward",))[None],
         "unit": active.unit,
         "width": active.width,
         "read": active.read,
         "write": active.write,
         "head": active.head,
         "location": active.location,
+        "gating": active.gating,
+        "pondering": pondering,
+        "window": active.window,
+        "layer": active.layer,
+        "attention_head": active.attention_head,
+        "key": jnp.ones(family.attention_width, bool),
+        **{name: jnp.ones(size, bool) for name, size in CONSTANT_AXES.items()},
     }
+
+
+def _gates(active: Active, places: tuple[int, ...], table: dict[str, tuple[int, ...]]) -> Bool[Array, " gate"]:
+    """Which of these places the controller of an individual has."""
+    owners = [tuple(kind for kind, own in table.items() if place in own) for place in places]
+    return jnp.stack([active.has(kinds) for kinds in owners]) if places else jnp.zeros(0, bool)
 
 
 def outer(masks: list[Bool[Array, "_"]]) -> Bool[Array, "..."]:
@@ -41,19 +114,31 @@ def outer(masks: list[Bool[Array, "_"]]) -> Bool[Array, "..."]:
     return functools.reduce(operator.and_, [along(axis, mask) for axis, mask in enumerate(masks)])
 
 
-def weight_mask(axes: dict[str, Bool[Array, "_"]]) -> Mask:
+def weight_mask(active: Active, axes: dict[str, Bool[Array, "_"]]) -> Mask:
     """Pytree of bool shaped like the padded parameters. True = the weight exists."""
-    return map_table(lambda parameter: outer([axes[axis] for axis in parameter.axes]))
+
+    def exists(parameter: Parameter) -> Bool[Array, "..."]:
+        mask = outer([axes[axis] for axis in parameter.axes])
+        return mask & active.has(parameter.kinds) if parameter.kinds else mask
+
+    return jax.tree.map(exists, table_of(active.family))
 
 
-def map_table(function: Any, *trees: Any) -> Any:
-    """Apply `function(parameter, *leaves)` to every array of the parameter table."""
-    return jax.tree.map(function, NTM_PARAMETERS, *trees)
+def map_table(function: Any, first: Any, *others: Any) -> Any:
+    """Apply `function(parameter, *leaves)` to every array of trees that are shaped like params."""
+    table = {block: {name: PARAMETERS[block][name] for name in part} for block, part in first.items()}
+    return jax.tree.map(function, table, first, *others)
 
 
-def axes_of(params: Params, active: NTMActive) -> dict[str, Bool[Array, "_"]]:
+def axes_of(params: Params, active: Active) -> dict[str, Bool[Array, "_"]]:
     """`active_by_axis` with the input and output sizes read off the parameters."""
-    return active_by_axis(active, params["controller"]["input_kernel"].shape[0], params["output"]["bias"].shape[0])
+    return active_by_axis(active, num_inputs_of(params), params["output"]["bias"].shape[0])
+
+
+def num_inputs_of(params: Params) -> int:
+    """Size of the `input` axis."""
+    kernel = params["window"]["embedding"] if "window" in params else params["controller"]["input_kernel"]
+    return kernel.shape[0]
 
 
 def keep_active(params: Params, mask: Mask) -> Params:
@@ -61,15 +146,18 @@ def keep_active(params: Params, mask: Mask) -> Params:
     return jax.tree.map(lambda array, exists: jnp.where(exists, array, 0), params, mask)
 
 
-def initial_params(key: Key, active: NTMActive, sizes: dict[str, int], dtype: jnp.dtype) -> Params:
+def initial_params(key: Key, active: Active, num_inputs: int, num_outputs: int, dtype: jnp.dtype) -> Params:
     """Draw weights at padded shape, scaled by the fan-in that really exists, and zero elsewhere.
+
+    `num_inputs` is the size of the `input` axis.
 
     Kernels are uniform with variance 1/fan_in. Drawn at padded shape, so a weight's draw does not depend on the genes.
     The key is consumed.
     """
-    axes = active_by_axis(active, sizes["input"], sizes["output"])
+    axes = active_by_axis(active, num_inputs, num_outputs)
     count = {name: jnp.sum(mask) for name, mask in axes.items()}
-    exists = weight_mask(axes)
+    sizes = {name: mask.size for name, mask in axes.items()}
+    exists = weight_mask(active, axes)
 
     def place(parameter: Parameter, draws: Array, exists: Bool[Array, "..."]) -> Array:
         if not parameter.fan_in:

@@ -1,5 +1,6 @@
 """Evolution: state, ask and tell, lifetime learning, a generation, the run with its folder and checkpoints."""
 
+from etm_jax.evolution._champion import held_out_scores as held_out_scores
 from etm_jax.evolution._champion import summarise as summarise
 from etm_jax.evolution._checkpoint import CheckpointError as CheckpointError
 from etm_jax.evolution._checkpoint import Checkpoints as Checkpoints
@@ -18,8 +19,10 @@ from etm_jax.evolution._generation import steps as steps
 from etm_jax.evolution._history import History as History
 from etm_jax.evolution._islands import state_sharding as state_sharding
 from etm_jax.evolution._lifetime import Result as Result
+from etm_jax.evolution._lifetime import gradient_step as gradient_step
 from etm_jax.evolution._lifetime import learn as learn
 from etm_jax.evolution._lifetime import make_optimiser as make_optimiser
+from etm_jax.evolution._lifetime import paces_itself as paces_itself
 from etm_jax.evolution._lifetime import score as score
 from etm_jax.evolution._problem import Problem as Problem
 from etm_jax.evolution._problem import make_problem as make_problem

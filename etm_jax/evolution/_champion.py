@@ -1,36 +1,57 @@
 """What a run found: the champion as a compact network, and its scores on episodes never seen before."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from etm_jax.evolution._history import plain
-from etm_jax.evolution._lifetime import score
+from etm_jax._rows import by_task, plain_array
+from etm_jax._typing import Key
+from etm_jax.environment import EnvironmentSuite, Suite
+from etm_jax.evolution._lifetime import Result, answer, result_of, score
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.evolution._suites import lengths_of
-from etm_jax.genomes import describe, num_parameters
+from etm_jax.genomes import Bounds, Genome, describe, num_parameters
 
 HELD_OUT_EPISODES = 1000
 HELD_OUT_STREAM = 2**31 - 1  # folded into the seed: a stream of keys that no generation draws from
 
 
-def held_out_scores(problem: Problem, state: EvolutionState) -> dict[str, Any]:
-    """Scores of the champion on fresh episodes, at the lengths evolved on and, of tasks, at twice the greatest."""
-    key = jax.random.fold_in(jax.random.key(problem.config.seed), HELD_OUT_STREAM)
-    full = jnp.ones(len(problem.suite.names))
+def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: Suite) -> dict[str, Any]:
+    """Scores of one network on fresh episodes, at the lengths it learnt on and (tasks) at exactly twice the greatest.
+
+    Args:
+        genome: the network.
+        seed: of the run, which has drawn none of these episodes.
+        bounds: the search space that the network belongs to.
+        suite: the tasks or environments.
+
+    Returns:
+        By name of the score, then of the task; under `extra` and `extra_twice_length` what tasks add of their own.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), HELD_OUT_STREAM)
+    full = jnp.ones(len(suite.names))
     scores: dict[str, Any] = {"episodes": HELD_OUT_EPISODES}
-    for suffix, suite in lengths_of(problem.suite).items():
-        result = jax.jit(
-            lambda genome, key, suite=suite: score(
-                key, genome, full, bounds=problem.config.bounds, suite=suite, num_episodes=HELD_OUT_EPISODES
-            )
-        )(state.champion, key)
+    for suffix, asked in lengths_of(suite).items():
+        examine = jax.jit(functools.partial(_examined, difficulty=full, bounds=bounds, suite=asked))
+        result, extra = examine(genome, key)
         for name in ("accuracy", "performance"):
-            values = zip(suite.names, getattr(result, name), strict=True)
-            scores[name + suffix] = {task: plain(value) for task, value in values}
+            scores[name + suffix] = by_task(suite.names, getattr(result, name))
+        if extra:
+            scores["extra" + suffix] = jax.tree.map(plain_array, extra)
     return scores
+
+
+def _examined(
+    genome: Genome, key: Key, *, difficulty: Float[Array, " task"], bounds: Bounds, suite: Suite
+) -> tuple[Result, dict[str, dict[str, Any]]]:
+    if isinstance(suite, EnvironmentSuite):
+        return score(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=HELD_OUT_EPISODES), {}
+    outputs, episode = answer(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=HELD_OUT_EPISODES)
+    return result_of(suite, outputs, episode), suite.extra_scores(outputs, episode)
 
 
 def summarise(
@@ -41,7 +62,7 @@ def summarise(
         "champion_id": int(state.champion_id),
         "architecture": describe(state.champion.architecture),
         "num_parameters": int(num_parameters(state.champion, problem.config.bounds)),
-        "held_out": held_out_scores(problem, state),
+        "held_out": held_out_scores(state.champion, problem.config.seed, problem.config.bounds, problem.suite),
         "seconds": {
             "total": round(total_seconds, 1),
             "compile": round(compile_seconds, 1),

@@ -4,16 +4,15 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
 
-from etm_jax.evolution._state import EvolutionState
-
 logger = logging.getLogger(__name__)
 
 KEPT = 3
+State = TypeVar("State")  # a pytree with a key and a counter
 FORMAT = "etm_jax/1"
 
 
@@ -27,24 +26,25 @@ class Checkpoints:
     Args:
         folder: where they are; made by the first `save`.
         settings: what the run was made of, as text; a checkpoint of other settings is foreign.
+        counter: the field of a state that counts how far the run has got.
     """
 
-    def __init__(self, folder: Path, settings: str):
-        self._settings = settings
+    def __init__(self, folder: Path, settings: str, counter: str = "generation"):
+        self._settings, self._counter = settings, counter
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
-    def save(self, state: EvolutionState) -> None:
-        """Write the state; it is there whole or not at all. Saving the same generation again changes nothing."""
-        generation = int(state.generation)
-        if generation in self._manager.all_steps():
+    def save(self, state: Any) -> None:
+        """Write the state; it is there whole or not at all. Saving at the same count again changes nothing."""
+        done = int(getattr(state, self._counter))
+        if done in self._manager.all_steps():
             return
         about = {"format": FORMAT, "settings": self._settings}
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(_storable(state)), about=ocp.args.JsonSave(about))
-        self._manager.save(generation, args=arguments)
+        self._manager.save(done, args=arguments)
         self._manager.wait_until_finished()
 
-    def restore(self, like: EvolutionState) -> EvolutionState | None:
+    def restore(self, like: State) -> State | None:
         """The newest state that can be read, on the devices of `like`; None if none was ever saved.
 
         A checkpoint that is torn or foreign is named in a warning and the one before it is tried.
@@ -65,7 +65,7 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, step: int, like: EvolutionState) -> EvolutionState:
+    def _read(self, step: int, like: State) -> State:
         target = _storable(like)
         arguments = ocp.args.Composite(
             state=ocp.args.StandardRestore(jax.tree.map(_abstract, target)), about=ocp.args.JsonRestore()
@@ -73,14 +73,14 @@ class Checkpoints:
         restored: Any = self._manager.restore(step, args=arguments)
         if restored.about.get("format") != FORMAT or restored.about.get("settings") != self._settings:
             raise CheckpointError("it belongs to a run of other settings")
-        if int(restored.state["generation"]) != step:
+        if int(restored.state[self._counter]) != step:
             raise CheckpointError("its counter does not fit its name")
         return _from_storable(restored.state, like)
 
-    def drop_after(self, generation: int) -> None:
-        """Delete checkpoints beyond a generation: those that a resumed run passed over."""
+    def drop_after(self, count: int) -> None:
+        """Delete checkpoints beyond a count: those that a resumed run passed over."""
         for step in self._manager.all_steps():
-            if step > generation:
+            if step > count:
                 self._manager.delete(step)
 
     def close(self) -> None:
@@ -93,14 +93,14 @@ def settings_text(settings: dict[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def _storable(state: EvolutionState) -> dict[str, Any]:
+def _storable(state: Any) -> dict[str, Any]:
     """The state as a plain dict of arrays: keys as their bits, arrays of size 0 left out."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(replace(state, key=jax.random.key_data(state.key)))
     named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
     return {name: leaf for name, leaf in named.items() if leaf.size}
 
 
-def _from_storable(stored: dict[str, Any], like: EvolutionState) -> EvolutionState:
+def _from_storable(stored: dict[str, Any], like: Any) -> Any:
     plain = replace(like, key=jax.random.key_data(like.key))
     leaves, structure = jax.tree_util.tree_flatten_with_path(plain)
     named = [stored.get(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]

@@ -148,4 +148,6 @@ def padding_efficiency_of(problem: Problem, architectures: Architecture) -> Scal
         members, tiers = groups(member(architectures, order), problem.lanes, problem.tiers)
         return members.shape[1] * jnp.sum(tier_costs(problem.tiers, *sizes)[tiers])
 
-    return jnp.sum(multiply_adds(architectures, *sizes)) / jnp.sum(jax.vmap(executed)(order))
+    return jnp.sum(multiply_adds(architectures, *sizes, problem.config.bounds.attention_width)) / jnp.sum(
+        jax.vmap(executed)(order)
+    )

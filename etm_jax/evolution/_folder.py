@@ -1,15 +1,17 @@
-"""The run folder: settings, one row a generation, the best network, the summary."""
+"""The run folder: settings, one row a generation or trip, the best network, the summary."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from etm_jax._files import write_atomically
+from etm_jax._rows import Row
 from etm_jax.cells import NTM
 from etm_jax.config import EvolutionaryTuringConfig, read_config, to_toml
-from etm_jax.evolution._history import Row
 from etm_jax.genomes import load_network, save_network
+
+_Settings = TypeVar("_Settings")
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, config: EvolutionaryTuringConfig) -> "RunFolder":
-        """Make a folder for a new run.
+    def create(cls, path: Path, config: Any) -> "RunFolder":
+        """Make a folder for a new run of these settings.
 
         Raises:
             ValueError: the path is taken.
@@ -72,25 +74,31 @@ class RunFolder:
         """The best network."""
         return self.path / "best"
 
-    def config(self) -> EvolutionaryTuringConfig:
-        """The settings the run was started with."""
-        return read_config(self.config_file)
+    @overload
+    def config(self) -> EvolutionaryTuringConfig: ...
+    @overload
+    def config(self, default: _Settings) -> _Settings: ...
+    def config(self, default: Any = None) -> Any:
+        """The settings the run was started with; of the kind of `default`, or else of evolution."""
+        return read_config(self.config_file, default)
 
-    def append(self, metrics: Row, lineage: Row) -> None:
-        """Add one generation."""
+    def append(self, metrics: Row, lineage: Row | None = None) -> None:
+        """Add one generation, or one trip of training, which has no lineage."""
         for name, row in (("metrics.jsonl", metrics), ("lineage.jsonl", lineage)):
-            with (self.path / name).open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            if row is not None:
+                with (self.path / name).open("a") as file:
+                    file.write(json.dumps(row) + "\n")
 
     def rows(self) -> list[Row]:
-        """The metrics of every generation so far; a torn last line is left out."""
+        """The metrics so far, oldest first; a torn last line is left out."""
         return _read_rows(self.path / "metrics.jsonl")
 
-    def cut_after(self, generations: int) -> None:
-        """Drop the rows of generations that a resumed run will do again."""
-        for name in ("metrics.jsonl", "lineage.jsonl"):
-            rows = [row for row in _read_rows(self.path / name) if row["generation"] < generations]
-            write_atomically(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
+    def cut_after(self, count: int, counter: str = "generation") -> None:
+        """Drop the rows of generations, or of what else is counted, that a resumed run will do again."""
+        for path in (self.path / "metrics.jsonl", self.path / "lineage.jsonl"):
+            if path.exists():
+                rows = [row for row in _read_rows(path) if row[counter] < count]
+                write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def finish(self, network: NTM, summary: dict[str, Any]) -> None:
         """Write the best network and the summary."""

@@ -1,16 +1,14 @@
 """What happened in each generation, as plain rows for files, tables and people."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
 
+from etm_jax._rows import Row, by_task, plain
 from etm_jax.environment import Suite
 from etm_jax.genomes import GENES, LEARNING_GENES
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,22 +38,19 @@ def metrics_row(
     def mean(values: Any) -> float | None:
         return plain(np.mean(np.asarray(values)[alive])) if alive.any() else None
 
-    def by_task(values: Any) -> dict[str, float | None]:
-        return {name: plain(value) for name, value in zip(suite.names, np.asarray(values), strict=True)}
-
     performance = np.asarray(metrics["performance"])
     ever = alive.any()
     return {
         "generation": generation,
         "best_fitness": plain(metrics["fitness"][best]) if ever else None,
         "mean_fitness": mean(metrics["fitness"]),
-        "best_performance": by_task(performance[best]),
+        "best_performance": by_task(suite.names, performance[best]),
         "mean_performance": {name: mean(performance[:, index]) for index, name in enumerate(suite.names)},
-        "best_accuracy": by_task(metrics["accuracy"][best]),
+        "best_accuracy": by_task(suite.names, metrics["accuracy"][best]),
         "best_efficiency": plain(metrics["efficiency"][best]),
         "mean_efficiency": mean(metrics["efficiency"]),
         "best_loss": plain(metrics["loss"][best]),
-        "difficulty": by_task(metrics["difficulty"]),
+        "difficulty": by_task(suite.names, metrics["difficulty"]),
         "padding_efficiency": plain(metrics["padding_efficiency"]),
         "diversity": plain(metrics["diversity"]),
         "failed": int(size - alive.sum()),
@@ -86,9 +81,3 @@ def lineage_row(generation: int, metrics: dict[str, Any]) -> Row:
 def nth(metrics: dict[str, Any], index: int) -> dict[str, Any]:
     """One generation out of the stacked metrics of several, on the host."""
     return jax.tree.map(lambda leaf: np.asarray(leaf)[index], metrics)
-
-
-def plain(value: Any) -> float | None:
-    """A number for JSON: None unless finite, six digits."""
-    number = float(value)
-    return float(f"{number:.6g}") if math.isfinite(number) else None

@@ -1,7 +1,7 @@
 """The fast loop: what one individual learns by gradient, and how it is scored afterwards."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,13 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from etm_jax import ae
-from etm_jax._typing import IntScalar, Key, Params, Scalar, pytree
+from etm_jax._typing import IntScalar, Key, Mask, Params, Scalar, pytree
 from etm_jax.config import LifetimeConfig
 from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.evolution._devices import default_at_once
 from etm_jax.evolution._suites import act
-from etm_jax.genomes import FACTORS, Bounds, Genome, Learning, apply, mask_of
-from etm_jax.task import TaskSuite, clean_inputs
+from etm_jax.genomes import FACTORS, Bounds, Genome, Learning, apply, mask_of, unroll
+from etm_jax.task import Episode, TaskSuite, before_end, clean_inputs
 
 PLAIN = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop, "sgd": optax.sgd}
 # Optimisers under the laws, with the gains that differ from `default_gains`.
@@ -91,11 +91,11 @@ def batch_loss(
     config: LifetimeConfig,
     dtype: DTypeLike | None,
 ) -> Scalar:
-    """The suite's loss of one individual on fresh episodes. The key is consumed."""
+    """The suite's loss of one individual on fresh episodes, and the price of its pondering. The key is consumed."""
     episode = suite.sample(key, config.batch_size, difficulty)
     at_once = default_at_once(bounds, episode.inputs.shape[0])
     genome = replace(genome, params=params)
-    outputs = apply(
+    run = unroll(
         genome,
         clean_inputs(episode),
         bounds,
@@ -103,7 +103,56 @@ def batch_loss(
         at_once=at_once,
         dtype=dtype,
     )
-    return suite.loss(outputs, episode)
+    loss = suite.loss(run.outputs, episode)
+    if bounds.ponder_steps[1] == 1:
+        return loss
+    counts = before_end(episode)
+    price = jnp.sum(run.ponder * counts) / jnp.maximum(jnp.sum(counts), 1)
+    return loss + config.ponder_cost * price  # Graves 2016, eq. 12, as a mean over the steps
+
+
+def gradient_step(
+    key: Key,
+    genome: Genome,
+    state: optax.OptState,
+    difficulty: Float[Array, " task"],
+    scales: Sequence[Scalar | float] = (),
+    *,
+    stepper: optax.GradientTransformationExtraArgs,
+    mask: Mask,
+    bounds: Bounds,
+    suite: TaskSuite,
+    config: LifetimeConfig,
+    dtype: DTypeLike | None = None,
+) -> tuple[Genome, optax.OptState, Scalar]:
+    """One step of learning on fresh episodes, of a lifetime and of plain training alike.
+
+    Gradients of weights that do not exist are exactly zero, so the optimiser's moments and norms never see them. It
+    gets the loss as `value` and which weights exist as `mask`.
+
+    Args:
+        key: consumed.
+        genome: one individual.
+        state: the optimiser's.
+        difficulty: of each task, 0 to 1.
+        scales: factors on every update.
+        stepper: the optimiser.
+        mask: which weights of the genome exist.
+        bounds: the search space.
+        suite: the tasks.
+        config: batch size and rematerialisation.
+        dtype: precision of the factors of matrix products; None for the weights' own.
+
+    Returns:
+        The genome after the step, the optimiser's state, and the loss before the step.
+    """
+    loss, gradients = jax.value_and_grad(batch_loss)(
+        genome.params, genome, key, difficulty, bounds, suite, config, dtype
+    )
+    updates, state = stepper.update(gradients, state, genome.params, value=loss, mask=mask)
+    for scale in scales:
+        updates = jax.tree.map(lambda update, scale=scale: (update * scale).astype(update.dtype), updates)
+    return replace(genome, params=optax.apply_updates(genome.params, updates)), state, loss
 
 
 def learn(
@@ -121,9 +170,8 @@ def learn(
 ) -> Genome:
     """One lifetime: gradient steps, each on fresh episodes.
 
-    Gradients of weights that do not exist are exactly zero, so the optimiser's moments and norms never see them. It
-    gets the loss as `value` and which weights exist as `mask`. Under the laws the genome also acquires the rate that
-    its lifetime ended at, and its weights are the averaged ones where the chain averages.
+    Under the laws the genome also acquires the rate that its lifetime ended at, and its weights are the averaged ones
+    where the chain averages.
 
     Args:
         key: consumed.
@@ -141,18 +189,24 @@ def learn(
     start, mask = stepper.init(genome.params), mask_of(genome, bounds)
     adaptive = paces_itself(start)
 
-    def step(index: IntScalar, carry: tuple[Params, optax.OptState]):
+    def step(index: IntScalar, carry: tuple[Params, optax.OptState]) -> tuple[Params, optax.OptState]:
         params, state = carry
-        key_step = jax.random.fold_in(key, index)
-        loss, gradients = jax.value_and_grad(batch_loss)(
-            params, genome, key_step, difficulty, bounds, suite, config, dtype
+        # A new optimiser knows no scale yet, and its full first steps would undo what was learnt before.
+        warmth = jnp.minimum((index + 1) / max(config.warmup_steps, 1), 1.0)
+        stepped, state, _ = gradient_step(
+            jax.random.fold_in(key, index),
+            replace(genome, params=params),
+            state,
+            difficulty,
+            () if adaptive else (update_scale, warmth),
+            stepper=stepper,
+            mask=mask,
+            bounds=bounds,
+            suite=suite,
+            config=config,
+            dtype=dtype,
         )
-        updates, state = stepper.update(gradients, state, params, value=loss, mask=mask)
-        if not adaptive:
-            # A new optimiser knows no scale yet, and its full first steps would undo what was learnt before.
-            warmth = jnp.minimum((index + 1) / max(config.warmup_steps, 1), 1.0)
-            updates = jax.tree.map(lambda update: (update * update_scale * warmth).astype(update.dtype), updates)
-        return optax.apply_updates(params, updates), state
+        return stepped.params, state
 
     params, state = jax.lax.fori_loop(0, num_steps, step, (genome.params, start))
     genome = replace(genome, params=ae.eval_params(state, params))
@@ -168,6 +222,22 @@ def acquire(genome: Genome, state: optax.OptState, config: LifetimeConfig) -> Ge
     return replace(genome, learning=replace(genome.learning, learning_rate=factor))
 
 
+def answer(
+    key: Key,
+    genome: Genome,
+    difficulty: Float[Array, " task"],
+    *,
+    bounds: Bounds,
+    suite: TaskSuite,
+    num_episodes: int,
+    dtype: DTypeLike | None = None,
+) -> tuple[Float[Array, "batch time output"], Episode]:
+    """What one individual answers on `num_episodes` fresh episodes of each task. The key is consumed."""
+    episode = suite.sample(key, num_episodes, difficulty)
+    at_once = default_at_once(bounds, episode.inputs.shape[0])
+    return apply(genome, clean_inputs(episode), bounds, at_once=at_once, dtype=dtype), episode
+
+
 def score(
     key: Key,
     genome: Genome,
@@ -180,15 +250,15 @@ def score(
 ) -> Result:
     """Score one individual on `num_episodes` fresh episodes of each task or environment. The key is consumed."""
     if isinstance(suite, EnvironmentSuite):
-        return _result(suite, act(key, genome, difficulty, bounds, suite, num_episodes, dtype))
-    episode = suite.sample(key, num_episodes, difficulty)
-    at_once = default_at_once(bounds, episode.inputs.shape[0])
-    outputs = apply(genome, clean_inputs(episode), bounds, at_once=at_once, dtype=dtype)
-    return _result(suite, outputs, episode)
+        return result_of(suite, act(key, genome, difficulty, bounds, suite, num_episodes, dtype))
+    outputs, episode = answer(
+        key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=num_episodes, dtype=dtype
+    )
+    return result_of(suite, outputs, episode)
 
 
-def _result(suite: Suite, *lived: Any) -> Result:
-    """What a suite makes of answers to an episode, or of rollouts."""
+def result_of(suite: Suite, *lived: Any) -> Result:
+    """The scores of answers and their episode, or of rollouts."""
     loss = suite.loss(*lived)
     return Result(
         performance=suite.performance(*lived),

@@ -1,22 +1,20 @@
 """The run: compile one trip, repeat it, write what happened, stop cleanly, go on where it stopped."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from etm_jax._interrupts import interrupts
+from etm_jax._rows import Row
 from etm_jax.evolution._checkpoint import Checkpoints
 from etm_jax.evolution._devices import any_process, replicated, wait_for_all
 from etm_jax.evolution._folder import RunFolder
 from etm_jax.evolution._generation import init, steps
-from etm_jax.evolution._history import History, Row, lineage_row, metrics_row, nth
+from etm_jax.evolution._history import History, lineage_row, metrics_row, nth
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._ladder import choose, next_choice, with_tiers
 from etm_jax.evolution._problem import Problem
@@ -77,7 +75,7 @@ def run(
     count = min(config.generations_per_trip, config.max_generations)
     compile_seconds = run_seconds = unaccounted = 0.0
     stage, stop = None, False
-    with _interrupts() as interrupted:
+    with interrupts() as interrupted:
         while int(state.generation) < config.max_generations and not stop:
             started, first = time.perf_counter(), int(state.generation)
             if stage is None or first == stage.until:
@@ -139,23 +137,3 @@ def _compiled_trip(problem: Problem, state: EvolutionState, last: jax.Array, cou
         donate_argnums=0,
     )
     return trip.lower(state, last).compile()
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a request to stop after the trip under way; a second one stops at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def request(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, request)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -31,8 +31,8 @@ def learnable(suite: Suite) -> TaskSuite:
     """
     if isinstance(suite, EnvironmentSuite):
         raise ValueError(
-            f"lifetime.inheritance must be darwinian on environments, whose rewards have no gradient to learn by, got "
-            f"the environments {', '.join(suite.names)}; set --lifetime.inheritance darwinian"
+            f"learning by gradients needs tasks, got the environments {', '.join(suite.names)}, whose rewards have no "
+            "gradient; evolve on them with --lifetime.inheritance darwinian"
         )
     return suite
 

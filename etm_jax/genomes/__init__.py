@@ -5,12 +5,15 @@ from etm_jax.genomes._architecture import Architecture as Architecture
 from etm_jax.genomes._architecture import active_axes as active_axes
 from etm_jax.genomes._architecture import architecture_at as architecture_at
 from etm_jax.genomes._architecture import architecture_from as architecture_from
+from etm_jax.genomes._architecture import bounds_of as bounds_of
+from etm_jax.genomes._architecture import choices as choices
 from etm_jax.genomes._architecture import describe as describe
 from etm_jax.genomes._architecture import largest as largest
 from etm_jax.genomes._architecture import random_architecture as random_architecture
 from etm_jax.genomes._architecture import ranges as ranges
 from etm_jax.genomes._architecture import smallest as smallest
 from etm_jax.genomes._bounds import ADDRESSING as ADDRESSING
+from etm_jax.genomes._bounds import CHOICES as CHOICES
 from etm_jax.genomes._bounds import Bounds as Bounds
 from etm_jax.genomes._compact import compact as compact
 from etm_jax.genomes._compact import pad as pad

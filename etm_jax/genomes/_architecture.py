@@ -1,22 +1,36 @@
 """Architecture genes: the whole numbers that say how large each part of one network is."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import Key, pytree
-from etm_jax.cells import NTMActive
-from etm_jax.genomes._bounds import ADDRESSING, CONTENT_AND_LOCATION, Bounds
+from etm_jax.cells import CONTROLLERS, MEMORIES, Active, Family
+from etm_jax.genomes._bounds import ADDRESSING, CHOICES, CONTENT_AND_LOCATION, Bounds
 
-RANGES = ("num_slots", "slot_width", "num_read_heads", "num_write_heads", "controller_size", "shift_range")
-GENES = (*RANGES, "addressing")
+RANGES = (
+    "num_slots",
+    "slot_width",
+    "num_read_heads",
+    "num_write_heads",
+    "controller_size",
+    "shift_range",
+    "ponder_steps",
+    "window_size",
+    "num_layers",
+    "attention_heads",
+)
+GENES = (*RANGES, *CHOICES)
 
 
 @pytree
 class Architecture:
     """The sizes of one network, or of a population with a leading axis on every field.
 
-    `addressing` is an index into `ADDRESSING`; the other fields count what their names say.
+    `addressing`, `controller` and `memory` are indices into `ADDRESSING`, `CONTROLLERS` and `MEMORIES`; the other
+    fields count what their names say.
     """
 
     num_slots: Int[Array, "*population"]
@@ -25,7 +39,13 @@ class Architecture:
     num_write_heads: Int[Array, "*population"]
     controller_size: Int[Array, "*population"]
     shift_range: Int[Array, "*population"]
+    ponder_steps: Int[Array, "*population"]
+    window_size: Int[Array, "*population"]
+    num_layers: Int[Array, "*population"]
+    attention_heads: Int[Array, "*population"]
     addressing: Int[Array, "*population"]
+    controller: Int[Array, "*population"]
+    memory: Int[Array, "*population"]
 
 
 def random_architecture(key: Key, bounds: Bounds) -> Architecture:
@@ -38,13 +58,22 @@ def architecture_at(position: Float[Array, " gene"], bounds: Bounds) -> Architec
     genes = {}
     for index, (name, (low, high)) in enumerate(ranges(bounds)):
         genes[name] = low + jnp.floor(position[index] * (high - low + 1)).astype(int)
-    allowed = jnp.array([ADDRESSING.index(kind) for kind in bounds.addressing])
-    return Architecture(**genes, addressing=allowed[jnp.floor(position[-1] * allowed.size).astype(int)])
+    for index, (name, kinds) in enumerate(choices(bounds), len(RANGES)):
+        allowed = jnp.asarray(kinds)
+        genes[name] = allowed[jnp.floor(position[index] * allowed.size).astype(int)]
+    return Architecture(**genes)
 
 
 def ranges(bounds: Bounds) -> list[tuple[str, tuple[int, int]]]:
     """The numeric genes with their inclusive ranges."""
     return [(name, getattr(bounds, name)) for name in RANGES]
+
+
+def choices(bounds: Bounds) -> list[tuple[str, tuple[int, ...]]]:
+    """The genes that choose a kind, each with the indices of the kinds that may occur."""
+    return [
+        (gene, tuple(kinds.index(kind) for kind in getattr(bounds, name))) for gene, (name, kinds) in CHOICES.items()
+    ]
 
 
 def smallest(bounds: Bounds) -> Architecture:
@@ -59,25 +88,37 @@ def largest(bounds: Bounds) -> Architecture:
 
 def _corner(bounds: Bounds, end: int) -> Architecture:
     genes = {name: jnp.asarray(interval[end]) for name, interval in ranges(bounds)}
-    kinds = sorted(ADDRESSING.index(kind) for kind in bounds.addressing)
-    return Architecture(**genes, addressing=jnp.asarray(kinds[-end]))
+    genes |= {name: jnp.asarray(sorted(kinds)[-end]) for name, kinds in choices(bounds)}
+    return Architecture(**genes)
 
 
-def active_axes(architecture: Architecture, bounds: Bounds) -> NTMActive:
+def active_axes(architecture: Architecture, bounds: Bounds) -> Active:
     """Which entries of each padded axis exist in a network of this architecture."""
-    located = architecture.addressing == ADDRESSING.index(CONTENT_AND_LOCATION)
+    family, sizes = bounds.family, bounds.axis_sizes(1, 1)
+    memory = jnp.arange(len(MEMORIES)) == architecture.memory
+    is_tape, is_ntm, remembers = memory[MEMORIES.index("tape")], memory[MEMORIES.index("ntm")], ~memory[0]
+    gating = is_ntm & (architecture.addressing == ADDRESSING.index(CONTENT_AND_LOCATION))
+    moves = gating | is_tape
     location = jnp.zeros((0,), bool)
-    if CONTENT_AND_LOCATION in bounds.addressing:
+    if bounds.located:
         widest = bounds.shift_range[1]
         reachable = jnp.abs(jnp.arange(-widest, widest + 1)) <= architecture.shift_range
-        location = jnp.concatenate([jnp.ones(2, bool), reachable]) & located
-    return NTMActive(
-        unit=_first(architecture.controller_size, bounds.controller_size[1]),
-        slot=_first(architecture.num_slots, bounds.num_slots[1]),
-        width=_first(architecture.slot_width, bounds.slot_width[1]),
-        read=_first(architecture.num_read_heads, bounds.num_read_heads[1]),
-        write=_first(architecture.num_write_heads, bounds.num_write_heads[1]),
+        location = jnp.concatenate([jnp.ones(1, bool), reachable]) & moves
+    return Active(
+        unit=_first(architecture.controller_size, sizes["unit"]),
+        slot=_first(architecture.num_slots, sizes["slot"]) & remembers,
+        width=_first(architecture.slot_width, sizes["width"]) & remembers,
+        read=_first(architecture.num_read_heads, sizes["read"]) & remembers,
+        write=_first(architecture.num_write_heads, sizes["write"]) & remembers,
         location=location,
+        gating=gating[None][: sizes["gating"]],
+        controller=jnp.arange(len(CONTROLLERS)) == architecture.controller,
+        memory=memory,
+        ponder=_first(architecture.ponder_steps, family.ponder_steps),
+        window=_first(architecture.window_size, sizes["window"]),
+        layer=_first(architecture.num_layers, sizes["layer"]),
+        attention_head=_first(architecture.attention_heads, sizes["attention_head"]),
+        family=family,
     )
 
 
@@ -88,16 +129,29 @@ def _first(count: Int[Array, ""], size: int) -> Bool[Array, " size"]:
 def describe(architecture: Architecture) -> dict[str, int | str]:
     """One architecture as plain numbers and words, for JSON and for people."""
     genes: dict[str, int | str] = {name: int(getattr(architecture, name)) for name in RANGES}
-    return genes | {"addressing": ADDRESSING[int(architecture.addressing)]}
+    return genes | {name: kinds[int(getattr(architecture, name))] for name, (_, kinds) in CHOICES.items()}
 
 
 def architecture_from(genes: dict[str, int | str]) -> Architecture:
     """The inverse of `describe`.
 
     Raises:
-        ValueError: a gene is missing or unknown, or the addressing is not one of `ADDRESSING`.
+        ValueError: a gene is missing or unknown, or a kind is unknown.
     """
-    if set(genes) != set(GENES) or genes["addressing"] not in ADDRESSING:
-        raise ValueError(f"an architecture needs exactly the genes {GENES}, addressing in {ADDRESSING}, got {genes}")
+    if set(genes) != set(GENES):
+        raise ValueError(f"an architecture needs exactly the genes {GENES}, got {genes}")
+    for name, (_, kinds) in CHOICES.items():
+        if genes[name] not in kinds:
+            raise ValueError(f"{name} must be one of {kinds}, got {genes[name]!r}")
     numbers = {name: jnp.asarray(int(genes[name])) for name in RANGES}
-    return Architecture(**numbers, addressing=jnp.asarray(ADDRESSING.index(str(genes["addressing"]))))
+    kinds = {name: jnp.asarray(kinds.index(str(genes[name]))) for name, (_, kinds) in CHOICES.items()}
+    return Architecture(**numbers, **kinds)
+
+
+def bounds_of(genes: dict[str, int | str], family: Family | None = None) -> Bounds:
+    """The bounds that hold just this architecture, as `describe` gives it; what no gene says is that of a family."""
+    only: dict[str, Any] = {name: (int(genes[name]), int(genes[name])) for name in RANGES}
+    only |= {name: (str(genes[gene]),) for gene, (name, _) in CHOICES.items()}
+    if family is not None:
+        only |= {"attention_width": family.attention_width, "sparse_links": family.sparse_links}
+    return Bounds(**only)

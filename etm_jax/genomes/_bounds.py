@@ -2,9 +2,17 @@
 
 from dataclasses import dataclass, fields
 
+from etm_jax.cells import CONTROLLERS, MEMORIES, Family, axis_sizes
+
 CONTENT = "content"
 CONTENT_AND_LOCATION = "content_and_location"
 ADDRESSING = (CONTENT, CONTENT_AND_LOCATION)  # a genome holds the index
+# The genes that choose a kind: the gene, the field of the bounds that lists what may occur, and all kinds.
+CHOICES = {
+    "addressing": ("addressing", ADDRESSING),
+    "controller": ("controllers", CONTROLLERS),
+    "memory": ("memories", MEMORIES),
+}
 
 
 @dataclass(frozen=True)
@@ -18,13 +26,23 @@ class Bounds:
         slot_width: numbers in a slot.
         num_read_heads: heads that read.
         num_write_heads: heads that write.
-        controller_size: hidden units of the LSTM controller.
+        controller_size: hidden units of the controller.
         shift_range: largest distance S that a head can move in a step; shifts are -S..S.
-        addressing: the kinds of addressing that may occur, of `"content"` and `"content_and_location"`.
+        ponder_steps: most steps over one input (adaptive computation time); 1 for none.
+        window_size: inputs that a window controller sees.
+        num_layers: encoder layers of a window controller.
+        attention_heads: of each of these layers.
+        attention_width: width of a key and a value of these heads; the same for every network.
+        sparse_links: largest entries of a weighting that enter a DNC's temporal links; 0 for all.
+        addressing: the kinds of addressing of a Neural Turing Machine that may occur, of `"content"` and
+            `"content_and_location"`.
+        controllers: the kinds of controllers that may occur, of `"lstm"`, `"gru"`, `"rnn"`, `"feedforward"` and
+            `"window"`.
+        memories: the kinds of memories that may occur, of `"none"`, `"tape"`, `"hard_tape"`, `"ntm"` and
+            `"dnc"`.
 
     Raises:
-        ValueError: a range is not `1 <= low <= high`, the memory is too short for the shifts, or an addressing
-            is unknown.
+        ValueError: a range is not `1 <= low <= high`, the memory is too short for the shifts, or a kind is unknown.
 
     Example:
         >>> from etm_jax.genomes import Bounds
@@ -41,14 +59,29 @@ class Bounds:
     num_write_heads: tuple[int, int] = (1, 3)
     controller_size: tuple[int, int] = (32, 256)
     shift_range: tuple[int, int] = (1, 1)
+    ponder_steps: tuple[int, int] = (1, 1)
+    window_size: tuple[int, int] = (4, 4)
+    num_layers: tuple[int, int] = (1, 1)
+    attention_heads: tuple[int, int] = (4, 4)
+    attention_width: int = 16
+    sparse_links: int = 0
     addressing: tuple[str, ...] = ADDRESSING
+    controllers: tuple[str, ...] = ("lstm",)
+    memories: tuple[str, ...] = ("ntm",)
 
     def __post_init__(self) -> None:
+        listed = {name: kinds for name, kinds in CHOICES.values()}
         for field in fields(self):
-            if field.name == "addressing":
-                continue
             value = getattr(self, field.name)
-            if len(value) != 2 or not all(isinstance(end, int) for end in value) or not 1 <= value[0] <= value[1]:
+            if field.name in listed:
+                unknown = [kind for kind in value if kind not in listed[field.name]]
+                if unknown or not value or len(set(value)) != len(value):
+                    raise ValueError(f"{field.name} must list some of {listed[field.name]}, each once, got {value!r}")
+            elif field.name in ("attention_width", "sparse_links"):
+                least = 1 if field.name == "attention_width" else 0
+                if not isinstance(value, int) or value < least:
+                    raise ValueError(f"{field.name} must be a whole number of at least {least}, got {value!r}")
+            elif len(value) != 2 or not all(isinstance(end, int) for end in value) or not 1 <= value[0] <= value[1]:
                 raise ValueError(
                     f"{field.name} must be two whole numbers with 1 <= low <= high, got {value!r}; give (low, high)"
                 )
@@ -58,22 +91,42 @@ class Bounds:
                 f"num_slots must satisfy 2*shift_range+1 <= low <= high, got {self.num_slots} with shift_range up to "
                 f"{self.shift_range[1]}; raise the lower bound to {needed}"
             )
-        unknown = [kind for kind in self.addressing if kind not in ADDRESSING]
-        if unknown or not self.addressing or len(set(self.addressing)) != len(self.addressing):
-            raise ValueError(f"addressing must list one or both of {ADDRESSING}, got {self.addressing!r}")
+
+    @property
+    def family(self) -> Family:
+        """What is static about the networks of these bounds."""
+        return Family(
+            controllers=self.controllers,
+            memories=self.memories,
+            ponder_steps=self.ponder_steps[1],
+            attention_width=self.attention_width,
+            sparse_links=self.sparse_links,
+        )
+
+    @property
+    def gated(self) -> bool:
+        """Whether some network's heads choose between content and location."""
+        return "ntm" in self.memories and CONTENT_AND_LOCATION in self.addressing
+
+    @property
+    def located(self) -> bool:
+        """Whether some network's heads can move from where they are."""
+        return self.gated or "tape" in self.memories
 
     def axis_sizes(self, input_size: int, output_size: int) -> dict[str, int]:
-        """Padded size of every axis that a cell's parameter table names."""
-        location = 2 + 2 * self.shift_range[1] + 1 if CONTENT_AND_LOCATION in self.addressing else 0
-        return {
-            "input": input_size,
-            "output": output_size,
-            "gate": 4,
-            "unit": self.controller_size[1],
-            "slot": self.num_slots[1],
-            "width": self.slot_width[1],
-            "read": self.num_read_heads[1],
-            "write": self.num_write_heads[1],
-            "head": self.num_read_heads[1] + self.num_write_heads[1],
-            "location": location,
-        }
+        """Padded size of every axis that the cells' parameter table names."""
+        return axis_sizes(
+            self.family,
+            num_inputs=input_size,
+            num_outputs=output_size,
+            num_slots=self.num_slots[1],
+            slot_width=self.slot_width[1],
+            num_read_heads=self.num_read_heads[1],
+            num_write_heads=self.num_write_heads[1],
+            controller_size=self.controller_size[1],
+            shift_range=self.shift_range[1] if self.located else 0,
+            gated=self.gated,
+            window_size=self.window_size[1],
+            num_layers=self.num_layers[1],
+            attention_heads=self.attention_heads[1],
+        )

@@ -3,16 +3,18 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
 from etm_jax._files import write_atomically
-from etm_jax.cells import NTM, NTM_PARAMETERS, NTMActive, NTMCell
-from etm_jax.genomes._architecture import architecture_from
+from etm_jax.cells import NTM, Family, MemoryCell, exact, num_inputs_of, table_of
+from etm_jax.genomes._architecture import architecture_from, bounds_of
 
 ARCHITECTURE, WEIGHTS = "architecture.json", "weights.npz"
+FIXED = ("attention_width", "sparse_links")  # of a family: no genes, but part of what a network computes
 
 
 def save_network(network: NTM, folder: Path) -> None:
@@ -23,7 +25,8 @@ def save_network(network: NTM, folder: Path) -> None:
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **arrays)
     write_atomically(folder / WEIGHTS, stream.getvalue())
-    write_atomically(folder / ARCHITECTURE, json.dumps(network.architecture, indent=2) + "\n")
+    said = network.architecture | {name: getattr(network.cell.family, name) for name in FIXED}
+    write_atomically(folder / ARCHITECTURE, json.dumps(said, indent=2) + "\n")
 
 
 def load_network(folder: Path) -> NTM:
@@ -34,27 +37,19 @@ def load_network(folder: Path) -> NTM:
     """
     try:
         genes = json.loads((folder / ARCHITECTURE).read_text())
+        fixed = {name: int(genes.pop(name)) for name in FIXED}
+        architecture_from(genes)
+        bounds = bounds_of(genes, replace(Family(), **fixed))
         with np.load(io.BytesIO((folder / WEIGHTS).read_bytes()), allow_pickle=False) as stored:
             params = {
                 block: {name: jnp.asarray(stored[f"{block}.{name}"]) for name in part}
-                for block, part in NTM_PARAMETERS.items()
+                for block, part in table_of(bounds.family).items()
             }
-        architecture_from(genes)
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{folder} holds no network that can be read: {error}") from None
-    sizes = {
-        "unit": genes["controller_size"],
-        "slot": genes["num_slots"],
-        "width": genes["slot_width"],
-        "read": genes["num_read_heads"],
-        "write": genes["num_write_heads"],
-        "head": genes["num_read_heads"] + genes["num_write_heads"],
-        "location": 0 if genes["addressing"] == "content" else 3 + 2 * genes["shift_range"],
-        "gate": 4,
-        "input": params["controller"]["input_kernel"].shape[0],
-        "output": params["output"]["bias"].shape[0],
-    }
-    for block, part in NTM_PARAMETERS.items():
+    num_inputs = num_inputs_of(params) - (bounds.family.ponder_steps > 1)
+    sizes = bounds.axis_sizes(num_inputs, params["output"]["bias"].shape[0])
+    for block, part in table_of(bounds.family).items():
         for name, parameter in part.items():
             expected = tuple(sizes[axis] for axis in parameter.axes)
             if params[block][name].shape != expected:
@@ -62,5 +57,4 @@ def load_network(folder: Path) -> NTM:
                     f"{folder}: {block}.{name} has shape {params[block][name].shape} but the architecture needs "
                     f"{expected}; the two files come from different networks"
                 )
-    active = NTMActive(**{axis: jnp.ones(sizes[axis], bool) for axis in NTMActive.__dataclass_fields__})
-    return NTM(NTMCell.from_params(params, active), genes)
+    return NTM(MemoryCell(params, exact(bounds.family, sizes)), genes)

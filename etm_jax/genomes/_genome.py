@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Key, Mask, Params, pytree
-from etm_jax.cells import axes_of, initial_params, keep_active, ntm_unroll, weight_mask
+from etm_jax.cells import Unrolled, axes_of, cell_unroll, initial_params, keep_active, weight_mask
 from etm_jax.genomes._architecture import Architecture, active_axes, random_architecture
 from etm_jax.genomes._bounds import Bounds
 from etm_jax.genomes._learning import Learning, neutral, random_learning
@@ -31,7 +31,7 @@ class Genome:
 
 
 class HowToUnroll(TypedDict, total=False):
-    """Settings of `etm_jax.cells.ntm_unroll` that change its costs, and results to rounding."""
+    """Settings of `etm_jax.cells.cell_unroll` that change its costs, and results to rounding."""
 
     rematerialise: bool
     at_once: int
@@ -72,13 +72,15 @@ def genome_of(key: Key, bounds: Bounds, input_size: int, output_size: int, archi
     if architecture is None:
         architecture = random_architecture(key_genes, bounds)
     sizes = bounds.axis_sizes(input_size, output_size)
-    params = initial_params(key_weights, active_axes(architecture, bounds), sizes, jnp.result_type(float))
+    active = active_axes(architecture, bounds)
+    params = initial_params(key_weights, active, sizes["input"], output_size, jnp.result_type(float))
     return Genome(architecture=architecture, params=params, learning=random_learning(key_learning))
 
 
 def mask_of(genome: Genome, bounds: Bounds) -> Mask:
     """Pytree of bool like `genome.params`; True = the weight exists."""
-    return weight_mask(axes_of(genome.params, active_axes(genome.architecture, bounds)))
+    active = active_axes(genome.architecture, bounds)
+    return weight_mask(active, axes_of(genome.params, active))
 
 
 def apply(
@@ -90,7 +92,7 @@ def apply(
         genome: one individual; `vmap` over genomes.
         inputs: one row a step; a batch axis in front costs less in the gradient than `vmap` over inputs.
         bounds: the search space the genome belongs to.
-        **how: `rematerialise`, `at_once` and `dtype` of `etm_jax.cells.ntm_unroll`.
+        **how: `rematerialise`, `at_once` and `dtype` of `etm_jax.cells.cell_unroll`.
 
     Returns:
         Logits, one row a step.
@@ -103,13 +105,13 @@ def apply(
         >>> apply(genome, jnp.ones((7, 3)), bounds).shape
         (7, 2)
     """
-    return unroll(genome, inputs, bounds, **how)[0]
+    return unroll(genome, inputs, bounds, **how).outputs
 
 
 def unroll(
     genome: Genome, inputs: Float[Array, "*batch time input"], bounds: Bounds, **how: Unpack[HowToUnroll]
-) -> tuple[Float[Array, "*batch time output"], Float[Array, "*batch time head slot"]]:
-    """`apply`, and the weightings of every head at every step."""
+) -> Unrolled:
+    """`apply`, with the weightings of every head and the price of pondering at every step."""
     active = active_axes(genome.architecture, bounds)
-    params = keep_active(genome.params, weight_mask(axes_of(genome.params, active)))
-    return ntm_unroll(params, active, inputs, **how)
+    params = keep_active(genome.params, weight_mask(active, axes_of(genome.params, active)))
+    return cell_unroll(params, active, inputs, **how)

@@ -6,13 +6,13 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax.cells import (
-    NTMCarry,
+    Carry,
     axes_of,
+    cell_step,
     drive_of,
     initial_carry,
     join_weights,
     keep_active,
-    ntm_step,
     read_out,
     weight_mask,
 )
@@ -23,7 +23,7 @@ from etm_jax.genomes._genome import Genome
 
 def stepper(
     genome: Genome, bounds: Bounds, dtype: DTypeLike | None = None
-) -> tuple[NTMCarry, Callable[[NTMCarry, Array], tuple[NTMCarry, Array]]]:
+) -> tuple[Carry, Callable[[Carry, Array], tuple[Carry, Array]]]:
     """One network as its initial state and a step, for inputs that depend on what it did before.
 
     Args:
@@ -45,11 +45,11 @@ def stepper(
         (2,)
     """
     active = active_axes(genome.architecture, bounds)
-    params = keep_active(genome.params, weight_mask(axes_of(genome.params, active)))
-    weights = join_weights(params, dtype)
+    params = keep_active(genome.params, weight_mask(active, axes_of(genome.params, active)))
+    weights = join_weights(params, active, dtype)
 
-    def step(carry: NTMCarry, inputs: Float[Array, " input"]) -> tuple[NTMCarry, Float[Array, " output"]]:
-        carry = ntm_step(weights, active, carry, drive_of(params, inputs))
-        return carry, read_out(params, carry.hidden, carry.reads)
+    def step(carry: Carry, inputs: Float[Array, " input"]) -> tuple[Carry, Float[Array, " output"]]:
+        carry, left = cell_step(weights, active, carry, drive_of(params, active, inputs))
+        return carry, read_out(params, left.hidden, left.reads)
 
     return initial_carry(active, params["output"]["bias"].dtype), step

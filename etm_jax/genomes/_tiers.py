@@ -14,9 +14,9 @@ from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import Params
 from etm_jax.cells import map_table
-from etm_jax.genomes._architecture import Architecture, largest
-from etm_jax.genomes._bounds import CONTENT_AND_LOCATION, Bounds
-from etm_jax.genomes._cost import count_multiply_adds, multiply_adds
+from etm_jax.genomes._architecture import Architecture
+from etm_jax.genomes._bounds import Bounds
+from etm_jax.genomes._cost import padded_multiply_adds
 from etm_jax.genomes._genome import Genome
 
 # The genes that a tier shortens, and the multiples its sizes are rounded up to: whole vectors of a processor, and few
@@ -84,7 +84,7 @@ def fitting(architectures: Architecture, tiers: Sequence[Bounds]) -> Bool[Array,
 
 def tier_costs(tiers: Sequence[Bounds], input_size: int, output_size: int) -> Float[Array, " tier"]:
     """Multiply-adds of a step at each tier's padded shape."""
-    return jnp.stack([multiply_adds(largest(tier), input_size, output_size) for tier in tiers])
+    return jnp.asarray([padded_multiply_adds(tier, input_size, output_size) for tier in tiers])
 
 
 def choose_tiers(
@@ -111,8 +111,7 @@ def choose_tiers(
     steps, limits = np.array(list(ROUNDED.values())), np.array([getattr(bounds, gene)[1] for gene in ROUNDED])
 
     def cost(boxes: np.ndarray) -> np.ndarray:
-        located = CONTENT_AND_LOCATION in bounds.addressing
-        return count_multiply_adds([*boxes.T.astype(float), bounds.shift_range[1]], located, input_size, output_size)
+        return np.array([padded_multiply_adds(tier_of(box, bounds), input_size, output_size) for box in boxes.tolist()])
 
     useful = cost(genes).sum()
     rounded = np.minimum(-(-genes // steps) * steps, limits)

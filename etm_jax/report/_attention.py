@@ -17,7 +17,6 @@ from etm_jax.report._section import Section
 from etm_jax.report._words import counted
 from etm_jax.task import TaskSuite
 
-TITLE = "What the champion reads and writes"
 IN_USE = 0.02  # a slot that no head ever weights more than this is not drawn at the ends
 FEWEST_SLOTS = 12
 WIDTH = 7.2  # inches
@@ -58,7 +57,7 @@ def _answered(model: NTM, suite: TaskSuite) -> Trace:
     task = suite.tasks[0]
     hardest = jnp.ones(len(suite.tasks))
     episode = jax.jit(lambda key: suite.longer(1).sample(key, 1, hardest))(jax.random.key(0))
-    logits, weightings = nnx.jit(NTM.unroll)(model, episode.inputs[:1])
+    logits, weightings, _ = nnx.jit(NTM.unroll)(model, episode.inputs[:1])
     valid = np.asarray(episode.step_valid[0])
     end = int(np.flatnonzero(valid)[-1]) + 1 if valid.any() else task.num_steps
 
@@ -80,7 +79,7 @@ def _acted(model: NTM, suite: EnvironmentSuite) -> Trace:
     def live(model: NTM, key: jax.Array) -> tuple[Rollout, jax.Array]:
         start_carry = model.cell.initialize_carry((suite.input_size,))
         lived = suite.rollouts(key, start_carry, model.cell, 1, hardest)[0]
-        return lived, model.unroll(suite.as_inputs(0, lived.observations))[1]
+        return lived, model.unroll(suite.as_inputs(0, lived.observations)).weightings
 
     lived, weightings = live(model, jax.random.key(0))
     end = int(np.sum(lived.step_valid[0]))
@@ -110,17 +109,18 @@ def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
     return max(0, min(first, end - FEWEST_SLOTS)), end
 
 
-def attention_section(model: NTM | None, suite: Suite) -> Section:
+def attention_section(model: NTM | None, suite: Suite, who: str = "champion") -> Section:
     """The episode, the network's answer, and the weighting of every head, one above the other over a common time."""
+    title = f"What the {who} reads and writes"
     if model is None:
-        return Section(TITLE, "There is no saved champion yet, so there is nothing to draw.")
+        return Section(title, f"There is no saved {who} yet, so there is nothing to draw.")
     lived = trace(model, suite)
     task, num_steps = suite.names[0], lived.reads.shape[-1]
     first, end = slots_in_use(np.concatenate([lived.reads, lived.writes]))
     num_slots = lived.reads.shape[1]
     shown = f"Slots {first} to {end - 1} of {num_slots} are drawn; no head weights any other above {IN_USE}."
     alt = (
-        f"The champion on one {task} episode of {counted(num_steps, 'step')}: "
+        f"The {who} on one {task} episode of {counted(num_steps, 'step')}: "
         f"{', '.join(title.lower() for title in lived.channels)}, the weighting of "
         f"{counted(len(lived.writes), 'write head')} and of {counted(len(lived.reads), 'read head')} over "
         f"{num_slots} slots."
@@ -128,7 +128,7 @@ def attention_section(model: NTM | None, suite: Suite) -> Section:
     slot_height = float(np.clip(0.035 * (end - first), 1.1, 2.4))
     heights = [1.0] * len(lived.channels) + [slot_height] * (len(lived.reads) + len(lived.writes))
     return Section(
-        title=TITLE,
+        title=title,
         reading=f"One {task} episode at full length, time running to the right: a sharp diagonal means that a head "
         "steps from slot to slot, equal diagonals of a write and a later read head mean that it reads back what was "
         "written, and a smear means that it has not learnt where to look.",

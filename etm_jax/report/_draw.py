@@ -70,7 +70,12 @@ def _own_ids(svg: str, name: str) -> str:
 
 def over_generations(axes: Axes, title: str, unit: str) -> None:
     """Title and axis labels of a panel whose x-axis is the generation, which may be a single one."""
-    axes.set(title=title, xlabel="generation", ylabel=unit, xlim=at_least_two_wide(axes.get_xlim()))
+    over(axes, title, unit, "generation")
+
+
+def over(axes: Axes, title: str, unit: str, along: str) -> None:
+    """Title and axis labels of a panel whose x-axis counts something."""
+    axes.set(title=title, xlabel=along, ylabel=unit, xlim=at_least_two_wide(axes.get_xlim()))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 

@@ -7,17 +7,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from etm_jax.genomes import ADDRESSING
-from etm_jax.report._draw import ACCENT, PAPER, SECOND, SMALL, at_least_two_wide, marker, over_generations, to_svg
+from etm_jax.genomes import CHOICES
+from etm_jax.report._draw import (
+    ACCENT,
+    PAPER,
+    SECOND,
+    SMALL,
+    TASK_COLOURS,
+    at_least_two_wide,
+    marker,
+    over_generations,
+    to_svg,
+)
 from etm_jax.report._run import LineageRow
 from etm_jax.report._section import Key, Section
-from etm_jax.report._words import GENE_UNITS, counted, gene_word
+from etm_jax.report._words import GENE_UNITS, counted, gene_word, value_word
 
 TITLE = "Genes"
 MOST_ROWS = 500  # of a longer run some generations are passed over
-LOCATED = ADDRESSING.index("content_and_location")
 Draw = Callable[[Axes], None]
-SHARE = "share of content and location"
 
 
 def genes_section(rows: Sequence[LineageRow], champion: dict[str, int]) -> Section:
@@ -39,12 +47,25 @@ def genes_section(rows: Sequence[LineageRow], champion: dict[str, int]) -> Secti
         "chance) has settled, and the diamond at the right end is the value of the champion. The learning genes are "
         "factors on the settings of lifetime learning, 1 = as set, as they were at birth.",
         panels=tuple(
-            [_panel(name, rows, champion.get(name)) for name in rows[-1].genes]
+            [_panel(name, rows, champion.get(name)) for name in rows[-1].genes if _varies(name, rows)]
             + [_learning_panel(name, rows) for name in rows[-1].learning]
         ),
         keys=tuple(keys),
-        notes=(f"One generation in {step} is drawn.",) if step > 1 else (),
+        notes=tuple(_notes(rows, step)),
     )
+
+
+def _varies(gene: str, rows: Sequence[LineageRow]) -> bool:
+    values = [row.genes[gene] for row in rows if gene in row.genes and len(row.ids)]
+    return bool(values) and len(np.unique(np.concatenate(values))) > 1
+
+
+def _notes(rows: Sequence[LineageRow], step: int) -> list[str]:
+    """What is not drawn."""
+    fixed = [name for name, values in rows[-1].genes.items() if not _varies(name, rows) and len(values)]
+    same = ", ".join(f"{gene_word(name)} {value_word(name, int(rows[-1].genes[name][0]))}" for name in fixed)
+    notes = [f"One generation in {step} is drawn."] if step > 1 else []
+    return [*notes, f"The same for everybody at all times: {same}."] if same else notes
 
 
 def spread(rows: Sequence[LineageRow], gene: str) -> np.ndarray:
@@ -54,14 +75,14 @@ def spread(rows: Sequence[LineageRow], gene: str) -> np.ndarray:
 
 def _panel(gene: str, rows: Sequence[LineageRow], champion: int | None) -> str:
     rows = [row for row in rows if gene in row.genes and len(row.ids)]
-    draw, told = _share(rows, champion) if gene == "addressing" else _spread(gene, rows, champion)
+    draw, told = _shares(gene, rows, champion) if gene in CHOICES else _spread(gene, rows, champion)
 
     def on(figure: Figure) -> None:
         axes = figure.add_subplot()
         draw(axes)
-        if gene == "addressing":
+        if gene in CHOICES:
             axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-            over_generations(axes, "Addressing", SHARE)
+            over_generations(axes, gene_word(gene).capitalize(), "share of the population")
         else:
             axes.set_ylim(at_least_two_wide(axes.get_ylim()))
             axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
@@ -94,26 +115,29 @@ def _spread(gene: str, rows: Sequence[LineageRow], champion: int | None) -> tupl
             axes.plot(generations, edge, color=ACCENT, lw=0.9, ls="--", alpha=0.8, marker=marker(rows))
         axes.plot(generations, median, color=ACCENT, marker=marker(rows))
         if champion is not None:
-            _mark(axes, generations[-1], champion)
+            _mark(axes, generations[-1], float(champion))
 
     ends = f"Median {median[0]:g} at the start and {median[-1]:g} at the end"
     return draw, f"{ends}; the champion has {champion}." if champion is not None else f"{ends}."
 
 
-def _share(rows: Sequence[LineageRow], champion: int | None) -> tuple[Draw, str]:
+def _shares(gene: str, rows: Sequence[LineageRow], champion: int | None) -> tuple[Draw, str]:
     generations = [row.generation for row in rows]
-    share = [float(np.mean(row.genes["addressing"] == LOCATED)) for row in rows]
+    kinds = np.unique(np.concatenate([row.genes[gene] for row in rows]))
+    share = {int(kind): [float(np.mean(row.genes[gene] == kind)) for row in rows] for kind in kinds}
 
     def draw(axes: Axes) -> None:
-        axes.fill_between(generations, 0, share, color=ACCENT, alpha=0.25, lw=0)
-        axes.plot(generations, share, color=ACCENT, marker=marker(rows))
+        for (kind, values), colour in zip(share.items(), TASK_COLOURS, strict=False):
+            axes.plot(generations, values, color=colour, marker=marker(rows), label=value_word(gene, kind))
         axes.set_ylim(-0.03, 1.03)
+        axes.legend(frameon=False, fontsize="small")
         if champion is not None:
-            _mark(axes, generations[-1], int(champion == LOCATED))
+            _mark(axes, generations[-1], share[champion][-1] if champion in share else 0.0)
 
-    ends = f"The {SHARE} addressing is {share[0]:.0%} at the start and {share[-1]:.0%} at the end"
-    return draw, f"{ends}; the champion has {ADDRESSING[champion]}." if champion is not None else f"{ends}."
+    ends = [f"{value_word(gene, kind)} {values[0]:.0%} to {values[-1]:.0%}" for kind, values in share.items()]
+    told = f"Shares from the start to the end: {', '.join(ends)}"
+    return draw, f"{told}; the champion has {value_word(gene, champion)}." if champion is not None else f"{told}."
 
 
-def _mark(axes: Axes, generation: int, value: int) -> None:
+def _mark(axes: Axes, generation: int, value: float) -> None:
     axes.plot(generation, value, "D", color=SECOND, mec=PAPER, mew=0.8, ms=7, clip_on=False, zorder=5)

@@ -23,68 +23,86 @@ def status(record: RunRecord) -> str:
     """One sentence on how far the run got."""
     if not record.metrics:
         return "No generation has been recorded yet."
-    done, planned = len(record.metrics), planned_generations(record.config)
-    if planned is not None and done < planned:
-        return f"Unfinished: {done:,} of {counted(planned, 'generation')} recorded so far."
+    done, most = len(record.metrics), planned(record.config, "max_generations")
+    if most is not None and done < most:
+        return f"Unfinished: {done:,} of {counted(most, 'generation')} recorded so far."
     return f"{'Finished after' if record.summary else 'Unfinished:'} {counted(done, 'generation')}."
 
 
-def planned_generations(config: str | None) -> int | None:
-    """`max_generations` of the configuration; None where it cannot be read."""
+def planned(config: str | None, setting: str) -> int | None:
+    """A number of the configuration; None where it cannot be read."""
     try:
-        planned = tomllib.loads(config or "").get("max_generations")
+        number = tomllib.loads(config or "").get(setting)
     except tomllib.TOMLDecodeError:
         return None
-    return planned if isinstance(planned, int) else None
+    return number if isinstance(number, int) else None
 
 
 def headline(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
     """Names and values, the most important first."""
     rows, summary = record.metrics, record.summary
-    seconds = summary.get("seconds") or {}
-    compiling, running = column(rows, "compile_seconds"), column(rows, "run_seconds")
-    spent = {
-        "total": seconds.get("total", float(np.nansum(compiling) + np.nansum(running)) if rows else None),
-        "compile": seconds.get("compile", float(np.nansum(compiling)) if rows else None),
-    }
-    size = summary.get("num_parameters", _num_parameters(model))
+    size = summary.get("num_parameters", num_weights(model))
     return [
-        ("best fitness, last generation", written(_last(column(rows, "best_fitness")))),
-        ("mean fitness, last generation", written(_last(column(rows, "mean_fitness")))),
+        ("best fitness, last generation", written(last(column(rows, "best_fitness")))),
+        ("mean fitness, last generation", written(last(column(rows, "mean_fitness")))),
         ("parameters of the champion", written(size)),
         ("generations", written(len(rows))),
-        ("time, compilation included", written(spent["total"], "s")),
-        ("of which compilation", written(spent["compile"], "s")),
-        ("individuals per second (median)", written(_median(column(rows, "individuals_per_second")))),
-        ("padding efficiency (median)", score(_median(column(rows, "padding_efficiency")))),
-        ("diversity, last generation", written(_last(column(rows, "diversity")))),
+        *times(record),
+        ("individuals per second (median)", written(median(column(rows, "individuals_per_second")))),
+        ("padding efficiency (median)", score(median(column(rows, "padding_efficiency")))),
+        ("diversity, last generation", written(last(column(rows, "diversity")))),
         ("failed evaluations", written(float(np.nansum(column(rows, "failed"))) if rows else None)),
     ]
 
 
+def times(record: RunRecord) -> list[tuple[str, str]]:
+    """What the run took, of which compiling; from the rows where there is no summary yet."""
+    rows, seconds = record.metrics, record.summary.get("seconds") or {}
+    compiling, running = column(rows, "compile_seconds"), column(rows, "run_seconds")
+    total = seconds.get("total", float(np.nansum(compiling) + np.nansum(running)) if rows else None)
+    return [
+        ("time, compilation included", written(total, "s")),
+        ("of which compilation", written(seconds.get("compile", float(np.nansum(compiling)) if rows else None), "s")),
+    ]
+
+
 def held_out(record: RunRecord, tasks: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """One row a score: its name, and what each task reached; empty where nothing was measured."""
+    """One row a score: its name, and what each task reached; empty where nothing was measured.
+
+    After the scores that every task has come those of the tasks' own that are single numbers.
+    """
     measured: dict[str, Any] = record.summary.get("held_out") or {}
     if not measured:
         return []
     rows = [(label, measured[key] or {}) for key, label in HELD_OUT if key in measured]
+    for key, suffix in (("extra", ""), ("extra_twice_length", ", twice the length")):
+        own = measured.get(key) or {}
+        names = dict.fromkeys(
+            name for task in tasks for name, value in own.get(task, {}).items() if isinstance(value, int | float)
+        )
+        for name in names:
+            label = name.replace("_", " ") + suffix
+            rows.append((label, {task: scores.get(name) for task, scores in own.items()}))
     return [(label, [score(scores.get(task)) for task in tasks]) for label, scores in rows]
 
 
 def architecture(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
-    """The champion's genes in words; empty where there is no champion yet."""
+    """The network's genes in words; empty where there is none yet."""
     genes = record.summary.get("architecture") or (model.architecture if model is not None else {})
     return [(gene_word(name), str(value).replace("_", " ")) for name, value in genes.items()]
 
 
-def _num_parameters(model: NTM | None) -> int | None:
+def num_weights(model: NTM | None) -> int | None:
+    """How many weights a network has."""
     return None if model is None else sum(leaf.size for leaf in jax.tree.leaves(model.cell.arrays()[0]))
 
 
-def _last(values: np.ndarray) -> float | None:
+def last(values: np.ndarray) -> float | None:
+    """The last value, if there is any."""
     return float(values[-1]) if values.size else None
 
 
-def _median(values: np.ndarray) -> float | None:
+def median(values: np.ndarray) -> float | None:
+    """The median of the values that are known, if there is any."""
     known = values[~np.isnan(values)]
     return float(np.median(known)) if known.size else None

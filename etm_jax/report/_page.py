@@ -1,11 +1,12 @@
 """The report as one HTML page that needs nothing but itself."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
 from etm_jax.cells import NTM
-from etm_jax.report._headline import architecture, headline, held_out, status
+from etm_jax.report._headline import architecture, held_out
 from etm_jax.report._run import RunRecord
 from etm_jax.report._section import Section
 
@@ -15,7 +16,22 @@ SCORES = (
 )
 
 
-def page(record: RunRecord, model: NTM | None, tasks: Sequence[str], sections: Sequence[Section]) -> str:
+@dataclass(frozen=True)
+class Front:
+    """What the page opens with, and what differs between kinds of runs.
+
+    Attributes:
+        status: one sentence on how far the run got.
+        numbers: names and values, the most important first.
+        network: what the network handed out is called.
+    """
+
+    status: str
+    numbers: Sequence[tuple[str, str]]
+    network: str
+
+
+def page(record: RunRecord, front: Front, model: NTM | None, tasks: Sequence[str], sections: Sequence[Section]) -> str:
     """The whole page: status and numbers, then the figures, then the configuration."""
     style = files("etm_jax.report").joinpath("_page.css").read_text(encoding="utf-8")
     parts = [
@@ -24,9 +40,9 @@ def page(record: RunRecord, model: NTM | None, tasks: Sequence[str], sections: S
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>Run {escape(record.name)}</title>",
         f"<style>{style}</style></head><body>",
-        f"<header><h1>Run {escape(record.name)}</h1><p>{escape(status(record))}</p></header>",
+        f"<header><h1>Run {escape(record.name)}</h1><p>{escape(front.status)}</p></header>",
         _notes(record.notes),
-        _numbers(record, model, tasks),
+        _numbers(record, front, model, tasks),
         *(_section(section) for section in sections),
         _config(record.config),
         "</body></html>",
@@ -40,13 +56,11 @@ def _notes(notes: Sequence[str]) -> str:
     return f'<section class="notes"><ul>{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul></section>'
 
 
-def _numbers(record: RunRecord, model: NTM | None, tasks: Sequence[str]) -> str:
-    tiles = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in headline(record, model)
-    )
+def _numbers(record: RunRecord, front: Front, model: NTM | None, tasks: Sequence[str]) -> str:
+    tiles = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in front.numbers)
     return (
         f'<section><h2>In numbers</h2><dl class="numbers">{tiles}</dl><div class="tables">'
-        f"{_scores(record, tasks)}{_architecture(record, model)}</div></section>"
+        f"{_scores(record, tasks)}{_architecture(record, front, model)}</div></section>"
     )
 
 
@@ -67,13 +81,13 @@ def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
     )
 
 
-def _architecture(record: RunRecord, model: NTM | None) -> str:
+def _architecture(record: RunRecord, front: Front, model: NTM | None) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
         for name, value in architecture(record, model)
     )
-    body = f"<table><tbody>{rows}</tbody></table>" if rows else "<p>There is no champion yet.</p>"
-    return f"<div><h3>Best architecture</h3>{body}</div>"
+    body = f"<table><tbody>{rows}</tbody></table>" if rows else f"<p>There is no {front.network} yet.</p>"
+    return f"<div><h3>Architecture of the {front.network}</h3>{body}</div>"
 
 
 def _section(section: Section) -> str:

@@ -7,9 +7,12 @@ from pathlib import Path
 from etm_jax.cells import NTM
 from etm_jax.environment import Suite
 from etm_jax.report._ancestry import ancestry, best_of
-from etm_jax.report._page import page
+from etm_jax.report._headline import headline, status
+from etm_jax.report._page import Front, page
 from etm_jax.report._run import RunRecord, read_run
 from etm_jax.report._section import Section
+
+NO_FIGURES = Section("Figures", "Figures need matplotlib: pip install 'etm-jax[plot]', then make the report again.")
 
 
 def write_report(run: Path, model: NTM | None, suite: Suite) -> Path:
@@ -30,7 +33,12 @@ def write_report(run: Path, model: NTM | None, suite: Suite) -> Path:
         ValueError: the model was not made for the suite.
     """
     record = read_run(run)
-    text = page(record, model, suite.names, _sections(record, model, suite))
+    front = Front(status(record), headline(record, model), "champion")
+    return save(run, page(record, front, model, suite.names, _sections(record, model, suite)))
+
+
+def save(run: Path, text: str) -> Path:
+    """Put the page into the run folder, whole, in place of an older one."""
     target = run / "report.html"
     partial = run / f".report.{os.getpid()}.partial"
     partial.write_text(text, encoding="utf-8")
@@ -47,7 +55,7 @@ def champion_id(record: RunRecord) -> int | None:
 
 def _sections(record: RunRecord, model: NTM | None, suite: Suite) -> list[Section]:
     if find_spec("matplotlib") is None:
-        return [Section("Figures", "Figures need matplotlib: pip install 'etm-jax[plot]', then make the report again.")]
+        return [NO_FIGURES]
     from etm_jax.report._attention import attention_section
     from etm_jax.report._fitness import fitness_section
     from etm_jax.report._genes import genes_section

@@ -40,8 +40,8 @@ class RunRecord:
     Attributes:
         name: of the folder.
         config: the text of `config.toml`, or None.
-        metrics: rows of `metrics.jsonl`, by generation.
-        lineage: rows of `lineage.jsonl`, by generation.
+        metrics: rows of `metrics.jsonl`, oldest first.
+        lineage: rows of `lineage.jsonl`, by generation; none of a training.
         summary: `summary.json`, empty where a run is unfinished.
         notes: what is missing or unreadable, in sentences.
     """
@@ -54,8 +54,12 @@ class RunRecord:
     notes: tuple[str, ...]
 
 
-def read_run(run: Path) -> RunRecord:
+def read_run(run: Path, counter: str = "generation") -> RunRecord:
     """Read whatever a run folder holds.
+
+    Args:
+        run: the folder.
+        counter: what its rows count; only generations have a lineage.
 
     Raises:
         FileNotFoundError: the folder does not exist.
@@ -63,9 +67,10 @@ def read_run(run: Path) -> RunRecord:
     if not run.is_dir():
         raise FileNotFoundError(f"run must be an existing run folder, got {run}")
     notes: list[str] = []
-    metrics = _by_generation(_objects(run / "metrics.jsonl", notes))
+    metrics = _in_order(_objects(run / "metrics.jsonl", notes), counter)
     lineage, unusable = [], 0
-    for row in _by_generation(_objects(run / "lineage.jsonl", notes)):
+    descent = _objects(run / "lineage.jsonl", notes) if counter == "generation" else []
+    for row in _in_order(descent, counter):
         try:
             lineage.append(_lineage_row(row))
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -121,12 +126,10 @@ def _objects(path: Path, notes: list[str]) -> list[dict[str, Any]]:
     return objects
 
 
-def _by_generation(rows: list[Any]) -> list[dict[str, Any]]:
-    """Rows in order; of a generation that was written twice (a resumed run) the later row."""
-    latest = {
-        row["generation"]: row for row in rows if isinstance(row, dict) and isinstance(row.get("generation"), int)
-    }
-    return [latest[generation] for generation in sorted(latest)]
+def _in_order(rows: list[Any], counter: str) -> list[dict[str, Any]]:
+    """Rows by their count; of a count that was written twice (a resumed run) the later row."""
+    latest = {row[counter]: row for row in rows if isinstance(row, dict) and isinstance(row.get(counter), int)}
+    return [latest[count] for count in sorted(latest)]
 
 
 def _lineage_row(row: dict[str, Any]) -> LineageRow:

@@ -11,11 +11,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from etm_jax.genomes import ADDRESSING
 from etm_jax.report._ancestry import Individual, Tree, changed_genes, lay_out, line_of_descent
 from etm_jax.report._draw import INK, MUTED, PAPER, SECOND, to_svg
 from etm_jax.report._section import Key, Section
-from etm_jax.report._words import counted, gene_word
+from etm_jax.report._words import counted, gene_word, value_word
 
 TITLE = "Ancestry of the champion"
 NUM_LANES = 5
@@ -92,7 +91,7 @@ def spaced(positions: list[float], gap: float, low: float, high: float) -> list[
 
 
 def _change(gene: str, values: tuple[int, int]) -> str:
-    before, after = (ADDRESSING[v].replace("_", " ") for v in values) if gene == "addressing" else values
+    before, after = (value_word(gene, value) for value in values)
     return f"{gene_word(gene)} {before} → {after}"
 
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from etm_jax.genomes import CHOICES
 from etm_jax.report._run import number
 
 GENE_WORDS = {
@@ -12,7 +13,13 @@ GENE_WORDS = {
     "num_write_heads": "write heads",
     "controller_size": "controller size",
     "shift_range": "shift range",
+    "ponder_steps": "ponder steps",
+    "window_size": "window size",
+    "num_layers": "encoder layers",
+    "attention_heads": "attention heads",
     "addressing": "addressing",
+    "controller": "controller",
+    "memory": "memory",
     "learning_rate": "initial learning rate",
     "meta_step": "speed of the laws",
     "step_limit": "limit of the step",
@@ -24,6 +31,10 @@ GENE_UNITS = {
     "num_write_heads": "heads",
     "controller_size": "hidden units",
     "shift_range": "slots per step",
+    "ponder_steps": "steps per input",
+    "window_size": "inputs",
+    "num_layers": "layers",
+    "attention_heads": "heads",
 }
 UNKNOWN = "–"  # noqa: RUF001 (a dash in a table cell)
 
@@ -31,6 +42,11 @@ UNKNOWN = "–"  # noqa: RUF001 (a dash in a table cell)
 def gene_word(gene: str) -> str:
     """A gene's name in words."""
     return GENE_WORDS.get(gene, gene)
+
+
+def value_word(gene: str, value: int) -> str:
+    """A gene's value in words: the kind it chooses, or its number."""
+    return CHOICES[gene][1][value].replace("_", " ") if gene in CHOICES else str(value)
 
 
 def written(value: Any, unit: str = "", digits: int = 3) -> str:

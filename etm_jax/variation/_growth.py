@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from etm_jax._typing import Key
-from etm_jax.cells import Parameter, active_by_axis, initial_params, map_table, weight_mask
+from etm_jax.cells import Parameter, axes_of, initial_params, map_table, weight_mask
 from etm_jax.genomes import Architecture, Bounds, Genome, active_axes
 
 
@@ -22,14 +22,11 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
         architecture: the genes it is to have.
         bounds: the search space of both.
     """
-    num_inputs = genome.params["controller"]["input_kernel"].shape[0]
-    num_outputs = genome.params["output"]["bias"].shape[0]
-    sizes = bounds.axis_sizes(num_inputs, num_outputs)
-    after = active_axes(architecture, bounds)
-    axes_before = active_by_axis(active_axes(genome.architecture, bounds), num_inputs, num_outputs)
-    axes_after = active_by_axis(after, num_inputs, num_outputs)
+    before, after = (active_axes(genes, bounds) for genes in (genome.architecture, architecture))
+    axes_before, axes_after = (axes_of(genome.params, active) for active in (before, after))
+    sizes = {name: mask.size for name, mask in axes_after.items()}
     dtype = genome.params["output"]["bias"].dtype
-    fresh = initial_params(key, after, sizes, dtype)
+    fresh = initial_params(key, after, sizes["input"], sizes["output"], dtype)
 
     def grow(
         parameter: Parameter, old: Array, new: Array, existed: Bool[Array, "..."], exists: Bool[Array, "..."]
@@ -42,5 +39,6 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
         born = jnp.where(closed, parameter.closed(sizes).astype(dtype), new)
         return jnp.where(exists, jnp.where(existed, old, born), 0)
 
-    params = map_table(grow, genome.params, fresh, weight_mask(axes_before), weight_mask(axes_after))
+    existed, exists = weight_mask(before, axes_before), weight_mask(after, axes_after)
+    params = map_table(grow, genome.params, fresh, existed, exists)
     return Genome(architecture=architecture, params=params, learning=genome.learning)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Key
 from etm_jax.cells import draw_like
-from etm_jax.genomes import GENES, Architecture, Bounds, Genome, architecture_at, mask_of, ranges
+from etm_jax.genomes import CHOICES, GENES, Architecture, Bounds, Genome, architecture_at, mask_of, ranges
 from etm_jax.variation._rates import VariationRates
 
 LOCAL_SHARE_OF_RANGE = 8  # a local step goes at most this fraction of the range, and at least 1
@@ -21,8 +21,8 @@ def mutate_architecture(
     """Mutate each gene with probability `gene_rate`. The key is consumed.
 
     The controller size moves by `N(0, controller_sigma)`, rounded and clipped to its range; every other gene is redrawn
-    from its range or, with probability `local_share`, takes a step of up to an eighth of the range (addressing is
-    always redrawn).
+    from its range or, with probability `local_share`, takes a step of up to an eighth of the range (what
+    chooses a kind is always redrawn).
     """
     key_uniform, key_normal = jax.random.split(key)
     whether, how, where, step = jax.random.uniform(key_uniform, (4, len(GENES)))
@@ -40,8 +40,9 @@ def mutate_architecture(
             local = gene + (jnp.sign(signed) * jnp.ceil(jnp.abs(signed) * reach)).astype(gene.dtype)
             moved = jnp.where(how[index] < rates.local_share, local, getattr(redrawn, name))
         genes[name] = jnp.where(whether[index] < gene_rate, jnp.clip(moved, low, high), gene)
-    addressing = jnp.where(whether[-1] < gene_rate, redrawn.addressing, architecture.addressing)
-    return Architecture(**genes, addressing=addressing)
+    for index, name in enumerate(CHOICES, len(genes)):
+        genes[name] = jnp.where(whether[index] < gene_rate, getattr(redrawn, name), getattr(architecture, name))
+    return Architecture(**genes)
 
 
 def boosted_gene_rate(rates: VariationRates, diversity: Float[Array, ""]) -> Float[Array, ""]:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode, above_chance, bit_loss, bits_right, sequences_right
+from etm_tasks._draws import whole
 
 CHANCE = 0.5  # of a fair bit
 
@@ -40,8 +41,7 @@ def uniform_integers(
     key: PRNGKeyArray, shape: tuple[int, ...], low: Int[Array, "..."] | int, high: Int[Array, "..."] | int
 ) -> Int[Array, "..."]:
     """Whole numbers uniform on `low..high`, both included. The key is consumed."""
-    draws = jax.random.uniform(key, shape) * (high - low + 1)
-    return low + jnp.minimum(jnp.floor(draws).astype(jnp.int32), high - low)
+    return whole(jax.random.uniform(key, shape), low, high)
 
 
 def check_range(task: str, low: str, high: str, values: tuple[int, int], least: int) -> None:

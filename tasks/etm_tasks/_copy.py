@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode
 from etm_tasks._binary import BinaryTask, check_range, scaled_length, uniform_integers
+from etm_tasks._vectors import copied
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,7 @@ class Copy(BinaryTask):
         longest = scaled_length(self.min_length, self.max_length, difficulty)
         length = uniform_integers(key_length, (batch_size, 1), self.min_length, longest)
         bits = jax.random.bernoulli(key_bits, shape=(batch_size, self.max_length, self.bits)).astype(float)
-        step = jnp.arange(self.num_steps)[None]
-        shown, due = step < length, (step > length) & (step <= 2 * length)
-        shown_bits = jnp.pad(bits, ((0, 0), (0, self.max_length + 1), (0, 0))) * shown[..., None]
-        position = jnp.clip(step - length - 1, 0, self.max_length - 1)
-        due_bits = jnp.take_along_axis(bits, position[..., None], axis=1) * due[..., None]
-        delimiter = (step == length).astype(float)[..., None]
-        return Episode(inputs=jnp.concatenate([shown_bits, delimiter], axis=-1), targets=due_bits, step_valid=due)
+        return copied(bits, length)
 
     def longer(self, factor: int) -> "Copy":
         """Copy at exactly `factor * max_length` vectors."""

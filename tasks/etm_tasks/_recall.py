@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode
 from etm_tasks._binary import BinaryTask, check_range, scaled_length, uniform_integers
+from etm_tasks._vectors import vectors_at, with_channels
 
 CLOSING_STEPS = 2  # the two query delimiters
 
@@ -89,12 +90,10 @@ class AssociativeRecall(BinaryTask):
 
         def vectors(item: Array, vector: Array, where: Array) -> Array:
             flat = bits.reshape(batch_size, -1, self.bits)
-            index = jnp.clip(item * self.item_length + vector, 0, flat.shape[1] - 1)
-            return jnp.take_along_axis(flat, index[..., None], axis=1) * where[..., None]
+            return vectors_at(flat, item * self.item_length + vector, where)
 
-        delimiters = jnp.stack([item_delimiter, query_delimiter], axis=-1).astype(float)
         return Episode(
-            inputs=jnp.concatenate([vectors(item, vector, shown), delimiters], axis=-1),
+            inputs=with_channels(vectors(item, vector, shown), item_delimiter, query_delimiter),
             targets=vectors(query + 1, step - answer_start, in_answer),
             step_valid=in_answer,
         )

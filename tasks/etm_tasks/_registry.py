@@ -3,12 +3,41 @@
 import inspect
 from typing import Any
 
+from etm_tasks._add_numbers import AddNumbers
+from etm_tasks._addition import Addition
 from etm_tasks._copy import Copy
 from etm_tasks._double_t_maze import DoubleTMaze
+from etm_tasks._inference import Inference
+from etm_tasks._logic import Logic
+from etm_tasks._n_grams import NGrams
+from etm_tasks._parity import Parity
+from etm_tasks._priority_sort import PrioritySort
 from etm_tasks._recall import AssociativeRecall
+from etm_tasks._repeat_copy import RepeatCopy
+from etm_tasks._reverse_copy import ReverseCopy
+from etm_tasks._shortest_path import ShortestPath
 from etm_tasks._t_maze import TMaze
+from etm_tasks._traversal import Traversal
+from etm_tasks._vocab_copy import VocabCopy
+from etm_tasks._vocab_repeat_copy import VocabRepeatCopy
 
-TASKS: dict[str, type[Any]] = {"copy": Copy, "recall": AssociativeRecall}
+TASKS: dict[str, type[Any]] = {
+    "copy": Copy,
+    "recall": AssociativeRecall,
+    "reverse_copy": ReverseCopy,
+    "repeat_copy": RepeatCopy,
+    "priority_sort": PrioritySort,
+    "n_grams": NGrams,
+    "vocab_copy": VocabCopy,
+    "vocab_repeat_copy": VocabRepeatCopy,
+    "parity": Parity,
+    "logic": Logic,
+    "addition": Addition,
+    "add_numbers": AddNumbers,
+    "traversal": Traversal,
+    "shortest_path": ShortestPath,
+    "inference": Inference,
+}
 ENVIRONMENTS: dict[str, type[Any]] = {"t_maze": TMaze, "double_t_maze": DoubleTMaze}
 _KINDS = TASKS | ENVIRONMENTS
 

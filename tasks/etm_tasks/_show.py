@@ -13,7 +13,7 @@ from etm_jax.environment import Environment, rollout
 from etm_jax.task import Episode, Task, before_end
 
 BITS = {-1.0: "-", 0.0: "·", 1.0: "1"}
-MOST_BITS = 40  # side by side; of more, the numbers of those that are not 0 are shown
+MOST_BITS = 64  # side by side; of more, the numbers of those that are not 0 are shown
 NOTHING = BITS[0.0]
 
 
@@ -21,7 +21,8 @@ def episode_table(task: Task, episode: Episode) -> Any:
     """The first episode of a batch, one row a step: what is seen, and what is due, up to the last answer.
 
     A task's own `show(episode)` takes the place of this. Else bits stand side by side and other numbers in digits, and
-    the symbols of a task with `num_symbols` as numbers, or as the characters of its `alphabet` if it has one.
+    the symbols of a task with `num_symbols` as numbers, or as the characters of its `alphabet` if it has one; those of
+    the inputs too, if they begin with channels laid out as those of the answers are.
 
     Returns:
         Anything that rich can print.
@@ -30,23 +31,26 @@ def episode_table(task: Task, episode: Episode) -> Any:
         return getattr(task, "show")(episode)  # noqa: B009 (no part of the protocol)
     end = int(np.sum(np.asarray(before_end(episode))[0]))
     valid = np.asarray(episode.step_valid)[0, :end]
+    inputs, targets = (np.asarray(channels)[0, :end] for channels in (episode.inputs, episode.targets))
     num_symbols = int(getattr(task, "num_symbols", 0))
     alphabet = str(getattr(task, "alphabet", ""))
-    inputs, targets = (
-        in_words(np.asarray(channels)[0, :end], num_symbols, alphabet) for channels in (episode.inputs, episode.targets)
-    )
+    places = targets.shape[1] // num_symbols if num_symbols else 0
+    alike = inputs.shape[1] >= targets.shape[1]
+    seen_words = in_words(inputs, num_symbols, places if alike else 0, alphabet)
+    due_words = in_words(targets, num_symbols, places, alphabet)
     table = table_of(("step", "input", "due"))
-    for step, (seen, due) in enumerate(zip(inputs, targets, strict=True)):
+    for step, (seen, due) in enumerate(zip(seen_words, due_words, strict=True)):
         table.add_row(str(step), Text(seen), Text(due if valid[step] else ""))
     return table
 
 
-def in_words(channels: np.ndarray, num_symbols: int = 0, alphabet: str = "") -> list[str]:
-    """One text a row of [time channel]: leading groups of symbols first, then what is left as bits and numbers."""
-    parts, first = [], 0
-    while num_symbols and is_one_hot(group := channels[:, first : first + num_symbols], num_symbols):
-        parts.append([symbol(row, alphabet) for row in group])
-        first += num_symbols
+def in_words(channels: np.ndarray, num_symbols: int = 0, places: int = 0, alphabet: str = "") -> list[str]:
+    """One text a row of [time channel]: one-hot symbols of the first places, then what is left as bits and numbers."""
+    groups = np.split(channels[:, : num_symbols * places], places, axis=1) if places else []
+    if not all(is_one_hot(group) for group in groups):
+        groups = []
+    parts = [[symbol(row, alphabet) for row in group] for group in groups]
+    first = len(groups) * num_symbols
     are_bits = np.all(np.isin(channels, list(BITS)), axis=0).tolist()
     for bits, indices in groupby(range(first, channels.shape[1]), key=lambda index: are_bits[index]):
         columns = list(indices)
@@ -55,9 +59,9 @@ def in_words(channels: np.ndarray, num_symbols: int = 0, alphabet: str = "") -> 
     return [" ".join(texts) for texts in zip(*parts, strict=True)]
 
 
-def is_one_hot(group: np.ndarray, size: int) -> bool:
-    """Whether there are so many channels, and every row has at most one 1 and else zeros."""
-    return group.shape[1] == size and bool(np.isin(group, (0, 1)).all() and (group.sum(axis=1) <= 1).all())
+def is_one_hot(group: np.ndarray) -> bool:
+    """Whether every row has at most one 1 and else zeros."""
+    return bool(np.isin(group, (0, 1)).all() and (group.sum(axis=1) <= 1).all())
 
 
 def symbol(row: np.ndarray, alphabet: str) -> str:

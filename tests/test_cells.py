@@ -3,12 +3,11 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle_ntm
+import oracle_cells
 import pytest
 from helpers import (
     INPUT_SIZE,
     NUM_STEPS,
-    OUTPUT_SIZE,
     all_finite,
     assert_trees_close,
     exact_active,
@@ -20,7 +19,7 @@ from helpers import (
     to_numpy,
 )
 
-from etm_jax.cells import drive_of, initial_carry, join_weights, ntm_step, ntm_unroll
+from etm_jax.cells import cell_step, cell_unroll, drive_of, initial_carry, join_weights
 
 NETWORKS = {
     "one head of each kind": genes(),
@@ -30,46 +29,78 @@ NETWORKS = {
     "shift range 2": genes(num_slots=5, shift_range=2),
     "content only": genes(num_slots=4, num_read_heads=3, num_write_heads=2, addressing="content"),
     "one unit, one number a slot": genes(num_slots=3, slot_width=1, controller_size=1),
+    "GRU": genes(controller="gru", num_read_heads=2),
+    "RNN": genes(controller="rnn"),
+    "feed-forward": genes(controller="feedforward", num_read_heads=2),
+    "tape": genes(memory="tape", num_slots=4, num_read_heads=2, num_write_heads=2, shift_range=1),
+    "no memory": genes(memory="none"),
+    "DNC": genes(memory="dnc", num_slots=5, num_read_heads=2, num_write_heads=2),
+    "DNC with one head of each kind": genes(memory="dnc", controller="gru"),
+    "hard tape": genes(memory="hard_tape", num_slots=4, num_read_heads=2, num_write_heads=1),
+    "window transformer": genes(controller="window", num_read_heads=2),
+    "window transformer of two layers with a DNC": genes(controller="window", memory="dnc", num_layers=2),
+    "window transformer without a memory": genes(controller="window", memory="none"),
+    "pondering DNC": genes(ponder_steps=3, memory="dnc"),
+    "pondering window transformer": genes(ponder_steps=3, controller="window", memory="tape"),
+    "feed-forward without a memory": genes(memory="none", controller="feedforward"),
+    "pondering": genes(ponder_steps=4, num_read_heads=2),
+    "pondering GRU without a memory": genes(ponder_steps=5, memory="none", controller="gru"),
+    "pondering tape": genes(ponder_steps=3, memory="tape", controller="rnn"),
 }
+DIFFERENTIATED = [
+    "many heads",
+    "shift range 2",
+    "content only",
+    "GRU",
+    "RNN",
+    "feed-forward",
+    "tape",
+    "no memory",
+    "pondering",
+    "pondering GRU without a memory",
+    "DNC",
+    "window transformer of two layers with a DNC",
+    "pondering window transformer",
+]
 
 
 def make_network(name="one head of each kind", seed=0):
     """Weights with random biases, and masks."""
-    sizes = exact_bounds(NETWORKS[name]).axis_sizes(INPUT_SIZE, OUTPUT_SIZE)
-    return make_params(sizes, seed), exact_active(NETWORKS[name])
+    return make_params(exact_bounds(NETWORKS[name]), seed), exact_active(NETWORKS[name])
 
 
 def probe(params, active, inputs, rematerialise=False):
-    outputs, _ = ntm_unroll(params, active, inputs, rematerialise=rematerialise)
+    outputs = cell_unroll(params, active, inputs, rematerialise=rematerialise).outputs
     return jnp.sum(outputs * make_probe())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_outputs_and_weightings_are_those_of_a_plain_ntm(name):
+def test_outputs_weightings_and_pondering_are_those_of_a_plain_network(name):
     with jax.enable_x64(True):
         params, active = make_network(name)
-        outputs, weightings = jax.jit(ntm_unroll)(params, active, make_inputs())
-        logits, history = oracle_ntm.run(to_numpy(params), np.asarray(make_inputs()), NETWORKS[name]["num_slots"])
+        outputs, weightings, ponder = jax.jit(cell_unroll)(params, active, make_inputs())
+        logits, history, prices = oracle_cells.run(to_numpy(params), np.asarray(make_inputs()), NETWORKS[name])
+        np.testing.assert_allclose(ponder, prices, rtol=1e-10)
         np.testing.assert_allclose(outputs, logits, rtol=1e-10, atol=1e-10)
         np.testing.assert_allclose(weightings, history, rtol=1e-10, atol=1e-10)
 
 
-def test_the_interface_is_clipped_to_20_as_in_a_plain_ntm():
+def test_the_interface_is_clipped_to_20_as_in_a_plain_network():
     with jax.enable_x64(True):
         params, active = make_network("many heads")
         for block in ("heads", "write"):
             params[block] = {name: 60 * np.asarray(array) for name, array in params[block].items()}
-        outputs, weightings = jax.jit(ntm_unroll)(params, active, make_inputs())
-        logits, history = oracle_ntm.run(to_numpy(params), np.asarray(make_inputs()), 5)
+        outputs, weightings, _ = jax.jit(cell_unroll)(params, active, make_inputs())
+        logits, history, _ = oracle_cells.run(to_numpy(params), np.asarray(make_inputs()), NETWORKS["many heads"])
         # looser: the 1e-12 that the library adds within its logarithm counts in powers of up to 21
         np.testing.assert_allclose(outputs, logits, rtol=1e-7, atol=1e-7)
         np.testing.assert_allclose(weightings, history, rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["many heads", "shift range 2", "content only"])
-def test_gradients_are_the_slopes_of_a_plain_ntm(name):
+@pytest.mark.parametrize("name", DIFFERENTIATED)
+def test_gradients_are_the_slopes_of_a_plain_network(name):
     def plain(params):
-        return np.sum(oracle_ntm.run(params, inputs, NETWORKS[name]["num_slots"])[0] * np.asarray(make_probe()))
+        return np.sum(oracle_cells.run(params, inputs, NETWORKS[name])[0] * np.asarray(make_probe()))
 
     with jax.enable_x64(True):
         params, active = make_network(name)
@@ -93,8 +124,8 @@ def test_gradients_are_the_slopes_of_a_plain_ntm(name):
 def test_the_jitted_network_computes_what_the_plain_one_does():
     params, active = make_network()
     with jax.disable_jit():
-        plain = ntm_unroll(params, active, make_inputs())
-    assert_trees_close(jax.jit(ntm_unroll)(params, active, make_inputs()), plain, rtol=1e-5, atol=1e-6)
+        plain = cell_unroll(params, active, make_inputs())
+    assert_trees_close(jax.jit(cell_unroll)(params, active, make_inputs()), plain, rtol=1e-5, atol=1e-6)
 
 
 def test_rematerialising_changes_neither_values_nor_gradients():
@@ -121,7 +152,7 @@ def batched():
     """Jitted: logits of four sequences, and the gradients of a probe of them by weights and inputs."""
 
     def value(params, active, inputs, how):
-        outputs, _ = ntm_unroll(params, active, inputs, **dict(how))
+        outputs = cell_unroll(params, active, inputs, **dict(how)).outputs
         return jnp.sum(outputs * make_probe()[None] * jnp.arange(1.0, 5)[:, None, None]), outputs
 
     return jax.jit(jax.value_and_grad(value, argnums=(0, 2), has_aux=True), static_argnums=3)
@@ -141,14 +172,14 @@ def test_a_batch_is_its_sequences_one_by_one_in_values_and_gradients(batched, ho
         _, (own, by_input) = single(params, inputs)
         total = jax.tree.map(lambda sum_, part, weight=weight: sum_ + weight * part, total, own)
         np.testing.assert_allclose(by_inputs[index], weight * by_input, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(outputs[index], ntm_unroll(params, active, inputs)[0], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(outputs[index], cell_unroll(params, active, inputs)[0], rtol=1e-5, atol=1e-5)
     assert_trees_close(by_params, total, rtol=1e-4, atol=1e-5)
 
 
 def test_sequences_at_once_must_divide_the_batch():
     params, active = make_network()
     with pytest.raises(ValueError, match="at_once must divide the batch of 4 sequences, got 3"):
-        ntm_unroll(params, active, BATCH, at_once=3)
+        cell_unroll(params, active, BATCH, at_once=3)
 
 
 def test_products_in_bfloat16_give_about_the_same_values_and_gradients_in_float32(batched):
@@ -166,7 +197,7 @@ def outcome():
     """Jitted: outputs, weightings and gradients of the network with many heads."""
 
     def value(params, active, inputs):
-        outputs, weightings = ntm_unroll(params, active, inputs)
+        outputs, weightings, _ = cell_unroll(params, active, inputs)
         return jnp.sum(outputs * make_probe()), (outputs, weightings)
 
     return jax.jit(jax.value_and_grad(value, has_aux=True))
@@ -201,8 +232,8 @@ def test_a_step_from_zero_memory_has_finite_gradients():
     carry = carry.replace(memory=jnp.zeros_like(carry.memory))
 
     def after(params, carry):
-        weights = join_weights(params)
-        return jnp.sum(ntm_step(weights, active, carry, drive_of(params, jnp.zeros(INPUT_SIZE))).reads ** 2)
+        weights = join_weights(params, active)
+        return jnp.sum(cell_step(weights, active, carry, drive_of(params, active, jnp.zeros(INPUT_SIZE)))[0].reads ** 2)
 
     assert all_finite(jax.jit(jax.grad(after, argnums=(0, 1)))(params, carry))
 
@@ -215,22 +246,22 @@ def test_the_carry_and_the_outputs_take_the_wider_type_of_weights_and_inputs(wei
     wider = jnp.promote_types(weights_dtype, inputs_dtype)
 
     def step(params, inputs):
-        weights = join_weights(params)
-        drive = drive_of(params, inputs)
-        return ntm_step(weights, active, initial_carry(active, drive.gates.dtype), drive)
+        weights = join_weights(params, active)
+        drive = drive_of(params, active, inputs)
+        return cell_step(weights, active, initial_carry(active, drive.gates.dtype), drive)[0]
 
     inputs = make_inputs().astype(inputs_dtype)
     carry = jax.eval_shape(step, params, inputs[0])
     assert {leaf.dtype for leaf in jax.tree.leaves(carry)} == {jnp.dtype(wider)}
-    outputs, weightings = jax.eval_shape(lambda p, x: ntm_unroll(p, active, x), params, inputs)
+    outputs, weightings, _ = jax.eval_shape(lambda p, x: cell_unroll(p, active, x), params, inputs)
     assert outputs.dtype == weightings.dtype == wider
 
 
 def test_bfloat16_gives_about_the_outputs_of_float32():
     params, active = make_network()
     halves = jax.tree.map(lambda array: array.astype(jnp.bfloat16), params)
-    outputs, _ = jax.jit(ntm_unroll)(halves, active, make_inputs().astype(jnp.bfloat16))
-    whole, _ = jax.jit(ntm_unroll)(params, active, make_inputs())
+    outputs, *_ = jax.jit(cell_unroll)(halves, active, make_inputs().astype(jnp.bfloat16))
+    whole, *_ = jax.jit(cell_unroll)(params, active, make_inputs())
     np.testing.assert_allclose(outputs.astype(jnp.float32), whole, atol=0.1)
 
 
@@ -244,8 +275,8 @@ def test_every_head_starts_on_slot_0_of_a_memory_of_small_constants():
 
 def test_an_output_depends_on_inputs_up_to_its_own_step_only():
     params, active = make_network()
-    run = jax.jit(ntm_unroll)
-    before, _ = run(params, active, make_inputs())
-    after, _ = run(params, active, make_inputs().at[4].add(1.0))
+    run = jax.jit(cell_unroll)
+    before, *_ = run(params, active, make_inputs())
+    after, *_ = run(params, active, make_inputs().at[4].add(1.0))
     np.testing.assert_array_equal(after[:4], before[:4])
     assert np.all(np.any(np.asarray(after[4:]) != np.asarray(before[4:]), axis=-1)), f"of {NUM_STEPS} steps"

@@ -1,0 +1,13 @@
+"""Training: one fixed network, an optimiser that is never reset, a curriculum, checkpoints."""
+
+from etm_jax.training._config import NetworkConfig as NetworkConfig
+from etm_jax.training._config import TrainConfig as TrainConfig
+from etm_jax.training._run import Outcome as Outcome
+from etm_jax.training._run import summarise as summarise
+from etm_jax.training._run import train as train
+from etm_jax.training._state import Training as Training
+from etm_jax.training._state import TrainState as TrainState
+from etm_jax.training._state import init as init
+from etm_jax.training._state import make_training as make_training
+from etm_jax.training._state import network_of as network_of
+from etm_jax.training._trip import trip as trip

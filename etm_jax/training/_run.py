@@ -1,0 +1,152 @@
+"""The run: compile one trip, repeat it until there is a reason to stop, write what happened, go on where it stopped."""
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from etm_jax._interrupts import interrupts
+from etm_jax._rows import Row, by_task, plain
+from etm_jax.evolution import Checkpoints, History, RunFolder, held_out_scores
+from etm_jax.genomes import describe, num_parameters
+from etm_jax.training._state import Training, TrainState, init, network_of
+from etm_jax.training._trip import trip
+
+LOOKS_TO_SOLVE = 2  # in a row; one may be luck, or stand before a relapse
+MOST_SKIPPED = 50  # in a row; what has not recovered by then never will
+
+Ending = Literal["all steps done", "solved", "interrupted", "diverged"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        state: the last state.
+        history: one row a trip, those before a resume included.
+        compile_seconds: spent compiling in this process.
+        run_seconds: spent in gradient steps and looks in this process.
+        ending: why it stopped; `"diverged"` where the loss or the gradient was not finite for many steps in a row.
+    """
+
+    state: TrainState
+    history: History
+    compile_seconds: float
+    run_seconds: float
+    ending: Ending
+
+
+def train(
+    training: Training,
+    folder: RunFolder | None = None,
+    checkpoints: Checkpoints | None = None,
+    on_trip: Callable[[Row], None] | None = None,
+) -> Outcome:
+    """Train from the newest checkpoint if there is one, until solved or for all steps.
+
+    Args:
+        training: what to train, and on what.
+        folder: where rows go; None to write nothing.
+        checkpoints: where states go and come from; made with `counter="trip"`.
+        on_trip: called with each new row.
+
+    Example:
+        >>> import etm_tasks
+        >>> from etm_jax import TaskSuite
+        >>> from etm_jax.training import NetworkConfig, TrainConfig, make_training, train
+        >>> suite = TaskSuite((etm_tasks.make("copy", bits=2, max_length=2),), weights=(1.0,))
+        >>> network = NetworkConfig(num_slots=4, slot_width=3, controller_size=4)
+        >>> config = TrainConfig(steps=3, steps_per_trip=2, batch_size=2, score_episodes=4, network=network)
+        >>> outcome = train(make_training(config, suite))
+        >>> [row["step"] for row in outcome.history.rows], outcome.ending
+        ([2, 3], 'all steps done')
+    """
+    config = training.config
+    state = jax.jit(init, static_argnums=0)(training, jax.random.key(config.seed))
+    if checkpoints is not None:
+        state = checkpoints.restore(state) or state
+        checkpoints.drop_after(int(state.trip))
+    if folder is not None:
+        folder.cut_after(int(state.trip), "trip")
+    rows = folder.rows() if folder is not None else []
+
+    compile_seconds = run_seconds = 0.0
+    ending = ending_of(training, state)
+    with interrupts() as interrupted:
+        if ending is None:
+            started = time.perf_counter()
+            last = jnp.asarray(config.steps, jnp.int32)
+            compiled = jax.jit(functools.partial(trip, training), donate_argnums=0).lower(state, last).compile()
+            compile_seconds = unaccounted = time.perf_counter() - started
+        while ending is None:
+            started, first = time.perf_counter(), int(state.step)
+            state, metrics = jax.block_until_ready(compiled(state, last))
+            seconds = time.perf_counter() - started
+            run_seconds += seconds
+            row = _row(training, state, metrics, first, (unaccounted, seconds))
+            unaccounted = 0.0
+            rows.append(row)
+            if folder is not None:
+                folder.append(row)
+            if on_trip is not None:
+                on_trip(row)
+            ending = ending_of(training, state) or ("interrupted" if interrupted.is_set() else None)
+            due = int(state.trip) % config.checkpoint_every == 0
+            if checkpoints is not None and (due or ending is not None):
+                checkpoints.save(state)
+    return Outcome(state, History(rows), compile_seconds, run_seconds, ending)
+
+
+def ending_of(training: Training, state: TrainState) -> Ending | None:
+    """Why training should not go on; None where it should."""
+    if int(optax.tree.get(state.optimiser, "notfinite_count")) >= MOST_SKIPPED:
+        return "diverged"
+    if training.config.stop_when_solved and int(state.solved) >= LOOKS_TO_SOLVE:
+        return "solved"
+    return "all steps done" if int(state.step) >= training.config.steps else None
+
+
+def _row(
+    training: Training, state: TrainState, metrics: dict[str, Any], first: int, seconds: tuple[float, float]
+) -> Row:
+    """What `metrics.jsonl` holds of one trip; `first` is the step it began at."""
+    names, result, step = training.suite.names, metrics["score"], int(state.step)
+    compiling, running = seconds
+    return {
+        "trip": int(state.trip) - 1,
+        "step": step,
+        "train_loss": plain(metrics["loss"]),
+        "loss": plain(result.loss),
+        "performance": by_task(names, result.performance),
+        "accuracy": by_task(names, result.accuracy),
+        "difficulty": by_task(names, metrics["difficulty"]),
+        "learning_rate": plain(metrics["learning_rate"]),
+        "skipped": int(metrics["skipped"]),
+        "compile_seconds": round(compiling, 3),
+        "run_seconds": round(running, 3),
+        "steps_per_second": round((step - first) / running, 3) if running > 0 else None,
+    }
+
+
+def summarise(training: Training, outcome: Outcome, total_seconds: float) -> dict[str, Any]:
+    """The network and its held-out scores, as `summary.json` holds them."""
+    state, network = outcome.state, network_of(outcome.state)
+    return {
+        "ending": outcome.ending,
+        "steps": int(state.step),
+        "skipped": int(optax.tree.get(state.optimiser, "total_notfinite")),
+        "architecture": describe(network.architecture),
+        "num_parameters": int(num_parameters(network, training.bounds)),
+        "held_out": held_out_scores(network, training.config.seed, training.bounds, training.suite),
+        "seconds": {
+            "total": round(total_seconds, 1),
+            "compile": round(outcome.compile_seconds, 1),
+            "run": round(outcome.run_seconds, 1),
+        },
+    }

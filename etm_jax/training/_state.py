@@ -1,0 +1,103 @@
+"""What training is about, and what it remembers from one trip to the next."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from etm_jax import ae
+from etm_jax._typing import Key, pytree
+from etm_jax.evolution import make_optimiser
+from etm_jax.genomes import Bounds, Genome, neutral, random_genome
+from etm_jax.task import TaskSuite
+from etm_jax.training._config import TrainConfig
+from etm_jax.training._optimiser import only_finite, schedule_of
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained and on what; static, so one compiled trip belongs to one training.
+
+    Attributes:
+        config: every setting.
+        suite: the tasks.
+        stepper: the optimiser; it leaves out steps that are not finite.
+        schedule: the learning rate at each step that was taken; None where it is not known.
+    """
+
+    config: TrainConfig
+    suite: TaskSuite
+    stepper: optax.GradientTransformationExtraArgs
+    schedule: optax.Schedule | None
+
+    @property
+    def bounds(self) -> Bounds:
+        """The search space that holds the network's architecture and no other."""
+        return self.config.network.bounds
+
+    @property
+    def dtype(self) -> DTypeLike | None:
+        """Precision of the factors of matrix products; None for the weights' own."""
+        return jnp.bfloat16 if self.config.precision == "bfloat16" else None
+
+
+@pytree
+class TrainState:
+    """A whole training between two trips; enough to go on from, bit for bit.
+
+    Attributes:
+        key: of the episodes; every step and every look folds its number into it.
+        trip: trips done.
+        step: gradient steps done, those left out included.
+        genome: the network, as the optimiser moves it.
+        optimiser: its state.
+        difficulty: present difficulty of each task, 0 to 1.
+        solved: looks in a row, up to now, at which every task was solved at full difficulty.
+    """
+
+    key: Key
+    trip: Int[Array, ""]
+    step: Int[Array, ""]
+    genome: Genome
+    optimiser: optax.OptState
+    difficulty: Float[Array, " task"]
+    solved: Int[Array, ""]
+
+
+def make_training(
+    config: TrainConfig, suite: TaskSuite, *, optimiser: optax.GradientTransformation | None = None
+) -> Training:
+    """A training from its settings; an optax chain given here replaces the settings' own, its schedule included."""
+    if optimiser is not None:
+        return Training(config, suite, only_finite(optimiser), schedule=None)
+    optimiser = make_optimiser(config.lifetime)(neutral())
+    if config.optimiser.startswith("ae_"):
+        return Training(config, suite, only_finite(optimiser), schedule=None)
+    share = schedule_of(config)
+    stepper = only_finite(optax.chain(optimiser, optax.scale_by_schedule(share)))
+    return Training(config, suite, stepper, schedule=lambda step: config.learning_rate * share(step))
+
+
+def init(training: Training, key: Key) -> TrainState:
+    """The state before the first step. The key is consumed."""
+    key_network, key_run = jax.random.split(key)
+    suite = training.suite
+    genome = random_genome(key_network, training.bounds, suite.input_size, suite.output_size)
+    genome = replace(genome, learning=neutral())
+    return TrainState(
+        key=key_run,
+        trip=jnp.array(0, jnp.int32),
+        step=jnp.array(0, jnp.int32),
+        genome=genome,
+        optimiser=training.stepper.init(genome.params),
+        difficulty=jnp.full(len(suite.tasks), training.config.curriculum.start, float),
+        solved=jnp.array(0, jnp.int32),
+    )
+
+
+def network_of(state: TrainState) -> Genome:
+    """The network to score and to keep: with the averaged weights where the optimiser averages."""
+    return replace(state.genome, params=ae.eval_params(state.optimiser, state.genome.params))

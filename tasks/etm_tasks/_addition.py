@@ -1,0 +1,112 @@
+"""Addition: after each number of a list, say the sum so far (Graves 2016, section 3.3)."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from etm_jax.task import Episode
+from etm_tasks._binary import check_range, scaled_length
+from etm_tasks._digits import BASE, carried, reversed_to, written_length
+from etm_tasks._draws import uniforms, whole
+from etm_tasks._symbols import SymbolTask
+
+NO_DIGIT = BASE  # the eleventh symbol
+
+
+@dataclass(frozen=True)
+class Addition(SymbolTask):
+    """Add up a list of numbers, and say the sum after each of them but the first.
+
+    A step shows one number, its most significant digit first: each digit one-hot on ten channels of its own, nothing on
+    those left over. Digits are uniform, a number may begin with zeros. The sum is written without leading zeros, its
+    most significant digit in the first place; the places left over hold an eleventh symbol, "no digit". How many
+    numbers there are is uniform on `min_length..max_length`, and how many digits each has on `1..digits`.
+
+    Attributes:
+        digits: most digits of a number at difficulty 1.
+        min_length: fewest numbers, at least 2.
+        max_length: most numbers at difficulty 1.
+        sum_digits: places of the answer.
+
+    Raises:
+        ValueError: no digits, not `2 <= min_length <= max_length`, or a sum that may need more than `sum_digits`.
+
+    Example:
+        >>> import jax, etm_tasks
+        >>> task = etm_tasks.make("addition", digits=3)
+        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode.inputs.shape, episode.targets.shape
+        ((4, 5, 30), (4, 5, 66))
+    """
+
+    num_symbols = BASE + 1
+
+    digits: int = 5
+    min_length: int = 2
+    max_length: int = 5
+    sum_digits: int = 6
+
+    def __post_init__(self) -> None:
+        check_range("addition", "min_length", "max_length", (self.min_length, self.max_length), least=2)
+        if self.digits < 1:
+            raise ValueError(f"addition needs digits >= 1, got {self.digits}")
+        needed = len(str(self.max_length * (BASE**self.digits - 1)))
+        if self.sum_digits < needed:
+            raise ValueError(
+                f"addition needs sum_digits >= {needed} for {self.max_length} numbers of {self.digits} digits, "
+                f"got {self.sum_digits}; raise it, so that the numbers of longer(factor) fit too"
+            )
+
+    @property
+    def name(self) -> str:
+        """`addition`."""
+        return "addition"
+
+    @property
+    def input_size(self) -> int:
+        """Ten channels a digit."""
+        return BASE * self.digits
+
+    @property
+    def output_size(self) -> int:
+        """Eleven symbols a place of the sum."""
+        return self.num_symbols * self.sum_digits
+
+    @property
+    def num_steps(self) -> int:
+        """The most numbers."""
+        return self.max_length
+
+    def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
+        """Fresh episodes; difficulty 0 draws `min_length` numbers of one digit, 1 all. The key is consumed."""
+        shape = (batch_size, self.max_length)
+        lengths, widths, digits = uniforms(key, (batch_size, 1), shape, (*shape, self.digits))
+        longest = scaled_length(self.min_length, self.max_length, difficulty)
+        length = whole(lengths, self.min_length, longest)
+        width = whole(widths, 1, scaled_length(1, self.digits, difficulty))
+        digits = whole(digits, 0, BASE - 1)  # most significant first
+
+        shown_step = jnp.arange(self.max_length)[None] < length
+        shown_digit = (jnp.arange(self.digits)[None, None] < width[..., None]) & shown_step[..., None]
+        inputs = jax.nn.one_hot(digits, BASE) * shown_digit[..., None]
+
+        # Numbers that are not shown make further sums, which are not due.
+        number = jnp.where(jnp.arange(self.digits)[None, None] < width[..., None], reversed_to(digits, width), 0)
+        columns = jnp.cumsum(jnp.pad(number, ((0, 0), (0, 0), (0, self.sum_digits - self.digits))), axis=1)
+        total = carried(columns)
+        written = written_length(total)
+        place = jnp.arange(self.sum_digits)[None, None]
+        symbols = jnp.where(place < written[..., None], reversed_to(total, written), NO_DIGIT)
+        due = shown_step & (jnp.arange(self.max_length)[None] > 0)
+        targets = jax.nn.one_hot(symbols, self.num_symbols) * due[..., None, None]
+        return Episode(inputs=inputs.reshape(*shape, -1), targets=targets.reshape(*shape, -1), step_valid=due)
+
+    def longer(self, factor: int) -> "Addition":
+        """Addition of exactly `factor * max_length` numbers.
+
+        Raises:
+            ValueError: their sum may need more than `sum_digits`; the default leaves room for twice the length.
+        """
+        return replace(self, min_length=factor * self.max_length, max_length=factor * self.max_length)

@@ -1,0 +1,96 @@
+"""Parity: is the number of ones in a vector of -1, 0 and 1 odd? (Graves 2016, arXiv 1603.08983, section 3.1)"""
+
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from etm_jax.task import Episode, bit_right
+from etm_tasks._binary import BinaryTask, check_range, scaled_length
+from etm_tasks._draws import uniforms, whole
+
+
+@dataclass(frozen=True)
+class Parity(BinaryTask):
+    """Say whether the number of ones in a vector is odd.
+
+    An episode is a single step: a vector with a number of positions, drawn at random, that are -1 or 1 with equal
+    chance, and 0 elsewhere. How many are not 0 is uniform on `min_nonzero..bits`.
+
+    Attributes:
+        bits: positions of the vector.
+        min_nonzero: fewest that are not 0.
+
+    Raises:
+        ValueError: not `1 <= min_nonzero <= bits`.
+
+    Example:
+        >>> import jax, etm_tasks
+        >>> task = etm_tasks.make("parity", bits=16)
+        >>> task.sample(jax.random.key(0), batch_size=4).inputs.shape
+        (4, 1, 16)
+    """
+
+    bits: int = 64
+    min_nonzero: int = 1
+
+    def __post_init__(self) -> None:
+        check_range("parity", "min_nonzero", "bits", (self.min_nonzero, self.bits), least=1)
+
+    @property
+    def name(self) -> str:
+        """`parity`."""
+        return "parity"
+
+    @property
+    def input_size(self) -> int:
+        """The positions."""
+        return self.bits
+
+    @property
+    def output_size(self) -> int:
+        """The parity."""
+        return 1
+
+    @property
+    def num_steps(self) -> int:
+        """One."""
+        return 1
+
+    def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
+        """Fresh episodes; difficulty 0 draws `min_nonzero` positions, 1 up to all. The key is consumed."""
+        shape = (batch_size, self.bits)
+        numbers, positions, signs = uniforms(key, (batch_size, 1), shape, shape)
+        most = scaled_length(self.min_nonzero, self.bits, difficulty)
+        number = whole(numbers, self.min_nonzero, most)
+        order = jnp.argsort(positions, axis=1)
+        nonzero = jnp.argsort(order, axis=1) < number
+        one = nonzero & (signs < 0.5)
+        vector = jnp.where(one, 1.0, jnp.where(nonzero, -1.0, 0.0))
+        odd = jnp.sum(one, axis=1, keepdims=True) % 2
+        return Episode(
+            inputs=vector[:, None], targets=odd[:, None].astype(float), step_valid=jnp.ones((batch_size, 1), bool)
+        )
+
+    def error_by_bits(
+        self, outputs: Float[Array, "batch time output"], episode: Episode
+    ) -> tuple[Float[Array, " nonzero"], Int[Array, " nonzero"]]:
+        """Error for each number of positions that are not 0, from none to all.
+
+        Returns:
+            The share of wrong episodes, 0 where there is no episode, and how many episodes there are.
+        """
+        number = jnp.sum(episode.inputs[:, 0] != 0, axis=-1)
+        wrong = ~bit_right(outputs, episode)[:, 0, 0]
+        of_number = number[:, None] == jnp.arange(self.bits + 1)[None]
+        episodes = jnp.sum(of_number, axis=0)
+        return jnp.sum(of_number & wrong[:, None], axis=0) / jnp.maximum(episodes, 1), episodes
+
+    def longer(self, factor: int) -> "Parity":
+        """The hardest parity, whatever the factor: no position is 0.
+
+        More positions than the network has inputs cannot be shown to it, so accuracy on this tells how it does on its
+        hardest episodes and nothing about lengths that it never met.
+        """
+        del factor
+        return replace(self, min_nonzero=self.bits)

@@ -1,0 +1,74 @@
+"""Reverse copy: see a sequence of random bit vectors, then a delimiter, then write it from the last to the first."""
+
+from dataclasses import dataclass, replace
+
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from etm_jax.task import Episode
+from etm_tasks._binary import BinaryTask, check_range, scaled_length, uniform_integers
+from etm_tasks._vectors import copied
+
+
+@dataclass(frozen=True)
+class ReverseCopy(BinaryTask):
+    """Write back what was shown, last vector first.
+
+    An episode is one of `Copy` with the answer reversed: a stack instead of a queue.
+
+    Attributes:
+        bits: bits of a vector.
+        min_length: fewest vectors.
+        max_length: most vectors at difficulty 1.
+
+    Raises:
+        ValueError: no bits, or lengths that are not `1 <= min_length <= max_length`.
+
+    Example:
+        >>> import jax, etm_tasks
+        >>> task = etm_tasks.make("reverse_copy", bits=8, max_length=20)
+        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode.inputs.shape, episode.targets.shape
+        ((4, 41, 9), (4, 41, 8))
+    """
+
+    bits: int = 8
+    min_length: int = 1
+    max_length: int = 20
+
+    def __post_init__(self) -> None:
+        check_range("reverse_copy", "min_length", "max_length", (self.min_length, self.max_length), least=1)
+        if self.bits < 1:
+            raise ValueError(f"reverse_copy needs bits >= 1, got {self.bits}")
+
+    @property
+    def name(self) -> str:
+        """`reverse_copy`."""
+        return "reverse_copy"
+
+    @property
+    def input_size(self) -> int:
+        """The bits and the delimiter."""
+        return self.bits + 1
+
+    @property
+    def output_size(self) -> int:
+        """The bits."""
+        return self.bits
+
+    @property
+    def num_steps(self) -> int:
+        """Twice the greatest length, and the delimiter."""
+        return 2 * self.max_length + 1
+
+    def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
+        """Fresh episodes; difficulty 0 draws `min_length` only, 1 all lengths. The key is consumed."""
+        key_length, key_bits = jax.random.split(key)
+        longest = scaled_length(self.min_length, self.max_length, difficulty)
+        length = uniform_integers(key_length, (batch_size, 1), self.min_length, longest)
+        bits = jax.random.bernoulli(key_bits, shape=(batch_size, self.max_length, self.bits)).astype(float)
+        return copied(bits, length, reverse=True)
+
+    def longer(self, factor: int) -> "ReverseCopy":
+        """Reverse copy at exactly `factor * max_length` vectors."""
+        return replace(self, min_length=factor * self.max_length, max_length=factor * self.max_length)
