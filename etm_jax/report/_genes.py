@@ -139,5 +139,5 @@ def _shares(gene: str, rows: Sequence[LineageRow], champion: int | None) -> tupl
     return draw, f"{told}; the champion has {value_word(gene, champion)}." if champion is not None else f"{told}."
 
 
-def _mark(axes: Axes, generation: int, value: float) -> None:
+def _mark(axes: Axes, generation: int, value: int | float) -> None:
     axes.plot(generation, value, "D", color=SECOND, mec=PAPER, mew=0.8, ms=7, clip_on=False, zorder=5)
