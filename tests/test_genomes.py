@@ -97,6 +97,7 @@ def test_bounds_are_hashable_and_equal_by_value():
 def test_padded_sizes_are_the_upper_ends():
     expected = {"input": 3, "output": 2, "unit": 5, "slot": 7, "width": 4, "read": 2, "write": 2, "head": 4}
     expected |= {"gate": 4, "input_gate": 4, "unit_gate": 4, "recurrence": 1, "pondering": 0}
+    expected |= {"window": 3, "layer": 2, "attention_head": 2, "key": 3, "direction": 2, "move": 3, "expansion": 4}
     assert TINY.axis_sizes(3, 2) == {**expected, "gating": 1, "location": 6}  # sharpening, shifts -2..2
     content = Bounds(addressing=("content",)).axis_sizes(3, 2)
     assert (content["gating"], content["location"]) == (0, 0)
