@@ -125,9 +125,12 @@ def qdax(dimensions: int, population_size: int, generations: int) -> Program:
     from qdax.core.emitters.standard_emitters import MixingEmitter
     from qdax.utils.metrics import default_ga_metrics
 
+    # QDax declares a pair of results for both functions, and takes one.
+    unused: Any = lambda genotypes, key: genotypes  # noqa: E731 - everybody comes of variation
+    variation: Any = functools.partial(isoline_variation, iso_sigma=NOISE, line_sigma=0.0)
     emitter = MixingEmitter(
-        mutation_fn=lambda genotypes, key: genotypes,  # never called: everybody comes of variation
-        variation_fn=functools.partial(isoline_variation, iso_sigma=NOISE, line_sigma=0.0),
+        mutation_fn=unused,
+        variation_fn=variation,
         variation_percentage=1.0,
         batch_size=population_size,
     )

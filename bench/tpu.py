@@ -26,7 +26,7 @@ from bench._aot import CHIPS, Compiled, Program, compile_program, prepare_withou
 from bench._context import context, version
 from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig, LifetimeConfig
-from etm_jax.evolution import Problem, init, learn, make_problem, replicated, steps
+from etm_jax.evolution import Problem, init, learn, learnable, make_problem, replicated, steps
 from etm_jax.evolve import suite_of
 from etm_jax.genomes import Bounds
 
@@ -105,11 +105,11 @@ def training_step(problem: Problem) -> Program:
         return learn(
             key,
             genome,
-            jnp.ones(len(problem.suite.tasks)),
+            jnp.ones(len(problem.suite.names)),
             1.0,
             1,
             bounds=problem.config.bounds,
-            suite=problem.suite,
+            suite=learnable(problem.suite),
             config=problem.config.lifetime,
             make_optimiser=problem.make_optimiser,
         )

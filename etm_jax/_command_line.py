@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import tyro
 
 from etm_jax.config import parse_task
-from etm_jax.task import TaskSuite
+from etm_jax.environment import Suite, as_suite
 
 try:
     import etm_tasks
@@ -19,7 +19,7 @@ except ImportError:
     sys.exit("error: the package etm_tasks is missing; install the project with: pip install -e .")
 
 BOX = "│╭╮╰╯─|+- \n"
-TASKS, options_of = etm_tasks.TASKS, etm_tasks.options_of
+TASKS, ENVIRONMENTS, options_of = etm_tasks.TASKS, etm_tasks.ENVIRONMENTS, etm_tasks.options_of
 
 
 def fail(message: str) -> NoReturn:
@@ -58,15 +58,15 @@ def named_tasks(before: tuple[str, ...], parsed: tuple[str, ...]) -> tuple[str, 
     return parsed[len(before) :] or before
 
 
-def make_suite(specs: Sequence[str], bits: int | None = None) -> TaskSuite:
-    """The tasks that settings name, each as `name=weight,option=value`.
+def make_suite(specs: Sequence[str], bits: int | None = None) -> Suite:
+    """The tasks or environments that settings name, each as `name=weight,option=value`.
 
     Args:
         specs: one a task.
         bits: the option `bits` of tasks that have it and do not set it; None for the tasks' own.
 
     Raises:
-        ValueError: a task or an option is unknown, or has a bad value.
+        ValueError: a name or an option is unknown, or has a bad value, or tasks and environments are mixed.
     """
     parsed = [parse_task(spec) for spec in specs]
     tasks = []
@@ -74,7 +74,7 @@ def make_suite(specs: Sequence[str], bits: int | None = None) -> TaskSuite:
         if bits is not None and "bits" in options_of(name):
             options = {"bits": bits} | options
         tasks.append(etm_tasks.make(name, **options))
-    return TaskSuite(tuple(tasks), tuple(weight for _, weight, _ in parsed))
+    return as_suite(tasks, [weight for _, weight, _ in parsed])
 
 
 def check_resume(before: Any, command: Any, changeable: Sequence[str]) -> None:

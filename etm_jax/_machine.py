@@ -6,10 +6,10 @@ import optax
 
 from etm_jax.cells import NTM
 from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.environment import Suite
 from etm_jax.evolution import History, Outcome, RunFolder, make_problem, run
 from etm_jax.genomes import compact
 from etm_jax.selection import Selector
-from etm_jax.task import TaskSuite
 
 
 class EvolutionaryTuringMachine:
@@ -17,14 +17,14 @@ class EvolutionaryTuringMachine:
 
     Args:
         config: every setting.
-        tasks: what to evolve on; None for the tasks that `config.task` names.
+        tasks: what to evolve on, tasks or environments; None for the tasks that `config.task` names.
         out: a new folder for rows as they come; None writes nothing. The command line does more: checkpoints,
             the best network and a report.
         selector: replaces the one of the settings.
         optimiser: any optax chain for lifetime learning, in place of the one of the settings.
 
     Raises:
-        ValueError: a task is unknown, or `out` is taken.
+        ValueError: a task is unknown, individuals are to learn where there are no gradients, or `out` is taken.
 
     Example:
         >>> import etm_jax as etm
@@ -47,7 +47,7 @@ class EvolutionaryTuringMachine:
     def __init__(
         self,
         config: EvolutionaryTuringConfig | None = None,
-        tasks: TaskSuite | None = None,
+        tasks: Suite | None = None,
         *,
         out: Path | None = None,
         selector: Selector | None = None,

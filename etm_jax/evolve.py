@@ -12,6 +12,7 @@ import jax
 from tyro.conf import Positional, arg
 
 from etm_jax._command_line import (
+    ENVIRONMENTS,
     TASKS,
     check_resume,
     fail,
@@ -25,6 +26,7 @@ from etm_jax._console import evolution_progress, show_summary, show_tasks
 from etm_jax._platform import join_processes, use_compile_cache, use_every_core
 from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig, read_config, to_toml
+from etm_jax.environment import Suite
 from etm_jax.evolution import (
     Checkpoints,
     Problem,
@@ -36,7 +38,6 @@ from etm_jax.evolution import (
     wait_for_all,
 )
 from etm_jax.genomes import compact
-from etm_jax.task import TaskSuite
 
 COMMAND = "etm_jax.evolve"
 CHANGEABLE = ("max_generations", "checkpoint_every", "generations_per_trip", "devices", "lanes")
@@ -92,11 +93,11 @@ class Report:
     """The run folder."""
 
 
-def suite_of(config: EvolutionaryTuringConfig) -> TaskSuite:
-    """The tasks that the settings name.
+def suite_of(config: EvolutionaryTuringConfig) -> Suite:
+    """The tasks or environments that the settings name.
 
     Raises:
-        ValueError: a task or an option is unknown, or has a bad value.
+        ValueError: a name or an option is unknown, or has a bad value, or tasks and environments are mixed.
     """
     return make_suite(config.task, bits=config.input_dim)
 
@@ -132,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     command = read_command(argv)
     if command.list_tasks:
-        show_tasks(TASKS, options_of)
+        show_tasks(TASKS | ENVIRONMENTS, options_of)
         return
     use_compile_cache(command.compile_cache)
     try:
@@ -202,7 +203,7 @@ def execute(problem: Problem, folder: RunFolder, started: float) -> None:
     show_summary(summary, report, ("best architecture", "evolving"), go_on)
 
 
-def write(folder: RunFolder, network: Any, suite: TaskSuite) -> Path:
+def write(folder: RunFolder, network: Any, suite: Suite) -> Path:
     """Write the report; matplotlib is imported no earlier than here."""
     from etm_jax.report import write_report
 

@@ -3,7 +3,6 @@
 The engine knows no concrete task: anything with the members of `Task` can be evolved on.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
+from etm_jax._checks import check_suite
 from etm_jax._typing import Key, Scalar, pytree
 
 
@@ -144,11 +144,7 @@ class TaskSuite:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        names = [task.name for task in self.tasks]
-        if not names or len(set(names)) != len(names):
-            raise ValueError(f"a suite needs one or more tasks of different names, got {names}")
-        if len(self.weights) != len(names) or not all(math.isfinite(w) and w > 0 for w in self.weights):
-            raise ValueError(f"a suite needs one positive weight a task, got {self.weights} for {names}")
+        check_suite("task", self.names, self.weights)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from etm_jax._command_line import (
 from etm_jax._console import show_summary, show_tasks, training_progress
 from etm_jax._platform import use_compile_cache
 from etm_jax.config import read_config, to_toml
-from etm_jax.evolution import Checkpoints, RunFolder, load_best
+from etm_jax.evolution import Checkpoints, RunFolder, learnable, load_best
 from etm_jax.genomes import compact
 from etm_jax.task import TaskSuite
 from etm_jax.training import TrainConfig, Training, make_training, network_of, summarise, train
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     use_compile_cache(command.compile_cache)
     try:
-        training = make_training(command.settings, make_suite(command.settings.task))
+        training = make_training(command.settings, learnable(make_suite(command.settings.task)))
         execute(training, folder_of(command), started)
     except ValueError as error:
         fail(str(error))
@@ -154,7 +154,7 @@ def remake(path: Path) -> None:
     try:
         folder = RunFolder.open(path)
         network = load_best(path) if folder.best.exists() else None
-        print(write(folder, network, make_suite(folder.config(TrainConfig()).task)))
+        print(write(folder, network, learnable(make_suite(folder.config(TrainConfig()).task))))
     except ValueError as error:
         fail(str(error))
 

@@ -25,6 +25,7 @@ PACKAGES = [
     "etm_jax.ae.tape_tasks",
     "etm_jax.cells",
     "etm_jax.config",
+    "etm_jax.environment",
     "etm_jax.evolution",
     "etm_jax.genomes",
     "etm_jax.report",

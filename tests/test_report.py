@@ -301,10 +301,11 @@ def test_the_spread_of_a_gene():
 
 def test_the_trace_is_one_full_episode_up_to_its_last_answer(model, suite):
     lived = trace(model, suite)
-    assert lived.inputs.shape == (3, 7)  # two bits and the delimiter; 3 vectors, the delimiter, 3 answers
-    np.testing.assert_array_equal(lived.inputs[2], [0, 0, 0, 1, 0, 0, 0])
-    np.testing.assert_array_equal(lived.targets[:, 4:], lived.inputs[:2, :3])
-    assert np.isnan(lived.outputs[:, :4]).all() and ((lived.outputs[:, 4:] > 0) & (lived.outputs[:, 4:] < 1)).all()
+    inputs, targets, outputs = (lived.channels[title] for title in ("Inputs", "Targets", "Outputs"))
+    assert inputs.shape == (3, 7)  # two bits and the delimiter; 3 vectors, the delimiter, 3 answers
+    np.testing.assert_array_equal(inputs[2], [0, 0, 0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(targets[:, 4:], inputs[:2, :3])
+    assert np.isnan(outputs[:, :4]).all() and ((outputs[:, 4:] > 0) & (outputs[:, 4:] < 1)).all()
     num_slots, num_writes = model.architecture["num_slots"], model.architecture["num_write_heads"]
     assert lived.reads.shape == (2, num_slots, 7) and lived.writes.shape == (num_writes, num_slots, 7)
     np.testing.assert_allclose(lived.reads.sum(axis=1), 1, rtol=1e-5)

@@ -85,7 +85,7 @@ def lifetime(optimiser: str, steps: int) -> Case:
     config = replace(DEFAULT.lifetime, optimiser=optimiser)
     settings = {"bounds": DEFAULT.bounds, "suite": suite, "config": config, "make_optimiser": make_optimiser(config)}
     genome = random_genome(jax.random.key(2026), DEFAULT.bounds, suite.input_size, suite.output_size)
-    difficulty = jnp.ones(len(suite.tasks))
+    difficulty = jnp.ones(len(suite.names))
     return compiled_case(
         "lifetime",
         optimiser,

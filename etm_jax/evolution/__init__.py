@@ -35,3 +35,4 @@ from etm_jax.evolution._state import member as member
 from etm_jax.evolution._strategy import EvolvingTuringMachine as EvolvingTuringMachine
 from etm_jax.evolution._strategy import propose as propose
 from etm_jax.evolution._strategy import scored as scored
+from etm_jax.evolution._suites import learnable as learnable

@@ -9,32 +9,33 @@ from jaxtyping import Array, Float
 
 from etm_jax._rows import by_task, plain_array
 from etm_jax._typing import Key
-from etm_jax.evolution._lifetime import Result, answer, result_of
+from etm_jax.environment import EnvironmentSuite, Suite
+from etm_jax.evolution._lifetime import Result, answer, result_of, score
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
+from etm_jax.evolution._suites import lengths_of
 from etm_jax.genomes import Bounds, Genome, describe, num_parameters
-from etm_jax.task import TaskSuite
 
 HELD_OUT_EPISODES = 1000
 HELD_OUT_STREAM = 2**31 - 1  # folded into the seed: a stream of keys that no generation draws from
 
 
-def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: TaskSuite) -> dict[str, Any]:
-    """Scores of one network on fresh episodes, at the lengths it learnt on and at exactly twice the greatest.
+def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: Suite) -> dict[str, Any]:
+    """Scores of one network on fresh episodes, at the lengths it learnt on and (tasks) at exactly twice the greatest.
 
     Args:
         genome: the network.
         seed: of the run, which has drawn none of these episodes.
         bounds: the search space that the network belongs to.
-        suite: the tasks.
+        suite: the tasks or environments.
 
     Returns:
         By name of the score, then of the task; under `extra` and `extra_twice_length` what tasks add of their own.
     """
     key = jax.random.fold_in(jax.random.key(seed), HELD_OUT_STREAM)
-    full = jnp.ones(len(suite.tasks))
+    full = jnp.ones(len(suite.names))
     scores: dict[str, Any] = {"episodes": HELD_OUT_EPISODES}
-    for suffix, asked in (("", suite), ("_twice_length", suite.longer(2))):
+    for suffix, asked in lengths_of(suite).items():
         examine = jax.jit(functools.partial(_examined, difficulty=full, bounds=bounds, suite=asked))
         result, extra = examine(genome, key)
         for name in ("accuracy", "performance"):
@@ -45,10 +46,12 @@ def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: TaskSuite)
 
 
 def _examined(
-    genome: Genome, key: Key, *, difficulty: Float[Array, " task"], bounds: Bounds, suite: TaskSuite
+    genome: Genome, key: Key, *, difficulty: Float[Array, " task"], bounds: Bounds, suite: Suite
 ) -> tuple[Result, dict[str, dict[str, Any]]]:
+    if isinstance(suite, EnvironmentSuite):
+        return score(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=HELD_OUT_EPISODES), {}
     outputs, episode = answer(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=HELD_OUT_EPISODES)
-    return result_of(outputs, episode, suite), suite.extra_scores(outputs, episode)
+    return result_of(suite, outputs, episode), suite.extra_scores(outputs, episode)
 
 
 def summarise(

@@ -13,6 +13,7 @@ from etm_jax.evolution._devices import dealt, groups, over_population
 from etm_jax.evolution._lifetime import Result, learn, score
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import member
+from etm_jax.evolution._suites import learnable, lengths_of
 from etm_jax.genomes import (
     Architecture,
     Bounds,
@@ -53,6 +54,7 @@ def evaluate(
     config = problem.config
     key_learn, key_score = jax.random.split(key)
     if config.lifetime.inheritance != "darwinian":
+        tasks = learnable(problem.suite)
 
         def live(tier: Bounds, own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
             key, genome, *mine = own
@@ -64,7 +66,7 @@ def evaluate(
                 *shared,
                 num_steps,
                 bounds=tier,
-                suite=problem.suite,
+                suite=tasks,
                 config=config.lifetime,
                 make_optimiser=problem.make_optimiser,
                 dtype=problem.dtype,
@@ -74,14 +76,14 @@ def evaluate(
         own = (jax.random.split(key_learn, config.population_size), genomes, *([] if steps is None else [steps]))
         genomes = spread(problem, live, own, genomes, steps, (difficulty, learning_rate_scale(problem, generation)))
 
+    asked = tuple(lengths_of(problem.suite).values())
+
     def examine(tier: Bounds, genome: Genome, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
         key, difficulty = shared
         small = crop(genome, config.bounds, tier)
         settings = {"num_episodes": config.score_episodes, "bounds": tier, "dtype": problem.dtype}
-        result, beyond = (
-            score(key, small, difficulty, suite=suite, **settings) for suite in (problem.suite, problem.suite.longer(2))
-        )
-        return result, merit(problem, result, beyond)
+        results = [score(key, small, difficulty, suite=suite, **settings) for suite in asked]
+        return results[0], merit(problem, results)
 
     # The champion once for each device, so that the mesh still divides the whole evenly.
     everybody = jax.tree.map(
@@ -116,15 +118,16 @@ def tier_cost(problem: Problem, architectures: Architecture) -> Float[Array, " p
     return costs[jnp.argmax(fitting(architectures, problem.tiers), axis=-1)]
 
 
-def merit(problem: Problem, result: Result, beyond: Result) -> Scalar:
-    """How reliably a network solves the tasks: weighted accuracy, averaged over the lengths evolved on and twice those.
+def merit(problem: Problem, results: list[Result]) -> Scalar:
+    """How reliably a network solves the tasks: weighted accuracy, averaged over what `lengths_of` the suite gives.
 
     It decides who is champion, and nothing else: selection sees the fitness alone, which knows no longer lengths. NaN
     for a failed evaluation.
     """
     weights = jnp.array(problem.suite.weights) / sum(problem.suite.weights)
-    sound = result.finite & beyond.finite
-    return jnp.where(sound, (result.accuracy + beyond.accuracy) @ weights / 2, jnp.nan)
+    sound = jnp.all(jnp.stack([result.finite for result in results]))
+    accuracy = jnp.mean(jnp.stack([result.accuracy for result in results]), axis=0)
+    return jnp.where(sound, accuracy @ weights, jnp.nan)
 
 
 def learning_rate_scale(problem: Problem, generation: IntScalar) -> Scalar:

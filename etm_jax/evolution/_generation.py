@@ -32,7 +32,7 @@ def init(problem: Problem, key: Key) -> EvolutionState:
         generation=jnp.array(0, jnp.int32),
         population=population,
         tiers=untiered(config.bounds, config.tiers),
-        difficulty=jnp.full(len(suite.tasks), config.curriculum.start, float),
+        difficulty=jnp.full(len(suite.names), config.curriculum.start, float),
         champion=member(population.genomes, 0),
         champion_id=jnp.array(NOBODY, jnp.int32),
         champion_merit=jnp.array(-jnp.inf, float),

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from etm_jax._rows import Row, by_task, plain
+from etm_jax.environment import Suite
 from etm_jax.genomes import GENES, LEARNING_GENES
-from etm_jax.task import TaskSuite
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class History:
 
 
 def metrics_row(
-    generation: int, metrics: dict[str, Any], suite: TaskSuite, compile_seconds: float, run_seconds: float
+    generation: int, metrics: dict[str, Any], suite: Suite, compile_seconds: float, run_seconds: float
 ) -> Row:
     """The summary of one generation.
 

@@ -14,7 +14,9 @@ from jaxtyping import Array, Bool, Float
 from etm_jax import ae
 from etm_jax._typing import IntScalar, Key, Mask, Params, Scalar, pytree
 from etm_jax.config import LifetimeConfig
+from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.evolution._devices import default_at_once
+from etm_jax.evolution._suites import act
 from etm_jax.genomes import FACTORS, Bounds, Genome, Learning, apply, mask_of, unroll
 from etm_jax.task import Episode, TaskSuite, before_end, clean_inputs
 
@@ -36,7 +38,7 @@ class Result:
 
     Attributes:
         performance: by task, 0 at chance and 1 when everything is right.
-        accuracy: by task, share of sequences right in every valid step.
+        accuracy: by task, share of sequences right in every valid step, or of episodes solved.
         loss: the suite's loss.
         finite: True = the loss on the scoring episodes is finite; what diverges in learning ends here.
     """
@@ -242,23 +244,25 @@ def score(
     difficulty: Float[Array, " task"],
     *,
     bounds: Bounds,
-    suite: TaskSuite,
+    suite: Suite,
     num_episodes: int,
     dtype: DTypeLike | None = None,
 ) -> Result:
-    """Score one individual on `num_episodes` fresh episodes of each task. The key is consumed."""
+    """Score one individual on `num_episodes` fresh episodes of each task or environment. The key is consumed."""
+    if isinstance(suite, EnvironmentSuite):
+        return result_of(suite, act(key, genome, difficulty, bounds, suite, num_episodes, dtype))
     outputs, episode = answer(
         key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=num_episodes, dtype=dtype
     )
-    return result_of(outputs, episode, suite)
+    return result_of(suite, outputs, episode)
 
 
-def result_of(outputs: Float[Array, "batch time output"], episode: Episode, suite: TaskSuite) -> Result:
-    """The scores of answers."""
-    loss = suite.loss(outputs, episode)
+def result_of(suite: Suite, *lived: Any) -> Result:
+    """The scores of answers and their episode, or of rollouts."""
+    loss = suite.loss(*lived)
     return Result(
-        performance=suite.performance(outputs, episode),
-        accuracy=suite.accuracy(outputs, episode),
+        performance=suite.performance(*lived),
+        accuracy=suite.accuracy(*lived),
         loss=loss,
         finite=jnp.isfinite(loss),
     )

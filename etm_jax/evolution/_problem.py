@@ -8,11 +8,12 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
+from etm_jax.environment import Suite
 from etm_jax.evolution._devices import default_lanes, device_mesh
 from etm_jax.evolution._lifetime import MakeOptimiser, make_optimiser
+from etm_jax.evolution._suites import learnable
 from etm_jax.genomes import Bounds
 from etm_jax.selection import SELECTORS, Selector
-from etm_jax.task import TaskSuite
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Problem:
 
     Attributes:
         config: every setting.
-        suite: the tasks.
+        suite: the tasks, or the environments.
         selector: who survives and who becomes a parent.
         make_optimiser: from an individual's learning genes to an optax chain; it starts anew in every lifetime.
         mesh: the devices that the population is spread over.
@@ -29,7 +30,7 @@ class Problem:
     """
 
     config: EvolutionaryTuringConfig
-    suite: TaskSuite
+    suite: Suite
     selector: Selector
     make_optimiser: MakeOptimiser
     mesh: Mesh = field(repr=False)
@@ -48,12 +49,18 @@ class Problem:
 
 def make_problem(
     config: EvolutionaryTuringConfig,
-    suite: TaskSuite,
+    suite: Suite,
     *,
     selector: Selector | None = None,
     optimiser: optax.GradientTransformation | None = None,
 ) -> Problem:
-    """A problem from its settings; a selector or an optax chain given here replaces the settings' own."""
+    """A problem from its settings; a selector or an optax chain given here replaces the settings' own.
+
+    Raises:
+        ValueError: individuals are to learn by gradients in environments, which have none.
+    """
+    if config.lifetime.inheritance != "darwinian":
+        learnable(suite)
     return Problem(
         config=config,
         suite=suite,

@@ -35,6 +35,7 @@ from etm_jax.genomes._learning import LEARNING_GENES as LEARNING_GENES
 from etm_jax.genomes._learning import Learning as Learning
 from etm_jax.genomes._learning import mutate_learning as mutate_learning
 from etm_jax.genomes._learning import neutral as neutral
+from etm_jax.genomes._stepper import stepper as stepper
 from etm_jax.genomes._tiers import TIER_GENES as TIER_GENES
 from etm_jax.genomes._tiers import choose_tiers as choose_tiers
 from etm_jax.genomes._tiers import crop as crop

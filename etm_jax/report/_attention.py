@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from etm_jax.cells import NTM
+from etm_jax.environment import EnvironmentSuite, Rollout, Suite
 from etm_jax.report._draw import ACCENT, INK, MUTED, SECOND, tint, to_svg
 from etm_jax.report._section import Section
 from etm_jax.report._words import counted
@@ -27,22 +28,18 @@ class Trace:
     """One episode as a network lived it, cut after its last valid step.
 
     Attributes:
-        inputs: [input time].
-        targets: [output time], NaN where no answer is due.
-        outputs: [output time], probabilities, NaN where no answer is due.
+        channels: [channel time] by title, from 0 to 1, NaN where nothing counts: what the network saw and answered.
         reads: [head slot time].
         writes: [head slot time].
     """
 
-    inputs: np.ndarray
-    targets: np.ndarray
-    outputs: np.ndarray
+    channels: dict[str, np.ndarray]
     reads: np.ndarray
     writes: np.ndarray
 
 
-def trace(model: NTM, suite: TaskSuite) -> Trace:
-    """Run the network on one episode of the suite's first task, at its greatest length.
+def trace(model: NTM, suite: Suite) -> Trace:
+    """Run the network on one episode of the suite's first task or environment, at its greatest length.
 
     Raises:
         ValueError: the network was not made for this suite.
@@ -53,6 +50,10 @@ def trace(model: NTM, suite: TaskSuite) -> Trace:
             f"model takes {kernel.shape[0]} input channels but the suite has {suite.input_size}; give the suite that "
             "the run was made with"
         )
+    return _acted(model, suite) if isinstance(suite, EnvironmentSuite) else _answered(model, suite)
+
+
+def _answered(model: NTM, suite: TaskSuite) -> Trace:
     task = suite.tasks[0]
     hardest = jnp.ones(len(suite.tasks))
     episode = jax.jit(lambda key: suite.longer(1).sample(key, 1, hardest))(jax.random.key(0))
@@ -63,15 +64,40 @@ def trace(model: NTM, suite: TaskSuite) -> Trace:
     def due(values: jax.Array) -> np.ndarray:
         return np.where(valid[:, None], np.asarray(values), np.nan)[:end, : task.output_size].T
 
+    channels = {
+        "Inputs": np.asarray(episode.inputs[0, :end, : task.input_size]).T,
+        "Targets": due(episode.targets[0]),
+        "Outputs": due(jax.nn.sigmoid(logits[0])),
+    }
+    return Trace(channels, *_by_head(model, weightings[0, :end]))
+
+
+def _acted(model: NTM, suite: EnvironmentSuite) -> Trace:
+    hardest = jnp.ones(len(suite.names))
+
+    @nnx.jit
+    def live(model: NTM, key: jax.Array) -> tuple[Rollout, jax.Array]:
+        start_carry = model.cell.initialize_carry((suite.input_size,))
+        lived = suite.rollouts(key, start_carry, model.cell, 1, hardest)[0]
+        return lived, model.unroll(suite.as_inputs(0, lived.observations)).weightings
+
+    lived, weightings = live(model, jax.random.key(0))
+    end = int(np.sum(lived.step_valid[0]))
+    rewards = np.asarray(lived.rewards[0, :end])
+    most = float(rewards.max(initial=0.0)) or 1.0
+    channels = {
+        "Observations": np.asarray(lived.observations[0, :end]).T,
+        "Actions": np.asarray(jax.nn.softmax(lived.logits[0, :end])).T,
+        f"Reward (1 is {most:g})": rewards[None] / most,
+    }
+    return Trace(channels, *_by_head(model, weightings[0, :end]))
+
+
+def _by_head(model: NTM, weightings: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The weightings [time head slot] of the read heads and of the write heads, each [head slot time]."""
     num_reads = int(model.architecture["num_read_heads"])
-    heads = np.moveaxis(np.asarray(weightings[0, :end]), 0, -1)
-    return Trace(
-        inputs=np.asarray(episode.inputs[0, :end, : task.input_size]).T,
-        targets=due(episode.targets[0]),
-        outputs=due(jax.nn.sigmoid(logits[0])),
-        reads=heads[:num_reads],
-        writes=heads[num_reads:],
-    )
+    heads = np.moveaxis(np.asarray(weightings), 0, -1)
+    return heads[:num_reads], heads[num_reads:]
 
 
 def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
@@ -83,23 +109,24 @@ def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
     return max(0, min(first, end - FEWEST_SLOTS)), end
 
 
-def attention_section(model: NTM | None, suite: TaskSuite, who: str = "champion") -> Section:
+def attention_section(model: NTM | None, suite: Suite, who: str = "champion") -> Section:
     """The episode, the network's answer, and the weighting of every head, one above the other over a common time."""
     title = f"What the {who} reads and writes"
     if model is None:
         return Section(title, f"There is no saved {who} yet, so there is nothing to draw.")
     lived = trace(model, suite)
-    task, num_steps = suite.tasks[0].name, lived.inputs.shape[1]
+    task, num_steps = suite.names[0], lived.reads.shape[-1]
     first, end = slots_in_use(np.concatenate([lived.reads, lived.writes]))
     num_slots = lived.reads.shape[1]
     shown = f"Slots {first} to {end - 1} of {num_slots} are drawn; no head weights any other above {IN_USE}."
     alt = (
-        f"The {who} on one {task} episode of {counted(num_steps, 'step')}: inputs, targets, outputs, the weighting "
-        f"of {counted(len(lived.writes), 'write head')} and of {counted(len(lived.reads), 'read head')} over "
+        f"The {who} on one {task} episode of {counted(num_steps, 'step')}: "
+        f"{', '.join(title.lower() for title in lived.channels)}, the weighting of "
+        f"{counted(len(lived.writes), 'write head')} and of {counted(len(lived.reads), 'read head')} over "
         f"{num_slots} slots."
     )
     slot_height = float(np.clip(0.035 * (end - first), 1.1, 2.4))
-    heights = [1.0] * 3 + [slot_height] * (len(lived.reads) + len(lived.writes))
+    heights = [1.0] * len(lived.channels) + [slot_height] * (len(lived.reads) + len(lived.writes))
     return Section(
         title=title,
         reading=f"One {task} episode at full length, time running to the right: a sharp diagonal means that a head "
@@ -112,11 +139,7 @@ def attention_section(model: NTM | None, suite: TaskSuite, who: str = "champion"
 
 def _draw(figure: Figure, lived: Trace, slots: tuple[int, int], heights: list[float]) -> None:
     first, end = slots
-    panels = [
-        ("Inputs", "channel", lived.inputs, 0, CELLS),
-        ("Targets", "channel", lived.targets, 0, CELLS),
-        ("Outputs", "channel", lived.outputs, 0, CELLS),
-    ]
+    panels = [(title, "channel", values, 0, CELLS) for title, values in lived.channels.items()]
     panels += [(f"Write head {n + 1}", "slot", head[first:end], first, SECOND) for n, head in enumerate(lived.writes)]
     panels += [(f"Read head {n + 1}", "slot", head[first:end], first, ACCENT) for n, head in enumerate(lived.reads)]
     all_axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]

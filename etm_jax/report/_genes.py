@@ -115,7 +115,7 @@ def _spread(gene: str, rows: Sequence[LineageRow], champion: int | None) -> tupl
             axes.plot(generations, edge, color=ACCENT, lw=0.9, ls="--", alpha=0.8, marker=marker(rows))
         axes.plot(generations, median, color=ACCENT, marker=marker(rows))
         if champion is not None:
-            _mark(axes, generations[-1], champion)
+            _mark(axes, generations[-1], float(champion))
 
     ends = f"Median {median[0]:g} at the start and {median[-1]:g} at the end"
     return draw, f"{ends}; the champion has {champion}." if champion is not None else f"{ends}."
@@ -132,7 +132,7 @@ def _shares(gene: str, rows: Sequence[LineageRow], champion: int | None) -> tupl
         axes.set_ylim(-0.03, 1.03)
         axes.legend(frameon=False, fontsize="small")
         if champion is not None:
-            _mark(axes, generations[-1], share[champion][-1] if champion in share else 0)
+            _mark(axes, generations[-1], share[champion][-1] if champion in share else 0.0)
 
     ends = [f"{value_word(gene, kind)} {values[0]:.0%} to {values[-1]:.0%}" for kind, values in share.items()]
     told = f"Shares from the start to the end: {', '.join(ends)}"

@@ -74,7 +74,7 @@ def held_out(record: RunRecord, tasks: Sequence[str]) -> list[tuple[str, list[st
     measured: dict[str, Any] = record.summary.get("held_out") or {}
     if not measured:
         return []
-    rows = [(label, measured.get(key) or {}) for key, label in HELD_OUT]
+    rows = [(label, measured[key] or {}) for key, label in HELD_OUT if key in measured]
     for key, suffix in (("extra", ""), ("extra_twice_length", ", twice the length")):
         own = measured.get(key) or {}
         names = dict.fromkeys(

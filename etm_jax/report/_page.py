@@ -10,7 +10,10 @@ from etm_jax.report._headline import architecture, held_out
 from etm_jax.report._run import RunRecord
 from etm_jax.report._section import Section
 
-SCORES = "Accuracy: share of sequences right in every step that counts. Performance: 0 at chance, 1 when all is right."
+SCORES = (
+    "Accuracy: share of sequences right in every step that counts, or of episodes solved. Performance: 0 at chance, 1 "
+    "when all is right."
+)
 
 
 @dataclass(frozen=True)

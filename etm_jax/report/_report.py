@@ -5,17 +5,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from etm_jax.cells import NTM
+from etm_jax.environment import Suite
 from etm_jax.report._ancestry import ancestry, best_of
 from etm_jax.report._headline import headline, status
 from etm_jax.report._page import Front, page
 from etm_jax.report._run import RunRecord, read_run
 from etm_jax.report._section import Section
-from etm_jax.task import TaskSuite
 
 NO_FIGURES = Section("Figures", "Figures need matplotlib: pip install 'etm-jax[plot]', then make the report again.")
 
 
-def write_report(run: Path, model: NTM | None, suite: TaskSuite) -> Path:
+def write_report(run: Path, model: NTM | None, suite: Suite) -> Path:
     """Write the report of a run, finished or not, over an older report if there is one.
 
     What the folder lacks is named in the page. Without matplotlib (the `plot` extra) the page has no figures.
@@ -23,7 +23,7 @@ def write_report(run: Path, model: NTM | None, suite: TaskSuite) -> Path:
     Args:
         run: the run folder.
         model: the champion, or None where none has been saved yet.
-        suite: the tasks of the run; the champion is shown on an episode of the first.
+        suite: the tasks or environments of the run; the champion is shown on an episode of the first.
 
     Returns:
         The path of the page, `run/report.html`. It refers to nothing outside itself.
@@ -53,7 +53,7 @@ def champion_id(record: RunRecord) -> int | None:
     return best_of(record.lineage[-1]) if record.lineage else None
 
 
-def _sections(record: RunRecord, model: NTM | None, suite: TaskSuite) -> list[Section]:
+def _sections(record: RunRecord, model: NTM | None, suite: Suite) -> list[Section]:
     if find_spec("matplotlib") is None:
         return [NO_FIGURES]
     from etm_jax.report._attention import attention_section

@@ -44,6 +44,7 @@ class AddNumbers(SymbolTask):
     """
 
     num_symbols = len(VOCABULARY)
+    alphabet = VOCABULARY
 
     min_digits: int = 1
     max_digits: int = 20

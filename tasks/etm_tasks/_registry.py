@@ -1,12 +1,12 @@
-"""All tasks by name; a task listed here is tested and offered on the command line."""
+"""All tasks and environments by name; what is listed here is tested and offered on the command line."""
 
 import inspect
 from typing import Any
 
-from etm_jax.task import Task
 from etm_tasks._add_numbers import AddNumbers
 from etm_tasks._addition import Addition
 from etm_tasks._copy import Copy
+from etm_tasks._double_t_maze import DoubleTMaze
 from etm_tasks._inference import Inference
 from etm_tasks._logic import Logic
 from etm_tasks._n_grams import NGrams
@@ -16,6 +16,7 @@ from etm_tasks._recall import AssociativeRecall
 from etm_tasks._repeat_copy import RepeatCopy
 from etm_tasks._reverse_copy import ReverseCopy
 from etm_tasks._shortest_path import ShortestPath
+from etm_tasks._t_maze import TMaze
 from etm_tasks._traversal import Traversal
 from etm_tasks._vocab_copy import VocabCopy
 from etm_tasks._vocab_repeat_copy import VocabRepeatCopy
@@ -37,14 +38,19 @@ TASKS: dict[str, type[Any]] = {
     "shortest_path": ShortestPath,
     "inference": Inference,
 }
+ENVIRONMENTS: dict[str, type[Any]] = {"t_maze": TMaze, "double_t_maze": DoubleTMaze}
+_KINDS = TASKS | ENVIRONMENTS
 
 
-def make(name: str, **options: Any) -> Task:
-    """Build a task by name.
+def make(name: str, **options: Any) -> Any:
+    """Build a task or an environment by name.
 
     Args:
-        name: a key of `TASKS`.
-        options: the task's own settings, such as `bits`.
+        name: a key of `TASKS` or of `ENVIRONMENTS`.
+        options: its own settings, such as `bits`.
+
+    Returns:
+        An `etm_jax.task.Task`, or an `etm_jax.environment.Environment`.
 
     Raises:
         ValueError: the name or an option is unknown, or an option has a bad value.
@@ -58,15 +64,15 @@ def make(name: str, **options: Any) -> Task:
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"task {name!r} has no option {unknown[0]!r}; its options are {', '.join(known)}")
-    return TASKS[name](**options)
+    return _KINDS[name](**options)
 
 
 def options_of(name: str) -> dict[str, Any]:
-    """The settings of a task with their defaults.
+    """The settings of a task or an environment with their defaults.
 
     Raises:
         ValueError: the name is unknown.
     """
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}; the tasks are {', '.join(sorted(TASKS))}")
-    return {key: option.default for key, option in inspect.signature(TASKS[name]).parameters.items()}
+    if name not in _KINDS:
+        raise ValueError(f"unknown task {name!r}; the tasks are {', '.join(sorted(_KINDS))}")
+    return {key: option.default for key, option in inspect.signature(_KINDS[name]).parameters.items()}

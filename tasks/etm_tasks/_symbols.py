@@ -14,11 +14,13 @@ class SymbolTask:
 
     Attributes:
         num_symbols: of the alphabet.
+        alphabet: a character for each symbol, to show them as; empty where they have none.
         solved: accuracy on fresh episodes from which on the task counts as solved.
         extra_scores: names of the scores that a run's summary holds besides.
     """
 
     num_symbols: int
+    alphabet: str = ""
     solved = 0.99
     extra_scores = ("symbol_accuracy",)
 

@@ -1,0 +1,130 @@
+"""Weighted environments that one network acts in, and the suite of tasks or of environments that a run evolves on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from etm_jax._checks import check_suite
+from etm_jax._typing import Key, Scalar
+from etm_jax.environment._contract import Environment
+from etm_jax.environment._rollout import Rollout, Step, rollout
+from etm_jax.task import Task, TaskSuite
+
+
+@dataclass(frozen=True)
+class EnvironmentSuite:
+    """Weighted environments that one network acts in, each in episodes of its own.
+
+    Observations are padded to the widest environment, and every one ends with a one-hot cue that names the
+    environment, unless there is just one. An environment gets as many of the logits as it has actions.
+
+    Attributes:
+        environments: of different names.
+        weights: what each counts in the fitness, positive.
+
+    Raises:
+        ValueError: no environment, two of the same name, or weights that do not fit.
+
+    Example:
+        >>> import etm_tasks
+        >>> from etm_jax.environment import EnvironmentSuite
+        >>> suite = EnvironmentSuite((etm_tasks.make("t_maze"), etm_tasks.make("double_t_maze")), (1.0, 2.0))
+        >>> suite.names, suite.input_size, suite.output_size
+        (('t_maze', 'double_t_maze'), 6, 3)
+    """
+
+    environments: tuple[Environment, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_suite("environment", self.names, self.weights)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The environments' names, in order."""
+        return tuple(environment.name for environment in self.environments)
+
+    @property
+    def input_size(self) -> int:
+        """Channels of the widest observation, and the cue."""
+        return max(environment.input_size for environment in self.environments) + self._cue_size
+
+    @property
+    def output_size(self) -> int:
+        """Logits of the most actions."""
+        return max(environment.output_size for environment in self.environments)
+
+    @property
+    def _cue_size(self) -> int:
+        return len(self.environments) if len(self.environments) > 1 else 0
+
+    def rollouts(
+        self, key: Key, start_carry: Any, step: Step, num_episodes: int, difficulty: Float[Array, " task"]
+    ) -> tuple[Rollout, ...]:
+        """`num_episodes` episodes in each environment, each at its own difficulty. The key is consumed.
+
+        Args:
+            key: consumed.
+            start_carry: what the network remembers before each episode.
+            step: of a network of `input_size` and `output_size`.
+            num_episodes: in each environment.
+            difficulty: of each environment, 0 to 1.
+        """
+        keys = jax.random.split(key, len(self.environments))
+        return tuple(
+            rollout(environment, keys[index], start_carry, self._fitted(index, step), num_episodes, difficulty[index])
+            for index, environment in enumerate(self.environments)
+        )
+
+    def as_inputs(self, index: int, observations: Float[Array, "*lead own"]) -> Float[Array, "*lead input"]:
+        """What the network is shown of one environment's observations: these, padded, and the cue."""
+        lead, num_channels = observations.shape[:-1], observations.shape[-1]
+        padding = jnp.zeros((*lead, self.input_size - self._cue_size - num_channels), observations.dtype)
+        cue = jnp.broadcast_to(jnp.arange(self._cue_size) == index, (*lead, self._cue_size))
+        return jnp.concatenate([observations, padding, cue.astype(observations.dtype)], axis=-1)
+
+    def _fitted(self, index: int, step: Step) -> Step:
+        """The step as one environment sees it: of its own sizes."""
+
+        def own(carry: Any, observation: Array) -> tuple[Any, Array]:
+            carry, logits = step(carry, self.as_inputs(index, observation))
+            return carry, logits[: self.environments[index].output_size]
+
+        return own
+
+    def loss(self, lived: tuple[Rollout, ...]) -> Scalar:
+        """Minus the mean total rewards, averaged by weight."""
+        totals = jnp.stack([jnp.mean(one.total_reward) for one in lived])
+        return -(totals @ jnp.array(self.weights)) / sum(self.weights)
+
+    def accuracy(self, lived: tuple[Rollout, ...]) -> Float[Array, " task"]:
+        """Each environment's share of episodes solved."""
+        return jnp.stack([at.accuracy(one.total_reward) for at, one in zip(self.environments, lived, strict=True)])
+
+    def performance(self, lived: tuple[Rollout, ...]) -> Float[Array, " task"]:
+        """Each environment's performance, 0 at random actions and 1 when solved."""
+        return jnp.stack([at.performance(one.total_reward) for at, one in zip(self.environments, lived, strict=True)])
+
+
+Suite: TypeAlias = TaskSuite | EnvironmentSuite
+
+
+def as_suite(members: Sequence[Task | Environment], weights: Sequence[float]) -> Suite:
+    """The suite of some tasks, or of some environments.
+
+    Raises:
+        ValueError: tasks and environments are mixed, or the suite is not valid.
+    """
+    environments = tuple(member for member in members if isinstance(member, Environment))
+    tasks = tuple(member for member in members if not isinstance(member, Environment))
+    if tasks and environments:
+        shown, acting = (", ".join(member.name for member in kind) for kind in (tasks, environments))
+        raise ValueError(
+            f"a run evolves on tasks or on environments, got the tasks {shown} and the environments {acting}; leave "
+            "out one kind"
+        )
+    return EnvironmentSuite(environments, tuple(weights)) if environments else TaskSuite(tasks, tuple(weights))

@@ -1,0 +1,90 @@
+"""T-maze: a cue at the start of a corridor tells which way to turn at its end."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from etm_jax._typing import pytree
+from etm_tasks._binary import scaled_length
+from etm_tasks._maze import HIGH, LOW, Maze, moved
+
+
+@pytree
+class TMazeState:
+    """Where the agent is, and what the cue said."""
+
+    cue: Int[Array, "*lead"]  # 0 left, 1 right
+    position: Int[Array, "*lead"]
+    length: Int[Array, "*lead"]
+
+
+@dataclass(frozen=True)
+class TMaze(Maze):
+    """Turn at the end of a corridor as a cue at its start has told.
+
+    The cue, left or right with equal chances, is seen before the first action and never again; after it the corridor,
+    then the junction, each on a channel of its own. In the corridor forward moves one step on, and `length` of them
+    lead to the junction; there left and right end the episode with reward 10 on the side of the cue and 1 on the
+    other. A turn in the corridor and forward at the junction are a crash, which ends the episode without reward.
+
+    An episode is solved by the turn to the cue's side. Performance is 0 at the mean reward of random actions, 1 at 10,
+    and just above one half for who gets to the junction and ignores the cue.
+
+    Attributes:
+        length: steps of the corridor at difficulty 1; at difficulty 0 it has 1.
+
+    Raises:
+        ValueError: `length` is below 1.
+
+    Example:
+        >>> import jax, etm_tasks
+        >>> maze = etm_tasks.make("t_maze", length=3)
+        >>> state, observation = maze.reset(jax.random.key(1))
+        >>> observation.tolist()  # the cue says right
+        [0.0, 1.0, 0.0, 0.0]
+    """
+
+    observed = ("cue left", "cue right", "corridor", "junction")
+    best_reward = enough = HIGH
+
+    length: int = 5
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise ValueError(f"t_maze needs length >= 1, got {self.length}")
+
+    @property
+    def name(self) -> str:
+        """`t_maze`."""
+        return "t_maze"
+
+    @property
+    def num_steps(self) -> int:
+        """The corridor and the turn."""
+        return self.length + 1
+
+    @property
+    def chance_reward(self) -> float:
+        """Forward `length` times and then one of the two turns, each with probability 1/3."""
+        return (HIGH + LOW) / len(self.actions) ** (self.length + 1)
+
+    def reset(
+        self, key: PRNGKeyArray, difficulty: Float[Array, ""] | float = 1.0
+    ) -> tuple[TMazeState, Float[Array, " input"]]:
+        """A fresh cue; difficulty scales the corridor. The key is consumed."""
+        cue = jax.random.bernoulli(key).astype(jnp.int32)
+        start = TMazeState(cue=cue, position=jnp.array(0), length=scaled_length(1, self.length, difficulty))
+        return start, jnp.stack([cue == 0, cue == 1, False, False]).astype(float)
+
+    def step(
+        self, key: PRNGKeyArray, state: TMazeState, action: Float[Array, " output"]
+    ) -> tuple[TMazeState, Float[Array, " input"], Float[Array, ""], Bool[Array, ""]]:
+        """Go on, turn, or crash; nothing is left to chance."""
+        del key
+        turn, turned, crashed = moved(action, state.position == state.length)
+        reward = jnp.where(turned, jnp.where(turn == state.cue, HIGH, LOW), 0.0)
+        state = TMazeState(cue=state.cue, position=state.position + 1, length=state.length)
+        at_junction = state.position == state.length
+        return state, jnp.stack([False, False, ~at_junction, at_junction]).astype(float), reward, turned | crashed
