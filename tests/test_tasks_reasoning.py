@@ -88,6 +88,12 @@ def test_every_position_and_both_signs_occur():
 # logic
 
 
+def test_easier_parity_is_that_of_a_shorter_vector():
+    inputs, _, _ = sample(etm_tasks.make("parity", bits=9), difficulty=0.5)
+    used = np.abs(np.asarray(inputs)[:, 0]).max(axis=0)
+    np.testing.assert_array_equal(used, [1, 1, 1, 1, 1, 0, 0, 0, 0])
+
+
 def test_gates_are_those_of_the_paper():
     rows = ["FFFT", "FFTF", "FTFF", "FTTF", "FTTT", "TFFF", "TFFT", "TFTT", "TTFT", "TTTF"]
     assert list(GATES) == ["NOR", "Xq", "ABJ", "XOR", "NAND", "AND", "XNOR", "if/then", "then/if", "OR"]
