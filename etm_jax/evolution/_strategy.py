@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import BoolScalar, Key
+from etm_jax.cells import num_channels_of
 from etm_jax.evolution._state import NOBODY, Population, member, unevaluated
 from etm_jax.genomes import Bounds, Genome, diversity, random_genome
 from etm_jax.selection import Selector, TournamentSelection
@@ -56,9 +57,6 @@ def propose(
         lambda kept, born: jnp.concatenate([kept, born]), member(population.genomes, survivors), children
     )
     size = survivors.size + num_children
-    input_size = population.genomes.params["controller"]["input_kernel"].shape[1]
-    output_size = population.genomes.params["output"]["bias"].shape[1]
-    fresh = first_population(key_fresh, size, bounds, input_size, output_size).genomes
     sound = jnp.concatenate([population.alive[survivors], population.alive[first] & population.alive[second]])
     kept_ids, kept_parents = population.ids[survivors], population.parents[survivors]
     ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children)])
@@ -71,7 +69,13 @@ def propose(
     ids = jnp.where(stays, population.ids, ids)
     parents = jnp.where(stays[:, None], population.parents, parents)
 
-    genomes = _choose(sound, proposed, fresh)
+    one = member(population.genomes, 0).params
+    channels = num_channels_of(one, bounds.family), one["output"]["bias"].shape[0]
+
+    def replace_failed(proposed: Genome) -> Genome:
+        return _choose(sound, proposed, first_population(key_fresh, size, bounds, *channels).genomes)
+
+    genomes = jax.lax.cond(jnp.all(sound), lambda proposed: proposed, replace_failed, proposed)
     ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
     parents = jnp.where(sound[:, None], parents, NOBODY)
     return replace(unevaluated(genomes, ids, parents), next_id=population.next_id + num_children + size)

@@ -44,10 +44,9 @@ def trace(model: NTM, suite: Suite) -> Trace:
     Raises:
         ValueError: the network was not made for this suite.
     """
-    kernel = model.cell.arrays()[0]["controller"]["input_kernel"]
-    if kernel.shape[0] != suite.input_size:
+    if model.input_size != suite.input_size:
         raise ValueError(
-            f"model takes {kernel.shape[0]} input channels but the suite has {suite.input_size}; give the suite that "
+            f"model takes {model.input_size} input channels but the suite has {suite.input_size}; give the suite that "
             "the run was made with"
         )
     return _acted(model, suite) if isinstance(suite, EnvironmentSuite) else _answered(model, suite)
