@@ -34,6 +34,7 @@ class Bench:
 
 BENCHES = {
     "population": Bench("How fast is one JAX call for a population of many shapes, against a PyTorch loop?"),
+    "padding": Bench("What share of what a population executes does it need, at random and after evolution?"),
     "tpu": Bench("What would a generation cost on a TPU, and what is the largest population that fits?"),
     "roofline": Bench("What share of the machine's own rate of matrix products does useful work reach?"),
     "growth": Bench("How do seconds and bytes grow with the population, the slots and the length of a sequence?"),

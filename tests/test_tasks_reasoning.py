@@ -144,6 +144,16 @@ def test_a_sum_without_room_is_refused_before_it_is_drawn():
 # add_numbers
 
 
+def test_the_second_number_grows_with_difficulty():
+    task = etm_tasks.make("add_numbers", max_digits=5)
+    for difficulty, most in ((0.0, 1), (0.5, 3), (1.0, 5)):
+        inputs, _, _ = sample(task, difficulty=difficulty)
+        symbols = np.argmax(inputs, axis=-1)
+        plus, equals = (np.argmax(symbols == task.alphabet.index(sign), axis=1) for sign in "+=")
+        assert set(plus) == {1, 2, 3, 4, 5}
+        assert set(equals - plus - 1) == set(range(1, most + 1))
+
+
 def test_teacher_forcing_shows_the_answer_so_far():
     task = etm_tasks.make("add_numbers", max_digits=4, teacher_forcing=1)
     inputs, targets, valid = sample(task)

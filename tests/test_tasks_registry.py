@@ -157,6 +157,7 @@ CASES = {
         "min_digits",
         "max_digits",
         ({"min_digits": 0}, {"min_digits": 5, "max_digits": 4}, {"teacher_forcing": 2}),
+        grows=False,
     ),
     "traversal": Case(
         {"max_nodes": 6, "max_out_degree": 3, "max_path": 4},
