@@ -83,7 +83,7 @@ def undivided(problem, state):
 
 
 def assert_the_same_population(actual, expected):
-    """Architectures, ids and parents exactly; numbers that a birth computes to rounding, which XLA chooses a program."""
+    """Architectures, ids and parents exactly; numbers to rounding, which XLA chooses for each program."""
     assert_trees_close(actual, expected, rtol=1e-5, atol=1e-7)
     for name in ("ids", "parents", "next_id"):
         assert_trees_equal(getattr(actual, name), getattr(expected, name))
