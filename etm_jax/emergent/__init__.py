@@ -1,5 +1,9 @@
 """Cellular automata that compute until they halt, one genome or a population at a time."""
 
+from etm_jax.emergent._convolution import ConvolutionalModel as ConvolutionalModel
+from etm_jax.emergent._convolution import GridRun as GridRun
+from etm_jax.emergent._em33 import EM33 as EM33
+from etm_jax.emergent._em33 import RingRun as RingRun
 from etm_jax.emergent._em43 import EM43 as EM43
 from etm_jax.emergent._em43 import Run as Run
 from etm_jax.emergent._formalism import Answer as Answer

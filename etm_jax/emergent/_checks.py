@@ -32,9 +32,7 @@ def whole_numbers(name: str, values: Any, shape: Sequence[int | None]) -> jax.Ar
         TypeError: not whole numbers.
     """
     array = jnp.asarray(values)
-    fits = array.ndim == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
-    )
+    fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
     if not fits:
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")

@@ -36,8 +36,8 @@ class Run(NamedTuple):
 class EM43:
     """Four states, neighbourhoods of three cells, a tape of `window` cells.
 
-    A genome is a rule table of 64 states and a programme. The tape is the programme, two blue separators, and the number
-    n as n + 1 blank cells and a red marker. All cells change at once by the rule, the ends of the tape stay blank, and the
+    A genome is a rule table of 64 states and a programme. The tape is the programme, two blue separators, and the number n
+    as n + 1 blank cells and a red marker. All cells change at once by the rule, the ends of the tape stay blank, and the
     tape halts when at least half of its live cells are blue. The output is how far the rightmost red cell is from where
     the marker of 0 would stand. Two numbers are written one behind the other, and the output is counted from the marker
     of the second.
@@ -84,8 +84,8 @@ class EM43:
         For many genomes `run_population` gives the same at a hundred times the speed.
 
         Args:
-            rule: `[64]`, states; entry `16 left + 4 centre + right` is what a cell becomes. `constrain_rule` restores the
-                entries that should never change.
+            rule: `[64]`, states; entry `16 left + 4 centre + right` is what a cell becomes. `constrain_rule` restores
+                the entries that should never change.
             programme: `[cell]`, states 0 to 2.
             inputs: `[batch]`, whole numbers, or `[batch, 2]`, pairs of them.
 
@@ -172,7 +172,8 @@ class EM43:
     def _operands(self, inputs: Any, length: int) -> Int[Array, "batch operand"]:
         """Inputs as `[batch, operand]`, refused where they cannot be written."""
         self._check_length(length)
-        pairs = jnp.ndim(inputs) == MAX_OPERANDS
+        inputs = jnp.asarray(inputs)
+        pairs = inputs.ndim == 2
         operands = whole_numbers("inputs", inputs, (None, MAX_OPERANDS) if pairs else (None,)).astype(jnp.int32)
         operands = operands if pairs else operands[:, None]
         largest = self.largest_input(length)

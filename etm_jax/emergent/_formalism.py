@@ -1,6 +1,6 @@
 """Emergent models: a fixed local rule is applied to a state until the state says that it is done.
 
-    y = D(f^T(S_0 + E(x))),    T = min{t >= 1 : H(S_t)}
+y = D(f^T(S_0 + E(x))),    T = min{t >= 1 : H(S_t)}
 """
 
 from collections.abc import Callable

@@ -15,9 +15,7 @@ selections (b if x else a) would need one operation more a pair.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, UInt32
-
-from etm_jax.emergent._tape import Tape
+from jaxtyping import Array, Bool, Int, UInt8, UInt32
 
 WORD = 32  # cells in a word
 ALL_ONES = np.uint32(0xFFFFFFFF)
@@ -32,7 +30,7 @@ def num_words(window: int) -> int:
     return -(-window // WORD)
 
 
-def packed(tapes: UInt32[Array, "*batch cell"] | Tape) -> UInt32[Array, "*batch 2 word"]:
+def packed(tapes: UInt8[Array, "*batch cell"]) -> UInt32[Array, "*batch 2 word"]:
     """Bits of cells: high and low ones."""
     *batch, window = tapes.shape
     spare = num_words(window) * WORD - window
@@ -43,7 +41,7 @@ def packed(tapes: UInt32[Array, "*batch cell"] | Tape) -> UInt32[Array, "*batch 
     return jnp.sum(bits << places, axis=-1, dtype=jnp.uint32)
 
 
-def unpacked(planes: UInt32[Array, "*batch 2 word"], window: int) -> Tape:
+def unpacked(planes: UInt32[Array, "*batch 2 word"], window: int) -> UInt8[Array, "*batch cell"]:
     """Cells of the two planes of bits."""
     places = jnp.arange(WORD, dtype=jnp.uint32).reshape((1,) * planes.ndim + (WORD,))
     bits = (planes[..., None] >> places) & 1

@@ -97,9 +97,7 @@ def run_population(
     return PopulationRun(outputs, jnp.where(last.halted, last.steps, max_steps), last.halted, rounds, blocks)
 
 
-def _first_tapes(
-    programmes: UInt8[Array, "genome cell"], markers: Int[Array, "batch operand"], window: int
-) -> Planes:
+def _first_tapes(programmes: UInt8[Array, "genome cell"], markers: Int[Array, "batch operand"], window: int) -> Planes:
     """S_0 + E(x) as planes of bits. A marker stands on a blank cell, so to lay it over is to set its bits."""
     without = _planes.packed(jax.vmap(lambda programme: _tape.initial_tape(programme, window))(programmes))
     inputs = _planes.packed(jax.vmap(lambda cells: _tape.written(cells, window))(markers))
