@@ -34,12 +34,15 @@ class Bench:
 
 BENCHES = {
     "population": Bench("How fast is one JAX call for a population of many shapes, against a PyTorch loop?"),
+    "padding": Bench("What share of what a population executes does it need, at random and after evolution?"),
     "tpu": Bench("What would a generation cost on a TPU, and what is the largest population that fits?"),
     "roofline": Bench("What share of the machine's own rate of matrix products does useful work reach?"),
     "growth": Bench("How do seconds and bytes grow with the population, the slots and the length of a sequence?"),
     "scaling": Bench("How does a generation scale over devices?"),
     "compile": Bench("How many programs does a run compile, and what share of its time is that?"),
     "peers": Bench("How fast are ask and tell, beside the genetic algorithms of evosax and QDax?"),
+    "memory": Bench("How much memory does a training step of one network need, with and without recomputing?"),
+    "prior_work": Bench("What do networks trained here reach, beside the prior work's table?", out="folder"),
     "ae": Bench("Does adaptive evolution help, and where does it not?", out="folder"),
 }
 HEADINGS = ("benchmark", "question", "result", "CPU s", "wall s", "log")

@@ -1,13 +1,14 @@
 """Ask and tell, behind evosax's protocol."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from tiny import BOUNDS
 
-from etm_jax.evolution import (
-    EvolvingTuringMachine,
-)
+from etm_jax.evolution import EvolvingTuringMachine
+from etm_jax.genomes import apply
 from etm_jax.variation import VariationRates
 
 
@@ -42,6 +43,19 @@ def test_tell_counts_nan_as_failed():
     state, metrics = machine.tell(jax.random.key(2), population, cost, state, params)
     assert int(metrics["failed"]) == 1
     assert float(metrics["best_fitness"]) == 1.0
+
+
+def test_a_failed_member_is_replaced_whatever_the_kinds_of_network():
+    """Pondering adds a channel to the inputs, and a window controller has no kernel of its own for them."""
+    kinds = dataclasses.replace(BOUNDS, ponder_steps=(1, 2), controllers=("window",), memories=("none",))
+    machine = EvolvingTuringMachine(4, kinds, input_size=3, output_size=2)
+    params = machine.default_params
+    population, state = machine.ask(jax.random.key(1), machine.init(jax.random.key(0), params), params)
+    state, _ = machine.tell(jax.random.key(2), population, jnp.array([jnp.nan] * 3 + [1.0]), state, params)
+    following, _ = machine.ask(jax.random.key(3), state, params)
+    assert jax.tree.map(jnp.shape, following) == jax.tree.map(jnp.shape, population)
+    outputs = jax.vmap(lambda genome: apply(genome, jnp.ones((2, 3)), kinds))(following)
+    assert np.isfinite(outputs).all()
 
 
 def test_a_collapsed_population_regains_its_diversity():

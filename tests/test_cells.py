@@ -3,6 +3,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import oracle_cells
 import pytest
 from helpers import (
@@ -62,6 +63,10 @@ DIFFERENTIATED = [
     "window transformer of two layers with a DNC",
     "pondering window transformer",
 ]
+
+
+# A hard tape jumps or does not, so that a rounding may change everything; its types are tested in test_hard_tape.py.
+IN_BFLOAT16 = ["many heads", "tape", "DNC", "pondering GRU without a memory", "window transformer"]
 
 
 def make_network(name="one head of each kind", seed=0):
@@ -182,14 +187,17 @@ def test_sequences_at_once_must_divide_the_batch():
         cell_unroll(params, active, BATCH, at_once=3)
 
 
-def test_products_in_bfloat16_give_about_the_same_values_and_gradients_in_float32(batched):
-    params, active = make_network("many heads")
+@pytest.mark.parametrize("name", IN_BFLOAT16)
+def test_products_in_bfloat16_give_about_the_same_values_and_gradients_in_float32(batched, name):
+    params, active = make_network(name)
     (_, exact), (exact_gradient, _) = batched(params, active, BATCH, ())
     (_, rough), (rough_gradient, _) = batched(params, active, BATCH, (("dtype", jnp.bfloat16),))
     assert {leaf.dtype for leaf in jax.tree.leaves((rough, rough_gradient))} == {jnp.dtype(jnp.float32)}
     assert 1e-5 < np.max(np.abs(rough - exact)) < 0.05 * np.max(np.abs(exact))
+    whole = optax.tree.norm(exact_gradient)
     for rough_leaf, leaf in zip(jax.tree.leaves(rough_gradient), jax.tree.leaves(exact_gradient), strict=True):
-        assert np.linalg.norm(rough_leaf - leaf) <= 0.05 * np.linalg.norm(leaf)
+        # Some gradients are next to 0, such as those of an attention's key biases: of these nothing is left.
+        assert np.linalg.norm(rough_leaf - leaf) <= 0.05 * np.linalg.norm(leaf) + 1e-3 * whole
 
 
 @pytest.fixture(scope="module")
@@ -257,8 +265,9 @@ def test_the_carry_and_the_outputs_take_the_wider_type_of_weights_and_inputs(wei
     assert outputs.dtype == weightings.dtype == wider
 
 
-def test_bfloat16_gives_about_the_outputs_of_float32():
-    params, active = make_network()
+@pytest.mark.parametrize("name", IN_BFLOAT16)
+def test_bfloat16_gives_about_the_outputs_of_float32(name):
+    params, active = make_network(name)
     halves = jax.tree.map(lambda array: array.astype(jnp.bfloat16), params)
     outputs, *_ = jax.jit(cell_unroll)(halves, active, make_inputs().astype(jnp.bfloat16))
     whole, *_ = jax.jit(cell_unroll)(params, active, make_inputs())

@@ -1,5 +1,6 @@
 """The run report: what it says of finished, stopped and damaged runs, and the data behind its figures."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -12,7 +13,7 @@ import etm_tasks
 from etm_jax.genomes import GENES, LEARNING_GENES, Bounds, compact, random_genome
 from etm_jax.report import write_report
 from etm_jax.report._ancestry import ancestry, best_of, changed_genes, lay_out, line_of_descent
-from etm_jax.report._attention import slots_in_use, trace
+from etm_jax.report._attention import attention_section, slots_in_use, trace
 from etm_jax.report._genes import spread
 from etm_jax.report._run import LineageRow, column, read_run
 from etm_jax.report._tree import spaced
@@ -309,6 +310,24 @@ def test_the_trace_is_one_full_episode_up_to_its_last_answer(model, suite):
     num_slots, num_writes = model.architecture["num_slots"], model.architecture["num_write_heads"]
     assert lived.reads.shape == (2, num_slots, 7) and lived.writes.shape == (num_writes, num_slots, 7)
     np.testing.assert_allclose(lived.reads.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_network_that_ponders_has_a_trace_too(suite):
+    """Its cell has an input more than the suite: the mark of the first step."""
+    bounds = dataclasses.replace(BOUNDS, ponder_steps=(3, 3), controllers=("window",))
+    model = compact(random_genome(jax.random.key(0), bounds, suite.input_size, suite.output_size), bounds)
+    assert model.input_size == suite.input_size
+    lived = trace(model, suite)
+    assert lived.channels["Inputs"].shape[1] == lived.reads.shape[2]
+
+
+def test_without_a_memory_the_report_draws_the_answers_alone(suite):
+    bounds = dataclasses.replace(BOUNDS, memories=("none",))
+    model = compact(random_genome(jax.random.key(0), bounds, suite.input_size, suite.output_size), bounds)
+    section = attention_section(model, suite, "network")
+    assert section.title == "What the network answers"
+    (panel,) = section.panels
+    assert "Outputs" in panel and "head" not in panel
 
 
 def test_slots_that_no_head_uses_are_cut_at_the_ends():

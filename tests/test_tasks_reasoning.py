@@ -88,6 +88,12 @@ def test_every_position_and_both_signs_occur():
 # logic
 
 
+def test_easier_parity_is_that_of_a_shorter_vector():
+    inputs, _, _ = sample(etm_tasks.make("parity", bits=9), difficulty=0.5)
+    used = np.abs(np.asarray(inputs)[:, 0]).max(axis=0)
+    np.testing.assert_array_equal(used, [1, 1, 1, 1, 1, 0, 0, 0, 0])
+
+
 def test_gates_are_those_of_the_paper():
     rows = ["FFFT", "FFTF", "FTFF", "FTTF", "FTTT", "TFFF", "TFFT", "TFTT", "TTFT", "TTTF"]
     assert list(GATES) == ["NOR", "Xq", "ABJ", "XOR", "NAND", "AND", "XNOR", "if/then", "then/if", "OR"]
@@ -136,6 +142,16 @@ def test_a_sum_without_room_is_refused_before_it_is_drawn():
 
 
 # add_numbers
+
+
+def test_the_second_number_grows_with_difficulty():
+    task = etm_tasks.make("add_numbers", max_digits=5)
+    for difficulty, most in ((0.0, 1), (0.5, 3), (1.0, 5)):
+        inputs, _, _ = sample(task, difficulty=difficulty)
+        symbols = np.argmax(inputs, axis=-1)
+        plus, equals = (np.argmax(symbols == task.alphabet.index(sign), axis=1) for sign in "+=")
+        assert set(plus) == {1, 2, 3, 4, 5}
+        assert set(equals - plus - 1) == set(range(1, most + 1))
 
 
 def test_teacher_forcing_shows_the_answer_so_far():

@@ -48,6 +48,7 @@ class Case:
         wrong: options that must be refused.
         growth: how many times as long episodes of `longer(2)` are; 1 where they cannot be longer.
         guessed: accuracy that guesses stay below.
+        grows: lengths grow with difficulty; else something else does.
     """
 
     options: dict[str, Any]
@@ -57,6 +58,7 @@ class Case:
     wrong: tuple[dict[str, Any], ...]
     growth: int = 2
     guessed: float = 0.12
+    grows: bool = True
 
 
 WRONG_GRAPHS = (
@@ -94,6 +96,7 @@ CASES = {
         "min_length",
         "max_length",
         ({"bits": 0}, {"max_repeats": 0}, {"min_length": 6, "max_length": 5}, {"min_length": 0}),
+        grows=False,
     ),
     "priority_sort": Case(
         {"bits": 3, "min_vectors": 2, "max_vectors": 6, "answers": 4},
@@ -122,6 +125,7 @@ CASES = {
         "min_length",
         "max_length",
         ({"symbols": 1}, {"max_repeats": 0}, {"min_length": 0}, {"min_length": 6, "max_length": 5}),
+        grows=False,
     ),
     "parity": Case(
         {"bits": 6},
@@ -153,6 +157,7 @@ CASES = {
         "min_digits",
         "max_digits",
         ({"min_digits": 0}, {"min_digits": 5, "max_digits": 4}, {"teacher_forcing": 2}),
+        grows=False,
     ),
     "traversal": Case(
         {"max_nodes": 6, "max_out_degree": 3, "max_path": 4},
@@ -272,10 +277,9 @@ def test_a_plain_reading_of_the_inputs_gives_exactly_the_targets_at_the_valid_st
 def test_lengths_run_from_the_least_to_the_greatest_as_difficulty_grows(name):
     task, case = make(name), CASES[name]
     least, greatest = getattr(task, case.shortest), getattr(task, case.longest)
-    assert set(lengths(name, task, episodes(task, difficulty=0.0))) == {least}
-    assert set(lengths(name, task, episodes(task, difficulty=1.0))) == set(range(least, greatest + 1))
-    halfway = set(lengths(name, task, episodes(task, difficulty=0.5)))
-    assert halfway == set(range(least, least + round((greatest - least) / 2) + 1))
+    shortest, middle = (least, least + round((greatest - least) / 2)) if case.grows else (greatest, greatest)
+    for difficulty, longest in ((0.0, shortest), (0.5, middle), (1.0, greatest)):
+        assert set(lengths(name, task, episodes(task, difficulty=difficulty))) == set(range(least, longest + 1))
     for beyond in (-3.0, 7.0):  # clipped
         assert set(lengths(name, task, episodes(task, difficulty=beyond))) <= set(range(least, greatest + 1))
 
@@ -407,6 +411,19 @@ def test_a_batch_of_empty_copy_episodes_scores_0_and_has_a_finite_gradient():
     value, grads = jax.value_and_grad(lambda outputs: task.loss(outputs, episode))(outputs)
     assert float(value) == 0
     assert not np.any(grads)
+
+
+# repeat copy
+
+
+@pytest.mark.parametrize("name", ["repeat_copy", "vocab_repeat_copy"])
+def test_repeats_run_from_1_to_the_most_as_difficulty_grows(name):
+    task = make(name)
+    for difficulty, most in ((0.0, 1), (0.5, 2), (1.0, 3)):
+        episode = episodes(task, difficulty=difficulty)
+        due = np.sum(np.asarray(episode.step_valid), axis=1) - 1
+        repeats = due / lengths(name, task, episode)
+        assert set(repeats) == set(range(1, most + 1))
 
 
 # recall

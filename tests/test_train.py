@@ -103,13 +103,14 @@ def whole(tmp_path_factory):
 
 
 def test_its_gradient_steps_are_those_of_a_lifetime():
-    """A training of one trip is one lifetime of a population of one."""
-    training = make_training(dataclasses.replace(CONFIG, steps=3), suite_of())
+    """A training of one trip is one lifetime of a population of one, if neither has a schedule."""
+    config = dataclasses.replace(CONFIG, steps=3, optimiser="ae_schedule_free_adamw")
+    training = make_training(config, suite_of())
     trained = network_of(train(training).state)
     state = started(training)
     key_learn, _ = jax.random.split(state.key)
-    make = make_optimiser(CONFIG.lifetime)
-    settings = {"bounds": training.bounds, "suite": training.suite, "config": CONFIG.lifetime, "make_optimiser": make}
+    make = make_optimiser(config.lifetime)
+    settings = {"bounds": training.bounds, "suite": training.suite, "config": config.lifetime, "make_optimiser": make}
     lived = jax.jit(lambda genome: learn(key_learn, genome, jnp.ones(1), 1.0, 3, **settings))(state.genome)
     assert_trees_close(trained.params, lived.params, rtol=1e-5, atol=1e-6)
     moved = jax.tree.map(lambda old, new: float(jnp.max(jnp.abs(old - new))), state.genome.params, lived.params)
@@ -296,8 +297,8 @@ def fails(capsys, *flags):
         (["--controller-size=0"], "controller_size must be a whole number of at least 1, got 0"),
         (["--addressing=magic"], "invalid choice 'magic'"),
         (["--learning-rate=nan"], "learning_rate must be a finite number above 0"),
-        (["--schedule=cosine"], "schedule must be constant with optimiser ae_schedule_free_adamw, which paces itself"),
-        (["--warmup-steps=5"], "warmup_steps must be 0 with optimiser ae_"),
+        (["--schedule=cosine", "--optimiser=ae_adam"], "schedule must be constant with optimiser ae_adam, which paces"),
+        (["--warmup-steps=5", "--optimiser=ae_adam"], "warmup_steps must be 0 with optimiser ae_"),
         (["--curriculum.start=2"], "curriculum.start must be a number from 0 to 1"),
         (["--task=sort=1"], "unknown task 'sort'"),
         (["--task=copy=zero"], "task must look like name=weight,option=value"),

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+import etm_tasks
 from bench._context import ROOT, context
 from bench.prior_work._rows import Row
 from etm_jax import load_best
@@ -60,8 +61,8 @@ def examine(network: NTM, spec: str, seed: int) -> dict[str, Any]:
     outputs, episode = jax.tree.map(lambda *parts: jnp.concatenate(parts), *answers)
     own = suite.extra_scores(outputs, episode).get(name, {})
     scores = {"accuracy": suite.accuracy(outputs, episode)[0], **own}
-    if name == "parity":
-        error, episodes = suite.tasks[0].error_by_bits(outputs[..., :1], episode)
+    if isinstance(task := suite.tasks[0], etm_tasks.Parity):
+        error, episodes = task.error_by_bits(outputs, episode)
         scores |= {"error_by_bits": error, "episodes_by_bits": episodes}
     return {key: value.tolist() if jnp.ndim(value) else plain(value) for key, value in scores.items()}
 

@@ -45,7 +45,7 @@ from etm_jax.cells._weights import draw_like as draw_like
 from etm_jax.cells._weights import initial_params as initial_params
 from etm_jax.cells._weights import keep_active as keep_active
 from etm_jax.cells._weights import map_table as map_table
-from etm_jax.cells._weights import num_inputs_of as num_inputs_of
+from etm_jax.cells._weights import num_channels_of as num_channels_of
 from etm_jax.cells._weights import weight_mask as weight_mask
 from etm_jax.cells._window import WindowActive as WindowActive
 from etm_jax.cells._window import WindowState as WindowState

@@ -5,6 +5,7 @@ from jaxtyping import Array, Float
 
 from etm_jax.cells._nnx_cell import MemoryCell
 from etm_jax.cells._unroll import Unrolled, cell_unroll
+from etm_jax.cells._weights import num_channels_of
 
 
 class NTM(nnx.Module):
@@ -18,6 +19,11 @@ class NTM(nnx.Module):
     def __init__(self, cell: MemoryCell, architecture: dict[str, int | str]):
         self.cell = cell
         self.architecture = architecture
+
+    @property
+    def input_size(self) -> int:
+        """Channels of the inputs."""
+        return num_channels_of(self.cell.arrays()[0], self.cell.family)
 
     def __call__(self, inputs: Float[Array, "batch time input"]) -> Float[Array, "batch time output"]:
         """The logits of every step; each sequence starts from the initial state."""

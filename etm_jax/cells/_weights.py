@@ -141,6 +141,11 @@ def num_inputs_of(params: Params) -> int:
     return kernel.shape[0]
 
 
+def num_channels_of(params: Params, family: Family) -> int:
+    """Channels of the inputs; where networks may ponder, the cell adds one that marks the first step."""
+    return num_inputs_of(params) - int(family.ponder_steps > 1)
+
+
 def keep_active(params: Params, mask: Mask) -> Params:
     """Zero where no weight exists, whatever garbage stands there."""
     return jax.tree.map(lambda array, exists: jnp.where(exists, array, 0), params, mask)

@@ -52,6 +52,16 @@ def default_lanes() -> int:
     return 1 if jax.default_backend() == "cpu" else 0
 
 
+def in_turn(function: Callable[[Any], Any], everybody: Any, lanes: int) -> Any:
+    """Apply `function` over the leading axis, so many at once in a vmap, 0 for all; what is left follows in turn.
+
+    One at a time it is no vmap at all, so that of a condition one side is computed, not both.
+    """
+    if lanes == 0:
+        return jax.vmap(function)(everybody)
+    return jax.lax.map(function, everybody, batch_size=lanes if lanes > 1 else None)
+
+
 def default_at_once(bounds: Bounds, batch_size: int) -> int:
     """Sequences of one individual side by side: on CPU few enough for the cache, all elsewhere (0).
 

@@ -63,7 +63,9 @@ def live(
     champion, difficulty, generation = shared
     config = problem.config
     settling = generation < config.selection.settle_generations
-    population = propose(key_propose, previous, config.bounds, problem.selector, config.variation, settling)
+    population = propose(
+        key_propose, previous, config.bounds, problem.selector, config.variation, settling, problem.birth_lanes
+    )
     steps = None
     if config.lifetime.budget == "swarm":
         steps = lifetime_steps(config.lifetime, previous, population)

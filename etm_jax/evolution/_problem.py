@@ -42,6 +42,11 @@ class Problem:
         return self.config.lanes or default_lanes()
 
     @property
+    def birth_lanes(self) -> int:
+        """Children that are borne at once; over several devices all, since parents cross devices together."""
+        return self.lanes if self.mesh.size == 1 else 0
+
+    @property
     def dtype(self) -> DTypeLike | None:
         """Precision of the factors of matrix products; None for the weights' own."""
         return jnp.bfloat16 if self.config.precision == "bfloat16" else None

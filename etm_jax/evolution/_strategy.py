@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from etm_jax._typing import BoolScalar, Key
+from etm_jax._typing import BoolScalar, IntScalar, Key
+from etm_jax.cells import num_channels_of
+from etm_jax.evolution._devices import default_lanes, in_turn
 from etm_jax.evolution._state import NOBODY, Population, member, unevaluated
 from etm_jax.genomes import Bounds, Genome, diversity, random_genome
 from etm_jax.selection import Selector, TournamentSelection
@@ -28,11 +30,13 @@ def propose(
     selector: Selector,
     rates: VariationRates,
     settling: BoolScalar | bool = False,
+    lanes: int = 0,
 ) -> Population:
     """The next population: survivors as they are, then offspring, not scored yet. The key is consumed.
 
     Whoever would descend from a failed member is drawn afresh instead, so after a generation in which everybody failed
-    the search starts again. While `settling` everybody survives and nobody is born.
+    the search starts again. While `settling` everybody survives and nobody is born. `lanes` children are borne at
+    once, the others in turn; 0 for all at once.
     """
     key_select, key_mate, key_vary, key_fresh = jax.random.split(key, 4)
     selection = selector(key_select, population.scores)
@@ -42,23 +46,18 @@ def propose(
     second = jnp.where(mates, selection.parents[:, 1], first)
     gene_rate = boosted_gene_rate(rates, diversity(population.genomes.architecture, bounds))
 
-    def bear(key: Key, first: Genome, second: Genome, mates: Array) -> Genome:
-        return offspring(key, first, second, mates, bounds, rates, gene_rate)
+    def bear(birth: tuple[Key, IntScalar, IntScalar, BoolScalar]) -> Genome:
+        key, first, second, mates = birth
+        parents = member(population.genomes, first), member(population.genomes, second)
+        return offspring(key, *parents, mates, bounds, rates, gene_rate)
 
-    children = jax.vmap(bear)(
-        jax.random.split(key_vary, num_children),
-        member(population.genomes, first),
-        member(population.genomes, second),
-        mates,
-    )
+    births = (jax.random.split(key_vary, num_children), first, second, mates)
+    children = in_turn(bear, births, lanes)
     survivors = selection.survivors
     proposed = jax.tree.map(
         lambda kept, born: jnp.concatenate([kept, born]), member(population.genomes, survivors), children
     )
     size = survivors.size + num_children
-    input_size = population.genomes.params["controller"]["input_kernel"].shape[1]
-    output_size = population.genomes.params["output"]["bias"].shape[1]
-    fresh = first_population(key_fresh, size, bounds, input_size, output_size).genomes
     sound = jnp.concatenate([population.alive[survivors], population.alive[first] & population.alive[second]])
     kept_ids, kept_parents = population.ids[survivors], population.parents[survivors]
     ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children)])
@@ -71,7 +70,13 @@ def propose(
     ids = jnp.where(stays, population.ids, ids)
     parents = jnp.where(stays[:, None], population.parents, parents)
 
-    genomes = _choose(sound, proposed, fresh)
+    one = member(population.genomes, 0).params
+    channels = num_channels_of(one, bounds.family), one["output"]["bias"].shape[0]
+
+    def replace_failed(proposed: Genome) -> Genome:
+        return _choose(sound, proposed, first_population(key_fresh, size, bounds, *channels).genomes)
+
+    genomes = jax.lax.cond(jnp.all(sound), lambda proposed: proposed, replace_failed, proposed)
     ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
     parents = jnp.where(sound[:, None], parents, NOBODY)
     return replace(unevaluated(genomes, ids, parents), next_id=population.next_id + num_children + size)
@@ -139,7 +144,7 @@ class EvolvingTuringMachine:
 
     def ask(self, key: Key, state: Population, params: VariationRates) -> tuple[Genome, Population]:
         """The genomes to evaluate next, with a leading population axis. The key is consumed."""
-        state = propose(key, state, self.bounds, self.selector, params)
+        state = propose(key, state, self.bounds, self.selector, params, lanes=default_lanes())
         return state.genomes, state
 
     def tell(

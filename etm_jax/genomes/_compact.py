@@ -4,7 +4,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from etm_jax.cells import NTM, MemoryCell, Parameter, active_by_axis, axes_of, exact, map_table, num_inputs_of, table_of
+from etm_jax.cells import (
+    NTM,
+    MemoryCell,
+    Parameter,
+    active_by_axis,
+    axes_of,
+    exact,
+    map_table,
+    num_channels_of,
+    table_of,
+)
 from etm_jax.genomes._architecture import active_axes, architecture_from, bounds_of, describe, ranges
 from etm_jax.genomes._bounds import CHOICES, Bounds
 from etm_jax.genomes._genome import Genome
@@ -57,8 +67,7 @@ def pad(module: NTM, bounds: Bounds) -> Genome:
             raise ValueError(f"{name} of the bounds must be the network's own {own}, got {getattr(bounds, name)}")
     architecture = architecture_from(genes)
     params, _ = module.cell.arrays()
-    num_inputs = num_inputs_of(params) - (int(genes["ponder_steps"]) > 1)
-    sizes = bounds.axis_sizes(num_inputs, params["output"]["bias"].shape[0])
+    sizes = bounds.axis_sizes(num_channels_of(params, module.cell.family), params["output"]["bias"].shape[0])
     axes = active_by_axis(active_axes(architecture, bounds), sizes["input"], sizes["output"])
     kept = {name: np.flatnonzero(mask) for name, mask in axes.items()}
 

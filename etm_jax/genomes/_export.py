@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from etm_jax._files import write_atomically
-from etm_jax.cells import NTM, Family, MemoryCell, exact, num_inputs_of, table_of
+from etm_jax.cells import NTM, Family, MemoryCell, exact, num_channels_of, table_of
 from etm_jax.genomes._architecture import architecture_from, bounds_of
 
 ARCHITECTURE, WEIGHTS = "architecture.json", "weights.npz"
@@ -47,7 +47,7 @@ def load_network(folder: Path) -> NTM:
             }
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{folder} holds no network that can be read: {error}") from None
-    num_inputs = num_inputs_of(params) - (bounds.family.ponder_steps > 1)
+    num_inputs = num_channels_of(params, bounds.family)
     sizes = bounds.axis_sizes(num_inputs, params["output"]["bias"].shape[0])
     for block, part in table_of(bounds.family).items():
         for name, parameter in part.items():

@@ -44,10 +44,9 @@ def trace(model: NTM, suite: Suite) -> Trace:
     Raises:
         ValueError: the network was not made for this suite.
     """
-    kernel = model.cell.arrays()[0]["controller"]["input_kernel"]
-    if kernel.shape[0] != suite.input_size:
+    if model.input_size != suite.input_size:
         raise ValueError(
-            f"model takes {kernel.shape[0]} input channels but the suite has {suite.input_size}; give the suite that "
+            f"model takes {model.input_size} input channels but the suite has {suite.input_size}; give the suite that "
             "the run was made with"
         )
     return _acted(model, suite) if isinstance(suite, EnvironmentSuite) else _answered(model, suite)
@@ -115,24 +114,32 @@ def attention_section(model: NTM | None, suite: Suite, who: str = "champion") ->
     if model is None:
         return Section(title, f"There is no saved {who} yet, so there is nothing to draw.")
     lived = trace(model, suite)
-    task, num_steps = suite.names[0], lived.reads.shape[-1]
-    first, end = slots_in_use(np.concatenate([lived.reads, lived.writes]))
-    num_slots = lived.reads.shape[1]
-    shown = f"Slots {first} to {end - 1} of {num_slots} are drawn; no head weights any other above {IN_USE}."
+    task, num_steps = suite.names[0], next(iter(lived.channels.values())).shape[-1]
+    weightings = np.concatenate([lived.reads, lived.writes])
+    first, end = slots_in_use(weightings) if weightings.size else (0, 0)
+    num_slots = weightings.shape[1]
     alt = (
         f"The {who} on one {task} episode of {counted(num_steps, 'step')}: "
-        f"{', '.join(title.lower() for title in lived.channels)}, the weighting of "
-        f"{counted(len(lived.writes), 'write head')} and of {counted(len(lived.reads), 'read head')} over "
-        f"{num_slots} slots."
+        f"{', '.join(title.lower() for title in lived.channels)}"
     )
+    if weightings.size:
+        writes, reads = counted(len(lived.writes), "write head"), counted(len(lived.reads), "read head")
+        alt += f", the weighting of {writes} and of {reads} over {num_slots} slots"
     slot_height = float(np.clip(0.035 * (end - first), 1.1, 2.4))
-    heights = [1.0] * len(lived.channels) + [slot_height] * (len(lived.reads) + len(lived.writes))
+    heights = [1.0] * len(lived.channels) + [slot_height] * (len(weightings) if weightings.size else 0)
+    at = f"One {task} episode at full length, time running to the right"
+    panels = (
+        to_svg(lambda figure: _draw(figure, lived, (first, end), heights), (WIDTH, sum(heights) + 0.9), f"{alt}."),
+    )
+    if not weightings.size:
+        return Section(f"What the {who} answers", f"{at}; the {who} has no memory.", panels)
+    shown = f"Slots {first} to {end - 1} of {num_slots} are drawn; no head weights any other above {IN_USE}."
     return Section(
         title=title,
-        reading=f"One {task} episode at full length, time running to the right: a sharp diagonal means that a head "
-        "steps from slot to slot, equal diagonals of a write and a later read head mean that it reads back what was "
-        "written, and a smear means that it has not learnt where to look.",
-        panels=(to_svg(lambda figure: _draw(figure, lived, (first, end), heights), (WIDTH, sum(heights) + 0.9), alt),),
+        reading=f"{at}: a sharp diagonal means that a head steps from slot to slot, equal diagonals of a write and a "
+        "later read head mean that it reads back what was written, and a smear means that it has not learnt where to "
+        "look.",
+        panels=panels,
         notes=(shown,) if end - first < num_slots else (),
     )
 
@@ -140,8 +147,10 @@ def attention_section(model: NTM | None, suite: Suite, who: str = "champion") ->
 def _draw(figure: Figure, lived: Trace, slots: tuple[int, int], heights: list[float]) -> None:
     first, end = slots
     panels = [(title, "channel", values, 0, CELLS) for title, values in lived.channels.items()]
-    panels += [(f"Write head {n + 1}", "slot", head[first:end], first, SECOND) for n, head in enumerate(lived.writes)]
-    panels += [(f"Read head {n + 1}", "slot", head[first:end], first, ACCENT) for n, head in enumerate(lived.reads)]
+    if end > first:
+        writes, reads = (enumerate(heads, start=1) for heads in (lived.writes, lived.reads))
+        panels += [(f"Write head {n}", "slot", head[first:end], first, SECOND) for n, head in writes]
+        panels += [(f"Read head {n}", "slot", head[first:end], first, ACCENT) for n, head in reads]
     all_axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     for axes, (title, unit, values, start, colour) in zip(all_axes, panels, strict=True):
         is_head = unit == "slot"

@@ -96,7 +96,7 @@ class TrainConfig:
     steps: int = 20_000  # gradient steps at most
     stop_when_solved: bool = True  # stop once every task is solved at full difficulty, twice in a row
     batch_size: int = 16  # fresh episodes of each task in a gradient step
-    optimiser: Optimiser = "ae_schedule_free_adamw"  # those that begin with ae_ move their own learning rate
+    optimiser: Optimiser = "adam"  # those that begin with ae_ move their own learning rate
     learning_rate: float = 3e-3  # the greatest; where the laws start
     schedule: Schedule = "constant"  # of the learning rate after its warm-up; not for ae_
     warmup_steps: int = 0  # not for ae_: steps in which the learning rate grows to its full size

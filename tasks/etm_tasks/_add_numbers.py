@@ -25,11 +25,12 @@ class AddNumbers(SymbolTask):
     step, one-hot; then steps in which the digits of a + b are due, least significant first and without leading zeros,
     and one in which `_` is due, the end. In these steps the input is `_`; with teacher forcing it is, from the second
     on, the symbol that was due a step before. The numbers' lengths are independent, uniform on
-    `min_digits..max_digits`, and only a number of one digit may be 0.
+    `min_digits..max_digits`, and only a number of one digit may be 0. An easier task has a shorter second number: the
+    network learns to find the first one again before it learns to add.
 
     Attributes:
         min_digits: fewest digits of a number.
-        max_digits: most digits of a number at difficulty 1.
+        max_digits: most digits of a number.
         teacher_forcing: 1 = right answers so far are inputs, 0 = they are not.
 
     Raises:
@@ -76,10 +77,10 @@ class AddNumbers(SymbolTask):
         return 2 * self.max_digits + SIGNS + self.max_digits + 2
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 draws numbers of `min_digits`, 1 of all lengths. The key is consumed."""
+        """Fresh episodes; difficulty scales the greatest length of the second number. The key is consumed."""
         lengths, digits, tops = uniforms(key, (batch_size, 2, 1), (batch_size, 2, self.max_digits), (batch_size, 2, 1))
-        longest = scaled_length(self.min_digits, self.max_digits, difficulty)
-        length = whole(lengths, self.min_digits, longest)
+        second = scaled_length(self.min_digits, self.max_digits, difficulty)
+        length = whole(lengths, self.min_digits, jnp.stack([jnp.array(self.max_digits), second])[None, :, None])
         digits = whole(digits, 0, BASE - 1)
         top = whole(tops, 1, BASE - 1)
         place = jnp.arange(self.max_digits)[None, None]

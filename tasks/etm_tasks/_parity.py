@@ -15,11 +15,12 @@ class Parity(BinaryTask):
     """Say whether the number of ones in a vector is odd.
 
     An episode is a single step: a vector with a number of positions, drawn at random, that are -1 or 1 with equal
-    chance, and 0 elsewhere. How many are not 0 is uniform on `min_nonzero..bits`.
+    chance, and 0 elsewhere. How many are not 0 is uniform on `min_nonzero..bits`. Easier episodes are those of a
+    shorter vector: what is not 0 stands in its first places.
 
     Attributes:
         bits: positions of the vector.
-        min_nonzero: fewest that are not 0.
+        min_nonzero: fewest that are not 0, and positions that are used at difficulty 0.
 
     Raises:
         ValueError: not `1 <= min_nonzero <= bits`.
@@ -58,12 +59,13 @@ class Parity(BinaryTask):
         return 1
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 draws `min_nonzero` positions, 1 up to all. The key is consumed."""
+        """Fresh episodes; difficulty 0 uses `min_nonzero` positions, the first, 1 all of them. The key is consumed."""
         shape = (batch_size, self.bits)
         numbers, positions, signs = uniforms(key, (batch_size, 1), shape, shape)
         most = scaled_length(self.min_nonzero, self.bits, difficulty)
         number = whole(numbers, self.min_nonzero, most)
-        order = jnp.argsort(positions, axis=1)
+        used = jnp.arange(self.bits) < most
+        order = jnp.argsort(jnp.where(used, positions, 1 + positions), axis=1)
         nonzero = jnp.argsort(order, axis=1) < number
         one = nonzero & (signs < 0.5)
         vector = jnp.where(one, 1.0, jnp.where(nonzero, -1.0, 0.0))

@@ -24,7 +24,7 @@ class RepeatCopy(BinaryTask):
     Attributes:
         bits: bits of a vector.
         min_length: fewest vectors.
-        max_length: most vectors at difficulty 1.
+        max_length: most vectors.
         max_repeats: most repeats at difficulty 1; the fewest are 1.
 
     Raises:
@@ -69,10 +69,9 @@ class RepeatCopy(BinaryTask):
         return repeat_steps(self.max_length, self.max_repeats)
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty scales the greatest length and the most repeats. The key is consumed."""
+        """Fresh episodes; difficulty scales the most repeats, the lengths stay. The key is consumed."""
         key_length, key_repeats, key_bits = jax.random.split(key, 3)
-        longest = scaled_length(self.min_length, self.max_length, difficulty)
-        length = uniform_integers(key_length, (batch_size, 1), self.min_length, longest)
+        length = uniform_integers(key_length, (batch_size, 1), self.min_length, self.max_length)
         most = scaled_length(1, self.max_repeats, difficulty)
         repeats = uniform_integers(key_repeats, (batch_size, 1), 1, most)
         bits = jax.random.bernoulli(key_bits, shape=(batch_size, self.max_length, self.bits)).astype(float)

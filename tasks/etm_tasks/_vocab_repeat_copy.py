@@ -23,7 +23,7 @@ class VocabRepeatCopy(SymbolTask):
     Attributes:
         symbols: of the alphabet, the end symbol included.
         min_length: fewest symbols of a string.
-        max_length: most symbols of a string at difficulty 1.
+        max_length: most symbols of a string.
         max_repeats: most repeats at difficulty 1; the fewest are 1.
 
     Raises:
@@ -74,10 +74,9 @@ class VocabRepeatCopy(SymbolTask):
         return repeat_steps(self.max_length, self.max_repeats)
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty scales the greatest length and the most repeats. The key is consumed."""
+        """Fresh episodes; difficulty scales the most repeats, the lengths stay. The key is consumed."""
         key_length, key_repeats, key_string = jax.random.split(key, 3)
-        longest = scaled_length(self.min_length, self.max_length, difficulty)
-        length = uniform_integers(key_length, (batch_size, 1), self.min_length, longest)
+        length = uniform_integers(key_length, (batch_size, 1), self.min_length, self.max_length)
         most = scaled_length(1, self.max_repeats, difficulty)
         repeats = uniform_integers(key_repeats, (batch_size, 1), 1, most)
         end = self.symbols - 1

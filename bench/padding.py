@@ -1,0 +1,107 @@
+"""What share of the multiply-adds that a population executes does it need, at random and after evolution?
+
+`python -m bench.padding --out FILE.json`; `--quick` checks that it works. Results: bench/README.md.
+"""
+
+import statistics
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
+
+from bench._context import context
+from bench._measure import markdown, save
+from etm_jax._command_line import make_suite
+from etm_jax._presets import CLASSIC
+from etm_jax.config import EvolutionaryTuringConfig, LifetimeConfig
+from etm_jax.evolution import Problem, init, make_problem, step
+from etm_jax.evolution._devices import groups
+from etm_jax.evolution._ladder import ENOUGH, upcoming
+from etm_jax.genomes import Architecture, Bounds, choose_tiers, multiply_adds, tier_costs
+
+TARGET = 0.8
+HEADINGS = ("generations", "tiers at most", "tiers", "padding efficiency, mean", "least", "most")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run the benchmark.
+
+    Attributes:
+        seeds: a population of the classic preset each.
+        generations: how long each evolves.
+        retier_every: generations after which a run chooses its tiers again.
+        tiers: numbers of tiers to try.
+        quick: one seed, two generations, few individuals.
+        out: JSON file for the figures.
+    """
+
+    seeds: tuple[int, ...] = (0, 1)
+    generations: int = 40
+    retier_every: int = 20
+    tiers: tuple[int, ...] = (1, 6, 12, 24, 32)
+    quick: bool = False
+    out: Path | None = None
+
+    @property
+    def config(self) -> EvolutionaryTuringConfig:
+        """The classic preset's space, selection and variation, with short lifetimes on short episodes."""
+        tasks = ("copy=0.5,bits=8,max_length=3", "recall=0.3,bits=6,item_length=1,max_items=2")
+        lifetime = LifetimeConfig(steps=4, batch_size=4)
+        config = replace(CLASSIC, task=tasks, score_episodes=8, lifetime=lifetime, retier_every=self.retier_every)
+        return replace(config, population_size=6, bounds=Bounds(num_slots=(8, 32))) if self.quick else config
+
+
+def share(problem: Problem, architectures: Architecture, ladder: tuple[Bounds, ...]) -> float:
+    """Useful over executed multiply-adds, everybody in the cheapest tier that holds it."""
+    sizes = problem.suite.input_size, problem.suite.output_size
+    _, chosen = groups(architectures, 1, ladder)
+    return float(multiply_adds(architectures, *sizes).sum() / tier_costs(ladder, *sizes)[chosen].sum())
+
+
+def shares(settings: Settings, problem: Problem, seed: int) -> dict[tuple[int, int], tuple[int, float]]:
+    """By generation and tiers at most: the tiers there are, and the share; tiers chosen when a run chooses them."""
+    suite, bounds = problem.suite, problem.config.bounds
+    live = jax.jit(lambda state: step(problem, state)[0])
+    draw = jax.jit(lambda state: upcoming(problem, state))
+    state, found, ladders = init(problem, jax.random.key(seed)), {}, {}
+    for generation in range(settings.generations):
+        if generation % settings.retier_every == 0:
+            coming = draw(state)
+            sizes = suite.input_size, suite.output_size
+            ladders = {most: choose_tiers(coming, bounds, *sizes, most=most, enough=ENOUGH) for most in settings.tiers}
+        state = live(state)
+        architectures = state.population.genomes.architecture
+        for most, ladder in ladders.items():
+            found[generation, most] = len(ladder), share(problem, architectures, ladder)
+    return found
+
+
+def main(settings: Settings) -> None:
+    """Evolve, count, print, save."""
+    if settings.quick:
+        settings = replace(settings, seeds=(0,), generations=2, tiers=(1, 3))
+    where = context()
+    problem = make_problem(settings.config, make_suite(settings.config.task))
+    found = [shares(settings, problem, seed) for seed in settings.seeds]
+    rows, cases = [], []
+    for first in range(0, settings.generations, settings.retier_every):
+        last = min(first + settings.retier_every, settings.generations)
+        for most in settings.tiers:
+            span = [run[generation, most] for run in found for generation in range(first, last)]
+            counts, values = zip(*span, strict=True)
+            figures = statistics.mean(values), min(values), max(values)
+            cases.append({"generations": [first, last - 1], "most": most, "tiers": max(counts), "shares": values})
+            rows.append((f"{first} to {last - 1}", str(most), str(max(counts)), *(f"{value:.3f}" for value in figures)))
+    print(f"target {TARGET}")
+    print(markdown(HEADINGS, rows))
+    save(settings, context=where, target=TARGET, cases=cases)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
