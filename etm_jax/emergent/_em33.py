@@ -34,9 +34,9 @@ class RingRun(NamedTuple):
 class EM33:
     """Three states, neighbourhoods of three cells, a ring without halting.
 
-    Each of `num_variables` observed numbers is shown in one of `bins`: an input cell for each bin, red where the number is
-    and blank elsewhere, held so through all steps. `programme_cells` other cells follow each input cell. A genome is a
-    rule table of 27 states and the first states of all cells. The same ring goes on from one observation to the next.
+    Each of `num_variables` observed numbers is shown in one of `bins`: an input cell for each bin, red where the number
+    is and blank elsewhere, held so through all steps. `programme_cells` other cells follow each input cell. A genome is
+    a rule table of 27 states and the first states of all cells. The same ring goes on from one observation to the next.
 
     Args:
         num_variables: numbers observed.

@@ -36,11 +36,11 @@ class Run(NamedTuple):
 class EM43:
     """Four states, neighbourhoods of three cells, a tape of `window` cells.
 
-    A genome is a rule table of 64 states and a programme. The tape is the programme, two blue separators, and the number n
-    as n + 1 blank cells and a red marker. All cells change at once by the rule, the ends of the tape stay blank, and the
-    tape halts when at least half of its live cells are blue. The output is how far the rightmost red cell is from where
-    the marker of 0 would stand. Two numbers are written one behind the other, and the output is counted from the marker
-    of the second.
+    A genome is a rule table of 64 states and a programme. The tape is the programme, two blue separators, and the
+    number n as n + 1 blank cells and a red marker. All cells change at once by the rule, the ends of the tape stay
+    blank, and the tape halts when at least half of its live cells are blue. The output is how far the rightmost red
+    cell is from where the marker of 0 would stand. Two numbers are written one behind the other, and the output is
+    counted from the marker of the second.
 
     The numbers that fit are up to `largest_input(L)` for a programme of L cells. A larger or negative one is refused;
     within a trace, where values are unknown, its tape never halts. Of a state only the two low bits count there.

@@ -80,7 +80,7 @@ def run_population(
         needed = -(-jnp.sum(genome_open, dtype=jnp.int32) // lanes)
         num_steps = jnp.minimum(ROUND, max_steps - rounds * ROUND)
 
-        def one_block(block: IntScalar, tapes: _Tapes) -> _Tapes:
+        def one_block(block: IntScalar | int, tapes: _Tapes) -> _Tapes:
             chosen = jax.lax.dynamic_slice_in_dim(order, block * lanes, lanes)
             inside = jax.tree.map(lambda array: jnp.moveaxis(array[chosen], 0, -1), tapes)
             after = _advanced(jnp.moveaxis(polynomials[chosen], 0, -1), inside, num_steps, inner)
@@ -113,11 +113,11 @@ def _advanced(
     yet, it would make the compiler evaluate the rules a second time within its sums.
     """
 
-    def close(high: jax.Array, low: jax.Array, is_open: jax.Array, halted: jax.Array, stepped: jax.Array):
+    def close(high: jax.Array, low: jax.Array, is_open: jax.Array, halted: jax.Array, stepped: jax.Array | bool):
         halts_now = is_open & stepped & _planes.halting(high, low)
         return is_open & ~halts_now, halted | halts_now
 
-    def one_step(index: IntScalar, tapes: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def one_step(index: IntScalar | int, tapes: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         high, low, steps, is_open, halted = tapes
         is_open, halted = close(high, low, is_open, halted, index > 0)
         (high_left, high_right), (low_left, low_right) = _planes.line_neighbours(high), _planes.line_neighbours(low)
@@ -130,6 +130,6 @@ def _advanced(
     high, low = tapes.planes
     after = jax.lax.fori_loop(0, num_steps, one_step, (high, low, tapes.steps, tapes.is_open, tapes.halted))
     last_high, last_low, steps, is_open, halted = after
-    is_open, halted = close(last_high, last_low, is_open, halted, jnp.asarray(True))
+    is_open, halted = close(last_high, last_low, is_open, halted, True)
     repeats = jnp.all((last_high == high) & (last_low == low), axis=0)
     return _Tapes(jnp.stack([last_high, last_low]), steps, is_open & ~repeats, halted)

@@ -64,7 +64,7 @@ def last_red(tape: Tape) -> IntScalar:
     return jnp.max(jnp.where(tape == RED, jnp.arange(tape.shape[0]), -1))
 
 
-def output_of(red: Int[Array, "*batch"], origin: Int[Array, "*batch"], halted: jax.Array) -> Int[Array, "*batch"]:
+def output_of(red: Int[Array, "*batch"], origin: Int[Array, "*#batch"], halted: jax.Array) -> Int[Array, "*batch"]:
     """The distance of the rightmost red cell from the origin, `NO_OUTPUT` without a final state or a red cell."""
     return jnp.where(halted & (red >= 0), red - origin, NO_OUTPUT)
 
