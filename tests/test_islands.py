@@ -82,6 +82,14 @@ def undivided(problem, state):
     return dataclasses.replace(state, key=key, generation=state.generation + 1, population=population)
 
 
+def assert_the_same_population(actual, expected):
+    """Architectures, ids and parents exactly; numbers to rounding, which XLA chooses for each program."""
+    assert_trees_close(actual, expected, rtol=1e-5, atol=1e-7)
+    for name in ("ids", "parents", "next_id"):
+        assert_trees_equal(getattr(actual, name), getattr(expected, name))
+    assert_trees_equal(actual.genomes.architecture, expected.genomes.architecture)
+
+
 def test_one_island_is_the_undivided_run():
     lifetime = LifetimeConfig(inheritance="darwinian")
     problem = make_problem(dataclasses.replace(CONFIG, devices=1, lifetime=lifetime), SUITE)
@@ -90,7 +98,7 @@ def test_one_island_is_the_undivided_run():
     for _ in range(3):
         expected = expect(state)
         state, _ = advance(state)
-        assert_trees_equal(state.population, expected.population)
+        assert_the_same_population(state.population, expected.population)
 
 
 def test_with_one_island_the_ring_is_not_in_the_program():
