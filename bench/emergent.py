@@ -86,7 +86,13 @@ def main(settings: Settings) -> None:
         for name, cost in costs.items()
     ]
     lines = [
-        (row["name"], str(settings.genomes), f"{row['genomes_per_s']:.0f}", f"{row['ns']:.3f}", f"{row['compile_s']:.1f}")
+        (
+            row["name"],
+            str(settings.genomes),
+            f"{row['genomes_per_s']:.0f}",
+            f"{row['ns']:.3f}",
+            f"{row['compile_s']:.1f}",
+        )
         for row in rows
     ]
     print(f"{where}\n{halting:.3f} of the tapes halt; outputs and steps of both forms are the same\n")
