@@ -19,20 +19,11 @@ from etm_jax.genomes import (
     Bounds,
     Genome,
     crop,
-    efficiency,
     fitting,
     multiply_adds,
     tier_costs,
     uncrop,
 )
-
-
-def fitness_of(problem: Problem, genomes: Genome, result: Result) -> Float[Array, "*population"]:
-    """Weighted sum of the tasks' performances and the architecture's efficiency; NaN for a failed evaluation."""
-    config, suite = problem.config, problem.suite
-    earned = result.performance @ jnp.array(suite.weights)
-    thrift = efficiency(genomes.architecture, config.bounds, suite.input_size, suite.output_size)
-    return jnp.where(result.finite, earned + config.efficiency_weight * thrift, jnp.nan)
 
 
 def evaluate(

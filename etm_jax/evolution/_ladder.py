@@ -60,7 +60,7 @@ def upcoming(problem: Problem, state: EvolutionState) -> Architecture:
     settling = state.generation < config.selection.settle_generations
 
     def proposed(key: Any) -> Architecture:
-        population = propose(key, state.population, config.bounds, problem.selector, config.variation, settling)
+        population = propose(key, state.population, problem.family, problem.selector, config.variation, settling)
         return population.genomes.architecture
 
     keys = jnp.stack([key_propose, *jax.random.split(jax.random.fold_in(key_propose, 1), DRAWS)])
