@@ -87,7 +87,7 @@ class EM43:
             rule: `[64]`, states; entry `16 left + 4 centre + right` is what a cell becomes. `constrain_rule` restores
                 the entries that should never change.
             programme: `[cell]`, states 0 to 2.
-            inputs: `[batch]`, whole numbers, or `[batch, 2]`, pairs of them.
+            inputs: `[batch]` or `[batch, 1]`, whole numbers, or `[batch, 2]`, pairs of them.
 
         Returns:
             Outputs, steps and whether each tape halted, `[batch]` each.
@@ -173,6 +173,8 @@ class EM43:
         """Inputs as `[batch, operand]`, refused where they cannot be written."""
         self._check_length(length)
         inputs = jnp.asarray(inputs)
+        if inputs.shape[1:] == (1,):
+            inputs = inputs[:, 0]
         pairs = inputs.ndim == 2
         operands = whole_numbers("inputs", inputs, (None, MAX_OPERANDS) if pairs else (None,)).astype(jnp.int32)
         operands = operands if pairs else operands[:, None]

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from etm_jax._typing import Key
 from etm_jax.emergent._checks import at_least, whole_numbers
@@ -24,6 +24,7 @@ FIXED_EM43 = {
 }
 FIXED_EM33 = {(BLANK, BLANK, BLANK): BLANK}
 STATES = {64: 4, 27: 3}  # size of a rule table: states of a cell
+NUM_ENTRIES = 64  # of a rule of `EM43`
 PROGRAMME_CHANCES = (0.7, 0.2, 0.1)  # of blank, black and red in a random programme
 
 
@@ -91,8 +92,22 @@ def random_genome(key: Key, programme_length: int = 32) -> tuple[UInt8[Array, "6
         ((5, 64), (5, 10))
     """
     at_least(1, programme_length=programme_length)
-    key_rule, key_programme = jax.random.split(key)
-    rule = jax.random.randint(key_rule, (64,), 0, 4, jnp.int32)
-    chances = jnp.asarray(PROGRAMME_CHANCES)
-    programme = jax.random.choice(key_programme, len(PROGRAMME_CHANCES), (programme_length,), p=chances)
-    return constrain_rule(rule), constrain_programme(programme)
+    return genome_from(jax.random.uniform(key, (NUM_ENTRIES + programme_length,)))
+
+
+def genome_from(
+    uniform: Float[Array, "draw"], num_states: int = 4
+) -> tuple[UInt8[Array, "entry"], UInt8[Array, "cell"]]:
+    """A genome from numbers between 0 and 1, one an entry: first the rule's, then the programme's cells.
+
+    A cell of the programme is blank below 0.7, black below 0.9, else red.
+
+    Args:
+        uniform: as many as entries and cells together.
+        num_states: of a cell.
+    """
+    size = num_states**3
+    rule = jnp.floor(num_states * uniform[:size]).astype(jnp.int32)
+    bounds = jnp.cumsum(jnp.asarray(PROGRAMME_CHANCES))[:-1]
+    programme = jnp.sum(uniform[size:, None] >= bounds[None], axis=1)
+    return constrain_rule(rule), programme.astype(jnp.uint8)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from etm_jax._rows import Row, by_task, plain
-from etm_jax.environment import Suite
+from etm_jax.environment import AnySuite
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class History:
 
 
 def metrics_row(
-    generation: int, metrics: dict[str, Any], suite: Suite, compile_seconds: float, run_seconds: float
+    generation: int, metrics: dict[str, Any], suite: AnySuite, compile_seconds: float, run_seconds: float
 ) -> Row:
     """The summary of one generation.
 

@@ -1,7 +1,8 @@
 """What a run evolves, on what, and where: everything about it that is static."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
 from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax.environment import Suite
+from etm_jax.environment import AnySuite
 from etm_jax.evolution._devices import default_lanes
 from etm_jax.evolution._lifetime import MakeOptimiser, Result
 from etm_jax.genomes import Bounds
@@ -18,12 +19,18 @@ from etm_jax.selection import Selector
 from etm_jax.variation import VariationRates
 
 
+@runtime_checkable
 class Family(Protocol):
     """A kind of genome: how one is drawn, varied, judged and described. The engine knows nothing else of genomes.
 
     Frozen and hashable. A genome is a pytree of arrays of fixed shapes, a population one with a leading axis on every
     array.
     """
+
+    @property
+    def born_in_turn(self) -> bool:
+        """Whether genomes are so large that they are borne a few at a time, as they live."""
+        ...
 
     def random(self, key: Key) -> Any:
         """One random genome. The key is consumed."""
@@ -64,6 +71,18 @@ class Family(Protocol):
         """Useful over executed work of an evaluation."""
         ...
 
+    def export(self, champion: Any) -> Any:
+        """A genome as a model to be used: it can be called, and has an `architecture`."""
+        ...
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write such a model."""
+        ...
+
+    def report(self, problem: "Problem", champion: Any) -> dict[str, Any]:
+        """What a run's summary says of its champion: `architecture`, `num_parameters`, and scores never evolved on."""
+        ...
+
     def genes(self, genomes: Any) -> dict[str, Int[Array, " population"]]:
         """The genes that a run puts on record."""
         ...
@@ -79,7 +98,7 @@ class Problem:
 
     Attributes:
         config: every setting.
-        suite: the tasks, or the environments.
+        suite: the tasks, the environments, or the function of numbers.
         family: the kind of genomes.
         selector: who survives and who becomes a parent.
         make_optimiser: from an individual's learning genes to an optax chain; it starts anew in every lifetime.
@@ -88,7 +107,7 @@ class Problem:
     """
 
     config: EvolutionaryTuringConfig
-    suite: Suite
+    suite: AnySuite
     family: Family
     selector: Selector
     make_optimiser: MakeOptimiser
@@ -103,7 +122,7 @@ class Problem:
     @property
     def birth_lanes(self) -> int:
         """Children that are borne at once; over several devices all, since parents cross devices together."""
-        return self.lanes if self.mesh.size == 1 else 0
+        return self.lanes if self.mesh.size == 1 and self.family.born_in_turn else 0
 
     @property
     def dtype(self) -> DTypeLike | None:

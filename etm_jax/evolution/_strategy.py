@@ -59,6 +59,8 @@ def propose(
     )
     size = survivors.size + num_children
     sound = jnp.concatenate([population.alive[survivors], population.alive[first] & population.alive[second]])
+    arrives = jax.random.bernoulli(jax.random.fold_in(key_fresh, 1), rates.immigrant_rate, (num_children,))
+    sound &= ~jnp.concatenate([jnp.zeros(survivors.size, bool), arrives])
     kept_ids, kept_parents = population.ids[survivors], population.parents[survivors]
     ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children)])
     born = jnp.stack([population.ids[first], population.ids[second]], axis=-1)
