@@ -1,4 +1,4 @@
-"""Settings to and from TOML: frozen dataclasses of plain values, and of dataclasses of plain values."""
+"""Settings from a TOML table: frozen dataclasses of plain values, and of dataclasses of plain values."""
 
 import dataclasses
 import typing
@@ -6,29 +6,6 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Literal
 
 from etm_jax._require import require, require_choice
-
-
-def to_toml(config: Any) -> str:
-    """The config as TOML text; `from_toml` reads it back."""
-    top, tables = [], []
-    for item in fields(config):
-        value = getattr(config, item.name)
-        if is_dataclass(value):
-            lines = [f"{inner.name} = {_literal(getattr(value, inner.name))}" for inner in fields(value)]
-            tables.append("\n".join([f"[{item.name}]", *lines]))
-        else:
-            top.append(f"{item.name} = {_literal(value)}")
-    return "\n\n".join(["\n".join(top), *tables]) + "\n"
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{', '.join(_literal(entry) for entry in value)}]"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return repr(value)
 
 
 def replaced(base: Any, table: dict[str, Any], prefix: str = "") -> Any:

@@ -3,7 +3,7 @@
 import math
 import tomllib
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
@@ -18,7 +18,6 @@ from etm_jax._require import (
     require_share,
 )
 from etm_jax._toml import replaced
-from etm_jax._toml import to_toml as to_toml
 from etm_jax.genomes import Bounds
 from etm_jax.variation import VariationRates
 
@@ -212,6 +211,29 @@ def parse_task(spec: str) -> tuple[str, float, dict[str, int]]:
     if not name or not math.isfinite(value) or value <= 0:
         raise ValueError(way_out)
     return name.strip(), value, options
+
+
+def to_toml(config: Any) -> str:
+    """The config as TOML text; `from_toml` reads it back."""
+    top, tables = [], []
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            lines = [f"{inner.name} = {_literal(getattr(value, inner.name))}" for inner in fields(value)]
+            tables.append("\n".join([f"[{item.name}]", *lines]))
+        else:
+            top.append(f"{item.name} = {_literal(value)}")
+    return "\n\n".join(["\n".join(top), *tables]) + "\n"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_literal(entry) for entry in value)}]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)
 
 
 @overload
