@@ -21,6 +21,7 @@ from etm_jax._presets import CLASSIC
 from etm_jax.config import EvolutionaryTuringConfig, LifetimeConfig
 from etm_jax.evolution import Problem, init, make_problem, step
 from etm_jax.evolution._devices import groups
+from etm_jax.evolution._evaluation import channels_of
 from etm_jax.evolution._ladder import ENOUGH, upcoming
 from etm_jax.genomes import Architecture, Bounds, choose_tiers, multiply_adds, tier_costs
 
@@ -59,21 +60,20 @@ class Settings:
 
 def share(problem: Problem, architectures: Architecture, ladder: tuple[Bounds, ...]) -> float:
     """Useful over executed multiply-adds, everybody in the cheapest tier that holds it."""
-    sizes = problem.suite.input_size, problem.suite.output_size
+    sizes = channels_of(problem)
     _, chosen = groups(architectures, 1, ladder)
     return float(multiply_adds(architectures, *sizes).sum() / tier_costs(ladder, *sizes)[chosen].sum())
 
 
 def shares(settings: Settings, problem: Problem, seed: int) -> dict[tuple[int, int], tuple[int, float]]:
     """By generation and tiers at most: the tiers there are, and the share; tiers chosen when a run chooses them."""
-    suite, bounds = problem.suite, problem.config.bounds
+    sizes, bounds = channels_of(problem), problem.config.bounds
     live = jax.jit(lambda state: step(problem, state)[0])
     draw = jax.jit(lambda state: upcoming(problem, state))
     state, found, ladders = init(problem, jax.random.key(seed)), {}, {}
     for generation in range(settings.generations):
         if generation % settings.retier_every == 0:
             coming = draw(state)
-            sizes = suite.input_size, suite.output_size
             ladders = {most: choose_tiers(coming, bounds, *sizes, most=most, enough=ENOUGH) for most in settings.tiers}
         state = live(state)
         architectures = state.population.genomes.architecture

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import tyro
 
 from etm_jax.config import parse_task
-from etm_jax.environment import Suite, as_suite
+from etm_jax.environment import AnySuite, as_suite
 
 try:
     import etm_tasks
@@ -19,7 +19,8 @@ except ImportError:
     sys.exit("error: the package etm_tasks is missing; install the project with: pip install -e .")
 
 BOX = "│╭╮╰╯─|+- \n"
-TASKS, ENVIRONMENTS, options_of = etm_tasks.TASKS, etm_tasks.ENVIRONMENTS, etm_tasks.options_of
+TASKS, ENVIRONMENTS, FUNCTIONS = etm_tasks.TASKS, etm_tasks.ENVIRONMENTS, etm_tasks.FUNCTIONS
+options_of = etm_tasks.options_of
 
 
 def fail(message: str) -> NoReturn:
@@ -58,7 +59,7 @@ def named_tasks(before: tuple[str, ...], parsed: tuple[str, ...]) -> tuple[str, 
     return parsed[len(before) :] or before
 
 
-def make_suite(specs: Sequence[str], bits: int | None = None) -> Suite:
+def make_suite(specs: Sequence[str], bits: int | None = None) -> AnySuite:
     """The tasks or environments that settings name, each as `name=weight,option=value`.
 
     Args:

@@ -66,7 +66,7 @@ def evolution_progress(problem: Problem, path: Path) -> Progress:
     """What `etm_jax.evolve` shows while it runs."""
     config = problem.config
     opening = (
-        f"{config.population_size} networks, {config.max_generations} generations, on {', '.join(config.task)}",
+        f"{config.population_size} genomes, {config.max_generations} generations, on {', '.join(config.task)}",
         f"{problem.mesh.size} device(s); run folder {path}; compiling ...",
     )
 

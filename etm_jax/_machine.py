@@ -1,14 +1,13 @@
 """The facade: configure, evolve, take the best model."""
 
 from pathlib import Path
+from typing import Any
 
 import optax
 
-from etm_jax.cells import NTM
 from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax.environment import Suite
+from etm_jax.environment import AnySuite
 from etm_jax.evolution import History, Outcome, RunFolder, make_problem, run
-from etm_jax.genomes import compact
 from etm_jax.selection import Selector
 
 
@@ -47,7 +46,7 @@ class EvolutionaryTuringMachine:
     def __init__(
         self,
         config: EvolutionaryTuringConfig | None = None,
-        tasks: Suite | None = None,
+        tasks: AnySuite | None = None,
         *,
         out: Path | None = None,
         selector: Selector | None = None,
@@ -67,7 +66,7 @@ class EvolutionaryTuringMachine:
         self._outcome = run(self.problem, self._folder)
         return self._outcome.history
 
-    def get_best_model(self) -> NTM:
+    def get_best_model(self) -> Any:
         """The champion as a compact flax module: `model(inputs [batch time input]) -> logits [batch time output]`.
 
         Raises:
@@ -75,4 +74,4 @@ class EvolutionaryTuringMachine:
         """
         if self._outcome is None:
             raise RuntimeError("there is no best model yet; call run_evolution() first")
-        return compact(self._outcome.state.champion, self.config.bounds)
+        return self.problem.family.export(self._outcome.state.champion)

@@ -2,6 +2,7 @@
 
 from etm_jax.config import CurriculumConfig, EvolutionaryTuringConfig, LifetimeConfig, SelectionConfig
 from etm_jax.genomes import Bounds
+from etm_jax.variation import VariationRates
 
 # Small networks that learn to copy and to recall within minutes on two CPU cores, and still differ twofold in cost.
 DEFAULT = EvolutionaryTuringConfig(
@@ -52,4 +53,19 @@ QUICK = EvolutionaryTuringConfig(
     lifetime=LifetimeConfig(steps=200, batch_size=8),
 )
 
-PRESETS = {"default": DEFAULT, "classic": CLASSIC, "quick": QUICK}
+# Automata that compute a function of numbers; minutes on a CPU core.
+AUTOMATA = EvolutionaryTuringConfig(
+    model="em43",
+    population_size=2000,
+    max_generations=300,
+    task=("doubling",),
+    efficiency_weight=1e-4,  # decides among equals: the programme with more blank cells
+    checkpoint_every=25,
+    generations_per_trip=5,
+    variation=VariationRates(crossover_rate=1.0, immigrant_rate=0.05),
+    selection=SelectionConfig(num_elites=200),
+    lifetime=LifetimeConfig(inheritance="darwinian"),
+)
+
+PRESETS = {"default": DEFAULT, "classic": CLASSIC, "quick": QUICK, "em43": AUTOMATA}
+PRESET_OF = {"networks": "default", "em43": "em43"}  # of a model, where no preset is named

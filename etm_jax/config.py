@@ -1,6 +1,5 @@
 """Every setting of a run: frozen dataclasses, checked when made, to and from one TOML file."""
 
-import dataclasses
 import math
 import tomllib
 import typing
@@ -8,47 +7,26 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
-from tyro.conf import UseAppendAction
+from tyro.conf import Suppress, UseAppendAction
 
+from etm_jax._require import (
+    require,
+    require_choice,
+    require_count,
+    require_not_negative,
+    require_positive,
+    require_share,
+)
+from etm_jax._toml import replaced
 from etm_jax.genomes import Bounds
 from etm_jax.variation import VariationRates
 
 Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
 Budget = Literal["equal", "swarm"]
 Precision = Literal["float32", "bfloat16"]
+Model = Literal["networks", "em43"]
 Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
 _Settings = TypeVar("_Settings")
-
-
-def require(holds: bool, name: str, rule: str, value: object) -> None:
-    """Raise a ValueError that names the setting, the rule and the value."""
-    if not holds:
-        raise ValueError(f"{name} must be {rule}, got {value!r}")
-
-
-def require_share(name: str, value: float) -> None:
-    """A number in [0, 1]."""
-    require(0 <= value <= 1, name, "a number from 0 to 1", value)
-
-
-def require_positive(name: str, value: float) -> None:
-    """A finite number above 0."""
-    require(math.isfinite(value) and value > 0, name, "a finite number above 0", value)
-
-
-def require_not_negative(name: str, value: float) -> None:
-    """A finite number of at least 0."""
-    require(math.isfinite(value) and value >= 0, name, "a finite number of at least 0", value)
-
-
-def require_count(name: str, value: int, least: int) -> None:
-    """A whole number of at least `least`."""
-    require(isinstance(value, int) and value >= least, name, f"a whole number of at least {least}", value)
-
-
-def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """One of the choices."""
-    require(value in choices, name, f"one of {', '.join(choices)}", value)
 
 
 @dataclass(frozen=True)
@@ -126,6 +104,28 @@ class IslandConfig:
 
 
 @dataclass(frozen=True)
+class EmergentConfig:
+    """The cellular automata of the model em43, and how they mutate."""
+
+    programme_length: int = 32  # cells of a programme of em43
+    window: int = 200  # cells of its tape
+    max_steps: int = 800  # after so many steps a tape counts as one that does not halt
+    rule_rate: float = 0.02  # probability that an entry of an offspring's rule is drawn anew
+    programme_rate: float = 0.06  # the same of a cell of its programme
+    rule: str = ""  # digits of a rule that everybody has, so that programmes alone evolve; empty: rules evolve too
+
+    def __post_init__(self) -> None:
+        require_count("emergent.programme_length", self.programme_length, 1)
+        require_count("emergent.max_steps", self.max_steps, 1)
+        least = self.programme_length + 5
+        require_count("emergent.window", self.window, least)
+        require_share("emergent.rule_rate", self.rule_rate)
+        require_share("emergent.programme_rate", self.programme_rate)
+        fits = len(self.rule) in (0, 64) and set(self.rule) <= set("0123")
+        require(fits, "emergent.rule", "64 digits from 0 to 3, or empty", self.rule)
+
+
+@dataclass(frozen=True)
 class EvolutionaryTuringConfig:
     """All settings of a run.
 
@@ -145,6 +145,7 @@ class EvolutionaryTuringConfig:
         ValueError: population_size must be a whole number of at least 1, got 0
     """
 
+    model: Annotated[Model, Suppress] = "networks"  # the kind of genomes; on the command line it also names a preset
     population_size: int = 16  # individuals
     max_generations: int = 20  # generations of the whole run
     seed: int = 0  # of every random draw; the same seed gives the same run
@@ -167,10 +168,12 @@ class EvolutionaryTuringConfig:
     lifetime: LifetimeConfig = field(default_factory=LifetimeConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     islands: IslandConfig = field(default_factory=IslandConfig)
+    emergent: EmergentConfig = field(default_factory=EmergentConfig)
 
     def __post_init__(self) -> None:
         for name in ("population_size", "max_generations", "input_dim", "output_dim", "score_episodes"):
             require_count(name, getattr(self, name), 1)
+        require_choice("model", self.model, typing.get_args(Model))
         require_choice("precision", self.precision, typing.get_args(Precision))
         for name in ("checkpoint_every", "generations_per_trip", "tiers", "retier_every"):
             require_count(name, getattr(self, name), 1)
@@ -185,7 +188,7 @@ class EvolutionaryTuringConfig:
         fewer = f"fewer than the members of an island ({self.population_size // count})"
         require(count == 1 or migrants < self.population_size // count, "islands.migrants", fewer, migrants)
         rates = self.variation
-        for name in ("gene_rate", "local_share", "noise_rate", "crossover_rate"):
+        for name in ("gene_rate", "local_share", "noise_rate", "crossover_rate", "immigrant_rate"):
             require_share(f"variation.{name}", getattr(rates, name))
         for name in ("controller_sigma", "noise_scale", "learning_sigma", "diversity_floor"):
             require_not_negative(f"variation.{name}", getattr(rates, name))
@@ -247,39 +250,7 @@ def from_toml(text: str, default: Any = None) -> Any:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"the config is not valid TOML: {error}") from None
-    return _replaced(default or EvolutionaryTuringConfig(), table, "")
-
-
-def _replaced(base: Any, table: dict[str, Any], prefix: str) -> Any:
-    hints = typing.get_type_hints(type(base))
-    known = [item.name for item in fields(base)]
-    changes = {}
-    for key, value in table.items():
-        if key not in known:
-            raise ValueError(f"unknown config key {prefix}{key!r}; the keys are {', '.join(known)}")
-        present = getattr(base, key)
-        if is_dataclass(present):
-            require(isinstance(value, dict), f"{prefix}{key}", "a table", value)
-            changes[key] = _replaced(present, value, f"{prefix}{key}.")
-        else:
-            changes[key] = _typed(value, hints[key], f"{prefix}{key}")
-    return dataclasses.replace(base, **changes)
-
-
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple:
-        require(isinstance(value, list), name, "a list", value)
-        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        require(len(kinds) == len(value), name, f"a list of {len(kinds)}", value)
-        return tuple(_typed(entry, kind, name) for entry, kind in zip(value, kinds, strict=True))
-    if origin is Literal:
-        require_choice(name, value, arguments)
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    require(type(value) is hint, name, f"of type {hint.__name__}", value)
-    return value
+    return replaced(default or EvolutionaryTuringConfig(), table)
 
 
 @overload

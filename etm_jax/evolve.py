@@ -1,6 +1,7 @@
 """`python -m etm_jax.evolve`: read the command line, make the problem, run it, show it. Holds no algorithm."""
 
 import dataclasses
+import functools
 import logging
 import sys
 import time
@@ -13,6 +14,7 @@ from tyro.conf import Positional, arg
 
 from etm_jax._command_line import (
     ENVIRONMENTS,
+    FUNCTIONS,
     TASKS,
     check_resume,
     fail,
@@ -24,9 +26,9 @@ from etm_jax._command_line import (
 )
 from etm_jax._console import evolution_progress, show_summary, show_tasks
 from etm_jax._platform import join_processes, use_compile_cache, use_every_core
-from etm_jax._presets import PRESETS
-from etm_jax.config import EvolutionaryTuringConfig, read_config, to_toml
-from etm_jax.environment import Suite
+from etm_jax._presets import PRESET_OF, PRESETS
+from etm_jax.config import EvolutionaryTuringConfig, Model, read_config, to_toml
+from etm_jax.environment import AnySuite
 from etm_jax.evolution import (
     Checkpoints,
     Problem,
@@ -37,7 +39,6 @@ from etm_jax.evolution import (
     summarise,
     wait_for_all,
 )
-from etm_jax.genomes import compact
 
 COMMAND = "etm_jax.evolve"
 CHANGEABLE = ("max_generations", "checkpoint_every", "generations_per_trip", "devices", "lanes")
@@ -47,9 +48,12 @@ CHANGEABLE = ("max_generations", "checkpoint_every", "generations_per_trip", "de
 class Source:
     """Where the settings come from, before flags change them."""
 
-    preset: Literal["default", "classic", "quick"] = "default"
+    model: Model | None = None
+    """What evolves. networks: networks with memory; em43: cellular automata that compute functions of numbers."""
+    preset: Literal["default", "classic", "quick", "em43"] | None = None
     """Settings to start from. default: solves copy on a laptop in minutes; classic: the classic search space,
-    population 50, 100 generations; quick: a first look."""
+    population 50, 100 generations; quick: a first look; em43: automata that evolve for 300 generations, the preset of
+    that model."""
     config: Path | None = None
     """A TOML file with settings, as a run folder's config.toml; replaces the preset where it says something."""
     resume: Path | None = None
@@ -93,7 +97,7 @@ class Report:
     """The run folder."""
 
 
-def suite_of(config: EvolutionaryTuringConfig) -> Suite:
+def suite_of(config: EvolutionaryTuringConfig) -> AnySuite:
     """The tasks or environments that the settings name.
 
     Raises:
@@ -106,7 +110,7 @@ def read_command(argv: list[str]) -> Command:
     """The command line as settings: preset, then config file or run folder, then flags."""
     source = parse(Source, without_help(argv), COMMAND, return_unknown_args=True)[0]
     try:
-        settings = PRESETS[source.preset]
+        settings = PRESETS[source.preset or PRESET_OF[source.model or "networks"]]
         if source.config is not None:
             settings = read_config(source.config, settings)
         if source.resume is not None:
@@ -114,6 +118,8 @@ def read_command(argv: list[str]) -> Command:
     except ValueError as error:
         fail(str(error))
     command: Command = parse(Command, argv, COMMAND, default=Command(settings=settings))
+    if source.model not in (None, settings.model):
+        fail(f"--model {source.model} does not fit these settings, which are of the model {settings.model}")
     named = named_tasks(settings.task, command.settings.task)
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
@@ -133,7 +139,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     command = read_command(argv)
     if command.list_tasks:
-        show_tasks(TASKS | ENVIRONMENTS, options_of)
+        show_tasks(TASKS | ENVIRONMENTS | FUNCTIONS, options_of)
         return
     use_compile_cache(command.compile_cache)
     try:
@@ -195,15 +201,15 @@ def execute(problem: Problem, folder: RunFolder, started: float) -> None:
         outcome = run(problem, folder, checkpoints, progress.show)
     checkpoints.close()
     state = dataclasses.replace(outcome.state, champion=on_this_process(outcome.state.champion))
-    network = compact(state.champion, problem.config.bounds)
+    model = problem.family.export(state.champion)
     summary = summarise(problem, state, outcome.compile_seconds, outcome.run_seconds, time.perf_counter() - started)
-    folder.finish(network, summary)
-    report = write(folder, network, problem.suite)
+    folder.finish(functools.partial(problem.family.save, model), summary)
+    report = write(folder, model, problem.suite)
     go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.interrupted else None
     show_summary(summary, report, ("best architecture", "evolving"), go_on)
 
 
-def write(folder: RunFolder, network: Any, suite: Suite) -> Path:
+def write(folder: RunFolder, network: Any, suite: AnySuite) -> Path:
     """Write the report; matplotlib is imported no earlier than here."""
     from etm_jax.report import write_report
 

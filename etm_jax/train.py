@@ -1,6 +1,7 @@
 """`python -m etm_jax.train`: read the command line, make the training, run it, show it. Holds no algorithm."""
 
 import dataclasses
+import functools
 import logging
 import sys
 import time
@@ -24,7 +25,7 @@ from etm_jax._console import show_summary, show_tasks, training_progress
 from etm_jax._platform import use_compile_cache
 from etm_jax.config import read_config, to_toml
 from etm_jax.evolution import Checkpoints, RunFolder, learnable, load_best
-from etm_jax.genomes import compact
+from etm_jax.genomes import compact, save_network
 from etm_jax.task import TaskSuite
 from etm_jax.training import TrainConfig, Training, make_training, network_of, summarise, train
 
@@ -129,7 +130,7 @@ def execute(training: Training, folder: RunFolder, started: float) -> None:
     checkpoints.close()
     network = compact(network_of(outcome.state), training.bounds)
     summary = summarise(training, outcome, time.perf_counter() - started)
-    folder.finish(network, summary)
+    folder.finish(functools.partial(save_network, network), summary)
     report = write(folder, network, training.suite)
     go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.ending == "interrupted" else None
     show_summary(summary, report, ("network", "training"), go_on)

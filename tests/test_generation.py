@@ -53,7 +53,9 @@ def test_a_founder_that_fails_while_settling_is_drawn_afresh():
     state, _ = after(1)
     failed = scored(state.population, state.population.genomes, jnp.asarray([1.0, jnp.nan, 0.2, 0.1]))
     offered = jax.jit(
-        lambda key: propose(key, failed, BOUNDS, TournamentSelection(), VariationRates(), settling=jnp.asarray(True))
+        lambda key: propose(
+            key, failed, problem().family, TournamentSelection(), VariationRates(), settling=jnp.asarray(True)
+        )
     )(jax.random.key(5))
     before, now = np.asarray(failed.ids), np.asarray(offered.ids)
     assert (now == before).tolist() == [True, False, True, True]
@@ -74,9 +76,9 @@ def test_nan_individuals_fail_are_counted_and_have_no_children():
     )
     failed = scored(state.population, genomes, jnp.where(poisoned, jnp.nan, jnp.asarray([1.0, 1.0, 0.2, 0.1])))
     assert np.asarray(failed.alive).tolist() == [False, False, True, True]
-    offered = jax.jit(lambda key: propose(key, failed, BOUNDS, TournamentSelection(num_elites=3), VariationRates()))(
-        jax.random.key(5)
-    )
+    offered = jax.jit(
+        lambda key: propose(key, failed, problem().family, TournamentSelection(num_elites=3), VariationRates())
+    )(jax.random.key(5))
     sound = set(np.asarray(failed.ids)[2:].tolist())
     for own, pair in zip(np.asarray(offered.ids), np.asarray(offered.parents), strict=True):
         assert set(pair.tolist()) <= sound | {NOBODY} or own in sound
@@ -108,7 +110,9 @@ def test_what_is_inherited(inheritance):
     start = compiled_init(**changes)(jax.random.key(0))
     state, _ = compiled_step(**changes)(start)
     key_propose = jax.random.split(start.key, 3)[1]
-    born = jax.jit(lambda key: propose(key, start.population, BOUNDS, made.selector, CONFIG.variation))(key_propose)
+    born = jax.jit(lambda key: propose(key, start.population, made.family, made.selector, CONFIG.variation))(
+        key_propose
+    )
     same = np.allclose(
         np.asarray(born.genomes.params["output"]["bias"]),
         np.asarray(state.population.genomes.params["output"]["bias"]),

@@ -18,6 +18,7 @@ from tiny import BOUNDS, CONFIG
 import etm_tasks
 from etm_jax.config import EvolutionaryTuringConfig, IslandConfig, LifetimeConfig, from_toml, to_toml
 from etm_jax.evolution import (
+    Networks,
     device_mesh,
     evaluate,
     fitness_of,
@@ -74,7 +75,8 @@ def undivided(problem, state):
     """A generation without learning as it was before there were islands: its population."""
     key, key_propose, key_evaluate = jax.random.split(state.key, 3)
     settling = state.generation < problem.config.selection.settle_generations
-    population = propose(key_propose, state.population, BOUNDS, problem.selector, problem.config.variation, settling)
+    family, rates = problem.family, problem.config.variation
+    population = propose(key_propose, state.population, family, problem.selector, rates, settling)
     genomes, result, _, _ = evaluate(
         problem, key_evaluate, population.genomes, state.champion, state.difficulty, state.generation, None
     )
@@ -120,7 +122,7 @@ def a_population(num_islands):
     alive = np.ones(size, bool)
     alive[2::4] = draws.random(num_islands) < 0.5
     alive[1:4] = False
-    population = first_population(jax.random.key(1), size, BOUNDS, 3, 2)
+    population = first_population(jax.random.key(1), size, Networks(BOUNDS, 3, 2))
     return dataclasses.replace(population, fitness=jnp.asarray(fitness), alive=jnp.asarray(alive))
 
 

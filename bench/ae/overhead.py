@@ -15,7 +15,7 @@ from bench.ae._finding import Finding, Row, verdict
 from bench.ae._regression import mlp, mlp_init
 from etm_jax import ae
 from etm_jax._presets import DEFAULT
-from etm_jax.evolution import learn, make_optimiser
+from etm_jax.evolution import learn, learnable, make_optimiser
 from etm_jax.evolve import suite_of
 from etm_jax.genomes import random_genome
 
@@ -81,7 +81,7 @@ def training(name: str, tx: optax.GradientTransformation, steps: int) -> Measure
 
 def lifetime(optimiser: str, steps: int) -> Case:
     """A case of the gradient steps of one network of the default preset."""
-    suite = suite_of(DEFAULT)
+    suite = learnable(suite_of(DEFAULT))
     config = replace(DEFAULT.lifetime, optimiser=optimiser)
     settings = {"bounds": DEFAULT.bounds, "suite": suite, "config": config, "make_optimiser": make_optimiser(config)}
     genome = random_genome(jax.random.key(2026), DEFAULT.bounds, suite.input_size, suite.output_size)

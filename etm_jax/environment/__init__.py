@@ -6,6 +6,7 @@ from etm_jax.environment._gymnax import GymnaxEnvironment as GymnaxEnvironment
 from etm_jax.environment._gymnax import from_gymnax as from_gymnax
 from etm_jax.environment._rollout import Rollout as Rollout
 from etm_jax.environment._rollout import rollout as rollout
+from etm_jax.environment._suite import AnySuite as AnySuite
 from etm_jax.environment._suite import EnvironmentSuite as EnvironmentSuite
 from etm_jax.environment._suite import Suite as Suite
 from etm_jax.environment._suite import as_suite as as_suite

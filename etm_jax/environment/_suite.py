@@ -12,6 +12,7 @@ from etm_jax._checks import check_suite
 from etm_jax._typing import Key, Scalar
 from etm_jax.environment._contract import Environment
 from etm_jax.environment._rollout import Rollout, Step, rollout
+from etm_jax.number_task import NumberSuite, NumberTask
 from etm_jax.task import Task, TaskSuite
 
 
@@ -110,17 +111,24 @@ class EnvironmentSuite:
         return jnp.stack([at.performance(one.total_reward) for at, one in zip(self.environments, lived, strict=True)])
 
 
-Suite: TypeAlias = TaskSuite | EnvironmentSuite
+Suite: TypeAlias = TaskSuite | EnvironmentSuite  # what networks evolve on
+AnySuite: TypeAlias = Suite | NumberSuite
 
 
-def as_suite(members: Sequence[Task | Environment], weights: Sequence[float]) -> Suite:
-    """The suite of some tasks, or of some environments.
+def as_suite(members: Sequence[Task | Environment | NumberTask], weights: Sequence[float]) -> AnySuite:
+    """The suite of some tasks, of some environments, or of a function of numbers.
 
     Raises:
-        ValueError: tasks and environments are mixed, or the suite is not valid.
+        ValueError: kinds are mixed, or the suite is not valid.
     """
+    functions = tuple(member for member in members if isinstance(member, NumberTask))
+    if functions:
+        if len(functions) < len(members):
+            names = ", ".join(member.name for member in members)
+            raise ValueError(f"a function of numbers is evolved on alone, got {names}; leave the others out")
+        return NumberSuite(functions, tuple(weights))
     environments = tuple(member for member in members if isinstance(member, Environment))
-    tasks = tuple(member for member in members if not isinstance(member, Environment))
+    tasks = tuple(member for member in members if isinstance(member, Task))
     if tasks and environments:
         shown, acting = (", ".join(member.name for member in kind) for kind in (tasks, environments))
         raise ValueError(

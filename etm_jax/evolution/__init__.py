@@ -10,9 +10,9 @@ from etm_jax.evolution._devices import over_population as over_population
 from etm_jax.evolution._devices import replicated as replicated
 from etm_jax.evolution._devices import wait_for_all as wait_for_all
 from etm_jax.evolution._evaluation import evaluate as evaluate
-from etm_jax.evolution._evaluation import fitness_of as fitness_of
 from etm_jax.evolution._folder import RunFolder as RunFolder
 from etm_jax.evolution._folder import load_best as load_best
+from etm_jax.evolution._generation import fitness_of as fitness_of
 from etm_jax.evolution._generation import init as init
 from etm_jax.evolution._generation import step as step
 from etm_jax.evolution._generation import steps as steps
@@ -24,8 +24,10 @@ from etm_jax.evolution._lifetime import learn as learn
 from etm_jax.evolution._lifetime import make_optimiser as make_optimiser
 from etm_jax.evolution._lifetime import paces_itself as paces_itself
 from etm_jax.evolution._lifetime import score as score
+from etm_jax.evolution._make import make_problem as make_problem
+from etm_jax.evolution._networks import Networks as Networks
+from etm_jax.evolution._problem import Family as Family
 from etm_jax.evolution._problem import Problem as Problem
-from etm_jax.evolution._problem import make_problem as make_problem
 from etm_jax.evolution._run import Outcome as Outcome
 from etm_jax.evolution._run import run as run
 from etm_jax.evolution._state import NOBODY as NOBODY

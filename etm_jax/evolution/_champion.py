@@ -14,7 +14,7 @@ from etm_jax.evolution._lifetime import Result, answer, result_of, score
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.evolution._suites import lengths_of
-from etm_jax.genomes import Bounds, Genome, describe, num_parameters
+from etm_jax.genomes import Bounds, Genome
 
 HELD_OUT_EPISODES = 1000
 HELD_OUT_STREAM = 2**31 - 1  # folded into the seed: a stream of keys that no generation draws from
@@ -60,9 +60,7 @@ def summarise(
     """The champion and its held-out scores, as `summary.json` holds them."""
     return {
         "champion_id": int(state.champion_id),
-        "architecture": describe(state.champion.architecture),
-        "num_parameters": int(num_parameters(state.champion, problem.config.bounds)),
-        "held_out": held_out_scores(state.champion, problem.config.seed, problem.config.bounds, problem.suite),
+        **problem.family.report(problem, state.champion),
         "seconds": {
             "total": round(total_seconds, 1),
             "compile": round(compile_seconds, 1),

@@ -13,26 +13,17 @@ from etm_jax.evolution._devices import dealt, groups, over_population
 from etm_jax.evolution._lifetime import Result, learn, score
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import member
-from etm_jax.evolution._suites import learnable, lengths_of
+from etm_jax.evolution._suites import for_networks, learnable, lengths_of
 from etm_jax.genomes import (
     Architecture,
     Bounds,
     Genome,
     crop,
-    efficiency,
     fitting,
     multiply_adds,
     tier_costs,
     uncrop,
 )
-
-
-def fitness_of(problem: Problem, genomes: Genome, result: Result) -> Float[Array, "*population"]:
-    """Weighted sum of the tasks' performances and the architecture's efficiency; NaN for a failed evaluation."""
-    config, suite = problem.config, problem.suite
-    earned = result.performance @ jnp.array(suite.weights)
-    thrift = efficiency(genomes.architecture, config.bounds, suite.input_size, suite.output_size)
-    return jnp.where(result.finite, earned + config.efficiency_weight * thrift, jnp.nan)
 
 
 def evaluate(
@@ -51,10 +42,10 @@ def evaluate(
     Returns:
         The genomes after learning, their results, their merits, and the champion's merit.
     """
-    config = problem.config
+    config, suite = problem.config, for_networks(problem.suite)
     key_learn, key_score = jax.random.split(key)
     if config.lifetime.inheritance != "darwinian":
-        tasks = learnable(problem.suite)
+        tasks = learnable(suite)
 
         def live(tier: Bounds, own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
             key, genome, *mine = own
@@ -76,7 +67,7 @@ def evaluate(
         own = (jax.random.split(key_learn, config.population_size), genomes, *([] if steps is None else [steps]))
         genomes = spread(problem, live, own, genomes, steps, (difficulty, learning_rate_scale(problem, generation)))
 
-    asked = tuple(lengths_of(problem.suite).values())
+    asked = tuple(lengths_of(suite).values())
 
     def examine(tier: Bounds, genome: Genome, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
         key, difficulty = shared
@@ -112,9 +103,15 @@ def spread(
     return member(run(member(own, order), member(architectures, order), shared), jnp.argsort(order))
 
 
+def channels_of(problem: Problem) -> tuple[int, int]:
+    """Channels in and out."""
+    suite = for_networks(problem.suite)
+    return suite.input_size, suite.output_size
+
+
 def tier_cost(problem: Problem, architectures: Architecture) -> Float[Array, " population"]:
     """Multiply-adds of a step of each network in the cheapest tier that holds it."""
-    costs = tier_costs(problem.tiers, problem.suite.input_size, problem.suite.output_size)
+    costs = tier_costs(problem.tiers, *channels_of(problem))
     return costs[jnp.argmax(fitting(architectures, problem.tiers), axis=-1)]
 
 
@@ -141,7 +138,7 @@ def learning_rate_scale(problem: Problem, generation: IntScalar) -> Scalar:
 
 def padding_efficiency_of(problem: Problem, architectures: Architecture) -> Scalar:
     """Useful over executed multiply-adds of a population, in its tiers and lanes."""
-    sizes = problem.suite.input_size, problem.suite.output_size
+    sizes = channels_of(problem)
     order = dealt(tier_cost(problem, architectures), problem.mesh.size).reshape(problem.mesh.size, -1)
 
     def executed(order: Int[Array, " individual"]) -> Scalar:

@@ -1,15 +1,16 @@
 """The run folder: settings, one row a generation or trip, the best network, the summary."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from etm_jax._files import write_atomically
 from etm_jax._rows import Row
-from etm_jax.cells import NTM
 from etm_jax.config import EvolutionaryTuringConfig, read_config, to_toml
-from etm_jax.genomes import load_network, save_network
+from etm_jax.emergent import AUTOMATON, load_automaton
+from etm_jax.genomes import load_network
 
 _Settings = TypeVar("_Settings")
 
@@ -100,25 +101,26 @@ class RunFolder:
                 rows = [row for row in _read_rows(path) if row[counter] < count]
                 write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
 
-    def finish(self, network: NTM, summary: dict[str, Any]) -> None:
-        """Write the best network and the summary."""
-        save_network(network, self.best)
+    def finish(self, save: Callable[[Path], None], summary: dict[str, Any]) -> None:
+        """Write the best model, which `save` puts into a folder, and the summary."""
+        save(self.best)
         write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
 
-def load_best(run: str | Path) -> NTM:
-    """The compact network that a run saved as its best.
+def load_best(run: str | Path) -> Any:
+    """The compact network or the automaton that a run saved as its best.
 
     Args:
         run: the run folder.
 
     Returns:
-        A flax module: `model(inputs [batch time input]) -> logits [batch time output]`.
+        A flax module: `model(inputs [batch time input]) -> logits [batch time output]`, or an `EvolvedEM43`.
 
     Raises:
         ValueError: the folder holds no network; a run writes it when it ends or is interrupted.
     """
-    return load_network(RunFolder.open(Path(run)).best)
+    folder = RunFolder.open(Path(run)).best
+    return load_automaton(folder) if (folder / AUTOMATON).exists() else load_network(folder)
 
 
 def _read_rows(path: Path) -> list[Row]:

@@ -10,23 +10,26 @@ from jaxtyping import Array, Float
 from etm_jax._typing import IntScalar, Key, Scalar
 from etm_jax.config import IslandConfig
 from etm_jax.evolution._budget import lifetime_steps
-from etm_jax.evolution._evaluation import evaluate, fitness_of, padding_efficiency_of
 from etm_jax.evolution._islands import divide, merge, meshes, migrate, over_islands, pick, unite
 from etm_jax.evolution._ladder import untiered
 from etm_jax.evolution._lifetime import Result
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import NOBODY, EvolutionState, Population, member
 from etm_jax.evolution._strategy import first_population, propose, scored
-from etm_jax.genomes import Genome, diversity, efficiency
+
+
+def fitness_of(problem: Problem, genomes: Any, result: Result) -> Float[Array, "*population"]:
+    """Weighted sum of the tasks' performances and the genome's efficiency; NaN for a failed evaluation."""
+    earned = result.performance @ jnp.array(problem.suite.weights)
+    thrift = problem.family.efficiency(genomes)
+    return jnp.where(result.finite, earned + problem.config.efficiency_weight * thrift, jnp.nan)
 
 
 def init(problem: Problem, key: Key) -> EvolutionState:
     """The state before the first generation. The key is consumed."""
     config, suite = problem.config, problem.suite
     key_population, key_run = jax.random.split(key)
-    population = first_population(
-        key_population, config.population_size, config.bounds, suite.input_size, suite.output_size
-    )
+    population = first_population(key_population, config.population_size, problem.family)
     return EvolutionState(
         key=key_run,
         generation=jnp.array(0, jnp.int32),
@@ -47,8 +50,8 @@ def next_difficulty(problem: Problem, difficulty: Float[Array, " task"], result:
     return jnp.where(mastered, jnp.minimum(difficulty + curriculum.step, 1.0), difficulty)
 
 
-Contender = tuple[Genome, IntScalar, Scalar]
-Shared = tuple[Genome, Float[Array, " task"], IntScalar]  # champion, difficulty, generation
+Contender = tuple[Any, IntScalar, Scalar]
+Shared = tuple[Any, Float[Array, " task"], IntScalar]  # champion, difficulty, generation
 
 
 def live(
@@ -64,12 +67,12 @@ def live(
     config = problem.config
     settling = generation < config.selection.settle_generations
     population = propose(
-        key_propose, previous, config.bounds, problem.selector, config.variation, settling, problem.birth_lanes
+        key_propose, previous, problem.family, problem.selector, config.variation, settling, problem.birth_lanes
     )
     steps = None
     if config.lifetime.budget == "swarm":
         steps = lifetime_steps(config.lifetime, previous, population)
-    learned, result, merits, champion_merit = evaluate(
+    learned, result, merits, champion_merit = problem.family.evaluate(
         problem, key_evaluate, population.genomes, champion, difficulty, generation, steps
     )
     inherited = learned if config.lifetime.inheritance == "lamarckian" else population.genomes
@@ -115,7 +118,7 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
     Returns:
         The next state, and what happened: fitness and its parts, descent and genes of the generation.
     """
-    config, suite = problem.config, problem.suite
+    config = problem.config
     key, key_propose, key_evaluate = jax.random.split(state.key, 3)
     shared = (state.champion, state.difficulty, state.generation)
     lived = live if config.islands.count == 1 else live_on_islands
@@ -126,8 +129,7 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
     champion, champion_id, champion_merit = crown(
         (state.champion, state.champion_id, jnp.where(state.champion_id == NOBODY, jnp.nan, champion_merit)), challenger
     )
-    architectures = population.genomes.architecture
-    thrift = efficiency(architectures, config.bounds, suite.input_size, suite.output_size)
+    family, genomes = problem.family, population.genomes
     metrics = {
         "best": best,
         "fitness": population.fitness,
@@ -135,14 +137,14 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         "performance": result.performance,
         "accuracy": result.accuracy,
         "loss": result.loss,
-        "efficiency": thrift,
+        "efficiency": family.efficiency(genomes),
         "difficulty": state.difficulty,
-        "padding_efficiency": padding_efficiency_of(problem, architectures),
-        "diversity": diversity(architectures, config.bounds),
+        "padding_efficiency": family.padding_efficiency(problem, genomes),
+        "diversity": family.diversity(genomes),
         "ids": population.ids,
         "parents": population.parents,
-        "architecture": architectures,
-        "learning": population.genomes.learning,
+        "genes": family.genes(genomes),
+        "learning": family.learning(genomes),
     }
     if config.islands.count > 1:
         due = (state.generation + 1) % config.islands.migrate_every == 0

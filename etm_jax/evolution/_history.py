@@ -7,8 +7,7 @@ import jax
 import numpy as np
 
 from etm_jax._rows import Row, by_task, plain
-from etm_jax.environment import Suite
-from etm_jax.genomes import GENES, LEARNING_GENES
+from etm_jax.environment import AnySuite
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class History:
 
 
 def metrics_row(
-    generation: int, metrics: dict[str, Any], suite: Suite, compile_seconds: float, run_seconds: float
+    generation: int, metrics: dict[str, Any], suite: AnySuite, compile_seconds: float, run_seconds: float
 ) -> Row:
     """The summary of one generation.
 
@@ -71,10 +70,9 @@ def lineage_row(generation: int, metrics: dict[str, Any]) -> Row:
             plain(value) if lives else None for value, lives in zip(np.asarray(metrics["fitness"]), alive, strict=True)
         ],
         "learning": {
-            name: [plain(factor) for factor in np.asarray(getattr(metrics["learning"], name))]
-            for name in LEARNING_GENES
+            name: [plain(factor) for factor in np.asarray(factors)] for name, factors in metrics["learning"].items()
         },
-        "genes": {name: np.asarray(getattr(metrics["architecture"], name)).tolist() for name in GENES},
+        "genes": {name: np.asarray(values).tolist() for name, values in metrics["genes"].items()},
     }
 
 

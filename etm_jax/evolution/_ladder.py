@@ -13,6 +13,7 @@ from etm_jax.evolution._devices import replicated
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.evolution._strategy import propose
+from etm_jax.evolution._suites import for_networks
 from etm_jax.genomes import TIER_GENES, Architecture, Bounds, choose_tiers, tier_of
 
 ENOUGH = 0.85  # padding efficiency beyond which another tier is not worth its compile time
@@ -39,9 +40,10 @@ def next_choice(config: EvolutionaryTuringConfig, generation: int) -> int:
 
 def choose(problem: Problem, state: EvolutionState) -> EvolutionState:
     """The state with tiers that suit the coming generation and others like it, if a choice is due now."""
-    config, suite = problem.config, problem.suite
+    config = problem.config
     if config.tiers == 1 or int(state.generation) % config.retier_every:
         return state
+    suite = for_networks(problem.suite)
     draw = jax.jit(lambda state: upcoming(problem, state), out_shardings=replicated(problem.mesh))
     coming = draw(state)
     tiers = choose_tiers(coming, config.bounds, suite.input_size, suite.output_size, most=config.tiers, enough=ENOUGH)
@@ -60,7 +62,7 @@ def upcoming(problem: Problem, state: EvolutionState) -> Architecture:
     settling = state.generation < config.selection.settle_generations
 
     def proposed(key: Any) -> Architecture:
-        population = propose(key, state.population, config.bounds, problem.selector, config.variation, settling)
+        population = propose(key, state.population, problem.family, problem.selector, config.variation, settling)
         return population.genomes.architecture
 
     keys = jnp.stack([key_propose, *jax.random.split(jax.random.fold_in(key_propose, 1), DRAWS)])

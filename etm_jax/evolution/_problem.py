@@ -1,19 +1,95 @@
 """What a run evolves, on what, and where: everything about it that is static."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
 
-from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
-from etm_jax.environment import Suite
-from etm_jax.evolution._devices import default_lanes, device_mesh
-from etm_jax.evolution._lifetime import MakeOptimiser, make_optimiser
-from etm_jax.evolution._suites import learnable
+from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
+from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.environment import AnySuite
+from etm_jax.evolution._devices import default_lanes
+from etm_jax.evolution._lifetime import MakeOptimiser, Result
 from etm_jax.genomes import Bounds
-from etm_jax.selection import SELECTORS, Selector
+from etm_jax.selection import Selector
+from etm_jax.variation import VariationRates
+
+
+@runtime_checkable
+class Family(Protocol):
+    """A kind of genome: how one is drawn, varied, judged and described. The engine knows nothing else of genomes.
+
+    Frozen and hashable. A genome is a pytree of arrays of fixed shapes, a population one with a leading axis on every
+    array.
+    """
+
+    @property
+    def born_in_turn(self) -> bool:
+        """Whether genomes are so large that they are borne a few at a time, as they live."""
+        ...
+
+    def random(self, key: Key) -> Any:
+        """One random genome. The key is consumed."""
+        ...
+
+    def offspring(
+        self, key: Key, first: Any, second: Any, mates: BoolScalar, rates: VariationRates, gene_rate: Scalar | float
+    ) -> Any:
+        """A child of one genome, or of two if it `mates`. The key is consumed."""
+        ...
+
+    def diversity(self, genomes: Any) -> Scalar:
+        """How much a population's genes differ, 0 for none."""
+        ...
+
+    def efficiency(self, genomes: Any) -> Float[Array, " population"]:
+        """How cheap each genome is, 0 to 1."""
+        ...
+
+    def evaluate(
+        self,
+        problem: "Problem",
+        key: Key,
+        genomes: Any,
+        champion: Any,
+        difficulty: Float[Array, " task"],
+        generation: IntScalar,
+        steps: Int[Array, " population"] | None,
+    ) -> tuple[Any, Result, Float[Array, " population"], Scalar]:
+        """Let a population live, then score it and the champion, all on the same episodes. The key is consumed.
+
+        Returns:
+            The genomes after learning, their results, their merits, and the champion's merit.
+        """
+        ...
+
+    def padding_efficiency(self, problem: "Problem", genomes: Any) -> Scalar:
+        """Useful over executed work of an evaluation."""
+        ...
+
+    def export(self, champion: Any) -> Any:
+        """A genome as a model to be used: it can be called, and has an `architecture`."""
+        ...
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write such a model."""
+        ...
+
+    def report(self, problem: "Problem", champion: Any) -> dict[str, Any]:
+        """What a run's summary says of its champion: `architecture`, `num_parameters`, and scores never evolved on."""
+        ...
+
+    def genes(self, genomes: Any) -> dict[str, Int[Array, " population"]]:
+        """The genes that a run puts on record."""
+        ...
+
+    def learning(self, genomes: Any) -> dict[str, Float[Array, " population"]]:
+        """The factors by which each genome learns, if it does; for the record."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,7 +98,8 @@ class Problem:
 
     Attributes:
         config: every setting.
-        suite: the tasks, or the environments.
+        suite: the tasks, the environments, or the function of numbers.
+        family: the kind of genomes.
         selector: who survives and who becomes a parent.
         make_optimiser: from an individual's learning genes to an optax chain; it starts anew in every lifetime.
         mesh: the devices that the population is spread over.
@@ -30,7 +107,8 @@ class Problem:
     """
 
     config: EvolutionaryTuringConfig
-    suite: Suite
+    suite: AnySuite
+    family: Family
     selector: Selector
     make_optimiser: MakeOptimiser
     mesh: Mesh = field(repr=False)
@@ -44,39 +122,9 @@ class Problem:
     @property
     def birth_lanes(self) -> int:
         """Children that are borne at once; over several devices all, since parents cross devices together."""
-        return self.lanes if self.mesh.size == 1 else 0
+        return self.lanes if self.mesh.size == 1 and self.family.born_in_turn else 0
 
     @property
     def dtype(self) -> DTypeLike | None:
         """Precision of the factors of matrix products; None for the weights' own."""
         return jnp.bfloat16 if self.config.precision == "bfloat16" else None
-
-
-def make_problem(
-    config: EvolutionaryTuringConfig,
-    suite: Suite,
-    *,
-    selector: Selector | None = None,
-    optimiser: optax.GradientTransformation | None = None,
-) -> Problem:
-    """A problem from its settings; a selector or an optax chain given here replaces the settings' own.
-
-    Raises:
-        ValueError: individuals are to learn by gradients in environments, which have none.
-    """
-    if config.lifetime.inheritance != "darwinian":
-        learnable(suite)
-    return Problem(
-        config=config,
-        suite=suite,
-        selector=selector or make_selector(config.selection),
-        make_optimiser=(lambda learning: optimiser) if optimiser else make_optimiser(config.lifetime),
-        mesh=device_mesh(config.population_size, config.devices, config.islands.count),
-        tiers=(config.bounds,),
-    )
-
-
-def make_selector(settings: SelectionConfig) -> Selector:
-    """The selector that the settings name."""
-    own = {"tournament": {"size": settings.tournament_size}, "truncation": {"share": settings.truncation_share}}
-    return SELECTORS[settings.method](num_elites=settings.num_elites, **own[settings.method])

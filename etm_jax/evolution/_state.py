@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import Key, pytree
-from etm_jax.genomes import Genome
 from etm_jax.selection import Scores
 
 NOBODY = -1  # the parent id of a genome drawn at random
@@ -18,7 +17,7 @@ class Population:
     """Genomes with their scores and descent.
 
     Attributes:
-        genomes: every array has a leading population axis.
+        genomes: of the problem's family; every array has a leading population axis.
         fitness: maximised; means something only where `alive`.
         alive: True = evaluated with finite numbers. Nobody is alive before the first evaluation.
         ids: a number of one's own; an elite keeps it.
@@ -26,7 +25,7 @@ class Population:
         next_id: the first id not given yet.
     """
 
-    genomes: Genome
+    genomes: Any
     fitness: Float[Array, "*batch population"]
     alive: Bool[Array, "*batch population"]
     ids: Int[Array, "*batch population"]
@@ -59,12 +58,12 @@ class EvolutionState:
     population: Population
     difficulty: Float[Array, "*batch task"]
     tiers: Int[Array, "*batch tier gene"]
-    champion: Genome
+    champion: Any
     champion_id: Int[Array, "*batch"]
     champion_merit: Float[Array, "*batch"]
 
 
-def unevaluated(genomes: Genome, ids: Int[Array, " population"], parents: Int[Array, "population 2"]) -> Population:
+def unevaluated(genomes: Any, ids: Int[Array, " population"], parents: Int[Array, "population 2"]) -> Population:
     """A population that has yet to be scored."""
     size = ids.size
     return Population(

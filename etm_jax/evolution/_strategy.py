@@ -8,25 +8,25 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import BoolScalar, IntScalar, Key
-from etm_jax.cells import num_channels_of
 from etm_jax.evolution._devices import default_lanes, in_turn
+from etm_jax.evolution._networks import Networks
+from etm_jax.evolution._problem import Family
 from etm_jax.evolution._state import NOBODY, Population, member, unevaluated
-from etm_jax.genomes import Bounds, Genome, diversity, random_genome
+from etm_jax.genomes import Bounds, Genome
 from etm_jax.selection import Selector, TournamentSelection
-from etm_jax.variation import VariationRates, boosted_gene_rate, offspring
+from etm_jax.variation import VariationRates, boosted_gene_rate
 
 
-def first_population(key: Key, size: int, bounds: Bounds, input_size: int, output_size: int) -> Population:
+def first_population(key: Key, size: int, family: Family) -> Population:
     """A population of random genomes, not scored yet. The key is consumed."""
-    keys = jax.random.split(key, size)
-    genomes = jax.vmap(lambda key: random_genome(key, bounds, input_size, output_size))(keys)
+    genomes = jax.vmap(family.random)(jax.random.split(key, size))
     return unevaluated(genomes, jnp.arange(size), jnp.full((size, 2), NOBODY, jnp.int32))
 
 
 def propose(
     key: Key,
     population: Population,
-    bounds: Bounds,
+    family: Family,
     selector: Selector,
     rates: VariationRates,
     settling: BoolScalar | bool = False,
@@ -44,12 +44,12 @@ def propose(
     mates = jax.random.bernoulli(key_mate, rates.crossover_rate, (num_children,))
     first = selection.parents[:, 0]
     second = jnp.where(mates, selection.parents[:, 1], first)
-    gene_rate = boosted_gene_rate(rates, diversity(population.genomes.architecture, bounds))
+    gene_rate = boosted_gene_rate(rates, family.diversity(population.genomes))
 
-    def bear(birth: tuple[Key, IntScalar, IntScalar, BoolScalar]) -> Genome:
+    def bear(birth: tuple[Key, IntScalar, IntScalar, BoolScalar]) -> Any:
         key, first, second, mates = birth
         parents = member(population.genomes, first), member(population.genomes, second)
-        return offspring(key, *parents, mates, bounds, rates, gene_rate)
+        return family.offspring(key, *parents, mates, rates, gene_rate)
 
     births = (jax.random.split(key_vary, num_children), first, second, mates)
     children = in_turn(bear, births, lanes)
@@ -59,6 +59,8 @@ def propose(
     )
     size = survivors.size + num_children
     sound = jnp.concatenate([population.alive[survivors], population.alive[first] & population.alive[second]])
+    arrives = jax.random.bernoulli(jax.random.fold_in(key_fresh, 1), rates.immigrant_rate, (num_children,))
+    sound &= ~jnp.concatenate([jnp.zeros(survivors.size, bool), arrives])
     kept_ids, kept_parents = population.ids[survivors], population.parents[survivors]
     ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children)])
     born = jnp.stack([population.ids[first], population.ids[second]], axis=-1)
@@ -70,11 +72,8 @@ def propose(
     ids = jnp.where(stays, population.ids, ids)
     parents = jnp.where(stays[:, None], population.parents, parents)
 
-    one = member(population.genomes, 0).params
-    channels = num_channels_of(one, bounds.family), one["output"]["bias"].shape[0]
-
-    def replace_failed(proposed: Genome) -> Genome:
-        return _choose(sound, proposed, first_population(key_fresh, size, bounds, *channels).genomes)
+    def replace_failed(proposed: Any) -> Any:
+        return _choose(sound, proposed, first_population(key_fresh, size, family).genomes)
 
     genomes = jax.lax.cond(jnp.all(sound), lambda proposed: proposed, replace_failed, proposed)
     ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
@@ -82,13 +81,13 @@ def propose(
     return replace(unevaluated(genomes, ids, parents), next_id=population.next_id + num_children + size)
 
 
-def _choose(which: Bool[Array, " population"], first: Genome, second: Genome) -> Genome:
+def _choose(which: Bool[Array, " population"], first: Any, second: Any) -> Any:
     return jax.tree.map(
         lambda one, other: jnp.where(which.reshape(-1, *(1,) * (one.ndim - 1)), one, other), first, second
     )
 
 
-def scored(population: Population, genomes: Genome, fitness: Float[Array, " population"]) -> Population:
+def scored(population: Population, genomes: Any, fitness: Float[Array, " population"]) -> Population:
     """The population after its evaluation; whoever has no finite fitness has failed.
 
     `genomes` are what it inherits on: the weights after learning, or those before.
@@ -133,6 +132,11 @@ class EvolvingTuringMachine:
     selector: Selector = field(default_factory=TournamentSelection)
 
     @property
+    def family(self) -> Networks:
+        """The networks of the bounds."""
+        return Networks(self.bounds, self.input_size, self.output_size)
+
+    @property
     def default_params(self) -> VariationRates:
         """The rates of variation."""
         return VariationRates()
@@ -140,11 +144,11 @@ class EvolvingTuringMachine:
     def init(self, key: Key, params: VariationRates) -> Population:
         """The state before the first `ask`. The key is consumed."""
         del params
-        return first_population(key, self.population_size, self.bounds, self.input_size, self.output_size)
+        return first_population(key, self.population_size, self.family)
 
     def ask(self, key: Key, state: Population, params: VariationRates) -> tuple[Genome, Population]:
         """The genomes to evaluate next, with a leading population axis. The key is consumed."""
-        state = propose(key, state, self.bounds, self.selector, params, lanes=default_lanes())
+        state = propose(key, state, self.family, self.selector, params, lanes=default_lanes())
         return state.genomes, state
 
     def tell(
@@ -158,6 +162,6 @@ class EvolvingTuringMachine:
             "best_fitness": -state.scores.ranked[best],
             "best_solution": member(state.genomes, best),
             "failed": jnp.sum(~state.alive),
-            "diversity": diversity(state.genomes.architecture, self.bounds),
+            "diversity": self.family.diversity(state.genomes),
         }
         return state, metrics

@@ -4,8 +4,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Key
-from etm_jax.environment import EnvironmentSuite, Rollout, Suite
+from etm_jax.environment import AnySuite, EnvironmentSuite, Rollout, Suite
 from etm_jax.genomes import Bounds, Genome, stepper
+from etm_jax.number_task import NumberSuite
 from etm_jax.task import TaskSuite
 
 
@@ -23,12 +24,26 @@ def act(
     return suite.rollouts(key, start_carry, step, num_episodes, difficulty)
 
 
-def learnable(suite: Suite) -> TaskSuite:
+def for_networks(suite: AnySuite) -> Suite:
+    """The suite, if networks can evolve on it.
+
+    Raises:
+        ValueError: it is a function of numbers.
+    """
+    if isinstance(suite, NumberSuite):
+        raise ValueError(
+            f"networks evolve on tasks or environments, got the function {suite.names[0]}; try --model em43"
+        )
+    return suite
+
+
+def learnable(suite: AnySuite) -> TaskSuite:
     """The suite, if there is a gradient of its loss to learn by.
 
     Raises:
-        ValueError: it is one of environments.
+        ValueError: it is one of environments, or a function of numbers.
     """
+    suite = for_networks(suite)
     if isinstance(suite, EnvironmentSuite):
         raise ValueError(
             f"learning by gradients needs tasks, got the environments {', '.join(suite.names)}, whose rewards have no "

@@ -3,27 +3,32 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from etm_jax.cells import NTM
-from etm_jax.environment import Suite
+from etm_jax.emergent import EvolvedEM43
+from etm_jax.environment import AnySuite
+from etm_jax.number_task import NumberSuite
 from etm_jax.report._ancestry import ancestry, best_of
 from etm_jax.report._headline import headline, status
 from etm_jax.report._page import Front, page
 from etm_jax.report._run import RunRecord, read_run
 from etm_jax.report._section import Section
 
+Model = NTM | EvolvedEM43
 NO_FIGURES = Section("Figures", "Figures need matplotlib: pip install 'etm-jax[plot]', then make the report again.")
 
 
-def write_report(run: Path, model: NTM | None, suite: Suite) -> Path:
+def write_report(run: Path, model: Model | None, suite: AnySuite) -> Path:
     """Write the report of a run, finished or not, over an older report if there is one.
 
-    What the folder lacks is named in the page. Without matplotlib (the `plot` extra) the page has no figures.
+    What the folder lacks is named in the page. Without matplotlib (the `plot` extra) the page has no figures. Beside
+    the page of an automaton `space_time.png` shows its tape.
 
     Args:
         run: the run folder.
         model: the champion, or None where none has been saved yet.
-        suite: the tasks or environments of the run; the champion is shown on an episode of the first.
+        suite: what the run evolved on; the champion is shown on an episode of the first task or environment.
 
     Returns:
         The path of the page, `run/report.html`. It refers to nothing outside itself.
@@ -34,7 +39,8 @@ def write_report(run: Path, model: NTM | None, suite: Suite) -> Path:
     """
     record = read_run(run)
     front = Front(status(record), headline(record, model), "champion")
-    return save(run, page(record, front, model, suite.names, _sections(record, model, suite)))
+    sections = _sections(run, record, model, suite)
+    return save(run, page(record, front, model, suite.names, sections))
 
 
 def save(run: Path, text: str) -> Path:
@@ -53,20 +59,29 @@ def champion_id(record: RunRecord) -> int | None:
     return best_of(record.lineage[-1]) if record.lineage else None
 
 
-def _sections(record: RunRecord, model: NTM | None, suite: Suite) -> list[Section]:
+def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite) -> list[Section]:
     if find_spec("matplotlib") is None:
         return [NO_FIGURES]
-    from etm_jax.report._attention import attention_section
     from etm_jax.report._fitness import fitness_section
     from etm_jax.report._genes import genes_section
     from etm_jax.report._tree import tree_section
 
+    if isinstance(suite, NumberSuite):
+        from etm_jax.report._space_time import save_space_time, space_time_section
+
+        at_work = space_time_section(model, suite)
+        if model is not None:
+            save_space_time(model, suite, run / "space_time.png")
+    else:
+        from etm_jax.report._attention import attention_section
+
+        at_work = attention_section(model, suite)
     champion = champion_id(record)
     people = {} if champion is None else ancestry(record.lineage, champion)
     genes = people[champion].genes if champion in people else {}
     return [
         fitness_section(record.metrics, suite.names),
         genes_section(record.lineage, genes),
-        attention_section(model, suite),
+        at_work,
         tree_section(people, champion),
     ]

@@ -6,11 +6,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import UseAppendAction, arg
 
-from etm_jax.config import (
-    CurriculumConfig,
-    LifetimeConfig,
-    Optimiser,
-    Precision,
+from etm_jax._require import (
     require,
     require_choice,
     require_count,
@@ -18,6 +14,7 @@ from etm_jax.config import (
     require_positive,
     require_share,
 )
+from etm_jax.config import CurriculumConfig, LifetimeConfig, Optimiser, Precision
 from etm_jax.genomes import Bounds
 
 Addressing = Literal["content", "content_and_location"]

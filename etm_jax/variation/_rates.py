@@ -16,6 +16,7 @@ class VariationRates:
         noise_scale: standard deviation of the noise, as a share of the root mean square of each weight array.
         learning_sigma: standard deviation of a step of the logarithms of the learning genes, at every birth.
         crossover_rate: probability that an offspring has two parents.
+        immigrant_rate: probability that an offspring is a random genome in truth, of no parent.
         diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
             times at no diversity at all.
     """
@@ -27,4 +28,5 @@ class VariationRates:
     noise_scale: float = 0.02
     learning_sigma: float = 0.1
     crossover_rate: float = 0.1
+    immigrant_rate: float = 0.0
     diversity_floor: float = 0.1

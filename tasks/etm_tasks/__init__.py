@@ -4,6 +4,13 @@ from etm_tasks._add_numbers import AddNumbers as AddNumbers
 from etm_tasks._addition import Addition as Addition
 from etm_tasks._copy import Copy as Copy
 from etm_tasks._double_t_maze import DoubleTMaze as DoubleTMaze
+from etm_tasks._functions import Decrement as Decrement
+from etm_tasks._functions import Doubling as Doubling
+from etm_tasks._functions import Halving as Halving
+from etm_tasks._functions import Increment as Increment
+from etm_tasks._functions import PlusTwo as PlusTwo
+from etm_tasks._functions import Quadrupling as Quadrupling
+from etm_tasks._functions import SumOfTwo as SumOfTwo
 from etm_tasks._inference import Inference as Inference
 from etm_tasks._logic import Logic as Logic
 from etm_tasks._n_grams import NGrams as NGrams
@@ -11,6 +18,7 @@ from etm_tasks._parity import Parity as Parity
 from etm_tasks._priority_sort import PrioritySort as PrioritySort
 from etm_tasks._recall import AssociativeRecall as AssociativeRecall
 from etm_tasks._registry import ENVIRONMENTS as ENVIRONMENTS
+from etm_tasks._registry import FUNCTIONS as FUNCTIONS
 from etm_tasks._registry import TASKS as TASKS
 from etm_tasks._registry import make as make
 from etm_tasks._registry import options_of as options_of

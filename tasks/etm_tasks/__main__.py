@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from etm_tasks._registry import ENVIRONMENTS, TASKS, options_of
+from etm_tasks._registry import ENVIRONMENTS, FUNCTIONS, TASKS, options_of
 from etm_tasks._show import episode_table, walk_table
 
 PROGRAM = "python -m etm_tasks"
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         rest = [*rest, "--help"]
     try:
         options = options_of(command.name)
-        kind = (TASKS | ENVIRONMENTS)[command.name]
+        kind = (TASKS | ENVIRONMENTS | FUNCTIONS)[command.name]
         show(tyro.cli(kind, args=rest, prog=f"{PROGRAM} show {command.name}"), options, command.seed)
     except ValueError as error:
         fail(str(error))
@@ -49,7 +49,10 @@ def main(argv: list[str] | None = None) -> None:
 def show(task: Any, options: dict[str, Any], seed: int) -> None:
     """Print an episode, below what it is an episode of."""
     key = jax.random.key(seed)
-    drawn = walk_table(task, key) if task.name in ENVIRONMENTS else episode_table(task, task.sample(key, 1))
+    if task.name in FUNCTIONS:
+        drawn = task.show()
+    else:
+        drawn = walk_table(task, key) if task.name in ENVIRONMENTS else episode_table(task, task.sample(key, 1))
     chosen = ", ".join(f"{name} {getattr(task, name)}" for name in options)
     console = Console(highlight=False)
     widest = console.measure(drawn, options=console.options.update(width=10_000)).maximum

@@ -7,6 +7,7 @@ from etm_tasks._add_numbers import AddNumbers
 from etm_tasks._addition import Addition
 from etm_tasks._copy import Copy
 from etm_tasks._double_t_maze import DoubleTMaze
+from etm_tasks._functions import Decrement, Doubling, Halving, Increment, PlusTwo, Quadrupling, SumOfTwo
 from etm_tasks._inference import Inference
 from etm_tasks._logic import Logic
 from etm_tasks._n_grams import NGrams
@@ -39,18 +40,27 @@ TASKS: dict[str, type[Any]] = {
     "inference": Inference,
 }
 ENVIRONMENTS: dict[str, type[Any]] = {"t_maze": TMaze, "double_t_maze": DoubleTMaze}
-_KINDS = TASKS | ENVIRONMENTS
+FUNCTIONS: dict[str, type[Any]] = {
+    "increment": Increment,
+    "plus_two": PlusTwo,
+    "decrement": Decrement,
+    "doubling": Doubling,
+    "quadrupling": Quadrupling,
+    "halving": Halving,
+    "sum_of_two": SumOfTwo,
+}
+_KINDS = TASKS | ENVIRONMENTS | FUNCTIONS
 
 
 def make(name: str, **options: Any) -> Any:
-    """Build a task or an environment by name.
+    """Build a task, an environment or a function of numbers by name.
 
     Args:
-        name: a key of `TASKS` or of `ENVIRONMENTS`.
+        name: a key of `TASKS`, of `ENVIRONMENTS` or of `FUNCTIONS`.
         options: its own settings, such as `bits`.
 
     Returns:
-        An `etm_jax.task.Task`, or an `etm_jax.environment.Environment`.
+        An `etm_jax.task.Task`, an `etm_jax.environment.Environment`, or an `etm_jax.number_task.NumberTask`.
 
     Raises:
         ValueError: the name or an option is unknown, or an option has a bad value.

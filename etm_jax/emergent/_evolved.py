@@ -1,0 +1,96 @@
+"""An evolved automaton in a folder: its rule and its programme as digits, and the sizes it was evolved with."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, UInt8
+
+from etm_jax._files import write_atomically
+from etm_jax.emergent import _tape
+from etm_jax.emergent._em43 import EM43, Run
+
+AUTOMATON = "automaton.json"
+
+
+@dataclass(frozen=True)
+class EvolvedEM43:
+    """A rule and a programme for `EM43`.
+
+    Attributes:
+        rule: 64 digits.
+        programme: a digit a cell.
+        window: cells of the tape it was evolved with.
+        max_steps: steps after which a tape counted as one that does not halt.
+
+    Example:
+        >>> from etm_jax.emergent import EvolvedEM43
+        >>> same = EvolvedEM43(rule="0" * 8 + "2" + "0" * 6 + "3" + "0" * 44 + "3" + "0" * 3, programme="0000")
+        >>> same([3, 7]).outputs.tolist()
+        [3, 7]
+    """
+
+    rule: str
+    programme: str
+    window: int = 200
+    max_steps: int = 800
+
+    def __call__(self, inputs: Int[np.ndarray, "batch *operand"] | list[int]) -> Run:
+        """Outputs, steps and whether the tape halted, for numbers of any size: the tape grows with them.
+
+        A number that asks for a longer tape than evolution used gets one of four times its length behind the
+        programme, and as many steps more.
+        """
+        numbers = np.asarray(inputs)
+        need = 4 * (int(numbers.reshape(len(numbers), -1).sum(axis=1).max()) + 4)
+        window = max(self.window, len(self.programme) + need)
+        steps = self.max_steps * -(-window // self.window)
+        rule, programme = (np.array([[int(digit) for digit in text]]) for text in (self.rule, self.programme))
+        found = EM43(window, steps).run_population(rule, programme, numbers)
+        return Run(found.outputs[0], found.steps[0], found.halted[0])
+
+    def history(self, *number: int) -> UInt8[np.ndarray, "time cell"]:
+        """The tape before the first step and after every one until it halts, or until `max_steps`.
+
+        Args:
+            number: the input, one number or two.
+        """
+        rule, programme = (np.array([int(digit) for digit in text], np.uint8) for text in (self.rule, self.programme))
+        em, markers = EM43(self.window, self.max_steps), _tape.marker_cells(jnp.array(number), len(programme))
+        steps = int(em.run(rule, programme, np.array([number])).steps[0])
+        first = _tape.laid_over(em.initial_state(programme), _tape.written(markers, self.window))
+
+        def step(tape: Array, _: None) -> tuple[Array, Array]:
+            after = _tape.transition(jnp.asarray(rule), tape)
+            return after, after
+
+        return np.concatenate([first[None], jax.lax.scan(step, first, None, length=steps)[1]])
+
+    @property
+    def architecture(self) -> dict[str, str | int]:
+        """What there is to say of it, for summary and report."""
+        return {
+            "rule": self.rule,
+            "programme": self.programme,
+            "live_cells": sum(digit != "0" for digit in self.programme),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write `automaton.json`; the folder is made if need be."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / AUTOMATON, json.dumps(vars(self), indent=2) + "\n")
+
+
+def load_automaton(folder: Path) -> EvolvedEM43:
+    """Read back what `EvolvedEM43.save` wrote.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    try:
+        return EvolvedEM43(**json.loads((folder / AUTOMATON).read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} holds no automaton that can be read: {error}") from None

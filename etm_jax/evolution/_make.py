@@ -1,0 +1,62 @@
+"""From settings to a problem."""
+
+import optax
+
+from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
+from etm_jax.environment import AnySuite
+from etm_jax.evolution._devices import device_mesh
+from etm_jax.evolution._lifetime import make_optimiser
+from etm_jax.evolution._networks import Networks
+from etm_jax.evolution._number_automata import number_automata
+from etm_jax.evolution._problem import Family, Problem
+from etm_jax.evolution._suites import for_networks, learnable
+from etm_jax.selection import SELECTORS, Selector
+
+
+def make_problem(
+    config: EvolutionaryTuringConfig,
+    suite: AnySuite,
+    *,
+    selector: Selector | None = None,
+    optimiser: optax.GradientTransformation | None = None,
+) -> Problem:
+    """A problem from its settings; a selector or an optax chain given here replaces the settings' own.
+
+    Raises:
+        ValueError: the model does not evolve on such a suite; or individuals are to learn by gradients where there
+            are none.
+    """
+    return Problem(
+        config=config,
+        suite=suite,
+        family=make_family(config, suite),
+        selector=selector or make_selector(config.selection),
+        make_optimiser=(lambda learning: optimiser) if optimiser else make_optimiser(config.lifetime),
+        mesh=device_mesh(config.population_size, config.devices, config.islands.count),
+        tiers=(config.bounds,),
+    )
+
+
+def make_family(config: EvolutionaryTuringConfig, suite: AnySuite) -> Family:
+    """The kind of genomes that the settings name, for a suite.
+
+    Raises:
+        ValueError: as `make_problem`.
+    """
+    inheritance = config.lifetime.inheritance
+    if config.model == "networks":
+        played = for_networks(suite)
+        if inheritance != "darwinian":
+            learnable(played)
+        return Networks(config.bounds, played.input_size, played.output_size)
+    if inheritance != "darwinian":
+        raise ValueError(f"automata learn nothing, so lifetime.inheritance must be darwinian, got {inheritance}")
+    if config.tiers > 1:
+        raise ValueError(f"automata are all of one size, so tiers must be 1, got {config.tiers}")
+    return number_automata(config.emergent, suite)
+
+
+def make_selector(settings: SelectionConfig) -> Selector:
+    """The selector that the settings name."""
+    own = {"tournament": {"size": settings.tournament_size}, "truncation": {"share": settings.truncation_share}}
+    return SELECTORS[settings.method](num_elites=settings.num_elites, **own[settings.method])

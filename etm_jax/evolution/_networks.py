@@ -1,0 +1,105 @@
+"""The family of networks with memory: genomes of architecture and weights, which may learn while they live."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Array, Float, Int
+
+from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
+from etm_jax.cells import NTM
+from etm_jax.evolution._champion import held_out_scores
+from etm_jax.evolution._evaluation import evaluate, padding_efficiency_of
+from etm_jax.evolution._lifetime import Result
+from etm_jax.evolution._problem import Problem
+from etm_jax.evolution._suites import for_networks
+from etm_jax.genomes import (
+    GENES,
+    LEARNING_GENES,
+    Bounds,
+    Genome,
+    compact,
+    describe,
+    diversity,
+    efficiency,
+    num_parameters,
+    random_genome,
+    save_network,
+)
+from etm_jax.variation import VariationRates, offspring
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Networks of one search space, with so many channels in and out."""
+
+    born_in_turn = True
+
+    bounds: Bounds
+    input_size: int
+    output_size: int
+
+    def random(self, key: Key) -> Genome:
+        """Genes from the bounds, weights by fan-in. The key is consumed."""
+        return random_genome(key, self.bounds, self.input_size, self.output_size)
+
+    def offspring(
+        self,
+        key: Key,
+        first: Genome,
+        second: Genome,
+        mates: BoolScalar,
+        rates: VariationRates,
+        gene_rate: Scalar | float,
+    ) -> Genome:
+        """Crossover, growth that keeps the function, weight noise. The key is consumed."""
+        return offspring(key, first, second, mates, self.bounds, rates, gene_rate)
+
+    def diversity(self, genomes: Genome) -> Scalar:
+        """Of the architectures."""
+        return diversity(genomes.architecture, self.bounds)
+
+    def efficiency(self, genomes: Genome) -> Float[Array, " population"]:
+        """1 minus the share of the dearest architecture's multiply-adds."""
+        return efficiency(genomes.architecture, self.bounds, self.input_size, self.output_size)
+
+    def evaluate(
+        self,
+        problem: Problem,
+        key: Key,
+        genomes: Genome,
+        champion: Genome,
+        difficulty: Float[Array, " task"],
+        generation: IntScalar,
+        steps: Int[Array, " population"] | None,
+    ) -> tuple[Genome, Result, Float[Array, " population"], Scalar]:
+        """Learning by gradient, then fresh episodes. The key is consumed."""
+        return evaluate(problem, key, genomes, champion, difficulty, generation, steps)
+
+    def padding_efficiency(self, problem: Problem, genomes: Genome) -> Scalar:
+        """Useful over executed multiply-adds."""
+        return padding_efficiency_of(problem, genomes.architecture)
+
+    def export(self, champion: Genome) -> NTM:
+        """The compact network."""
+        return compact(champion, self.bounds)
+
+    def save(self, model: NTM, folder: Path) -> None:
+        """Architecture as JSON, weights as arrays."""
+        save_network(model, folder)
+
+    def report(self, problem: Problem, champion: Genome) -> dict[str, Any]:
+        """Genes, weights, and scores on fresh episodes."""
+        return {
+            "architecture": describe(champion.architecture),
+            "num_parameters": int(num_parameters(champion, self.bounds)),
+            "held_out": held_out_scores(champion, problem.config.seed, self.bounds, for_networks(problem.suite)),
+        }
+
+    def genes(self, genomes: Genome) -> dict[str, Any]:
+        """The architecture."""
+        return {name: getattr(genomes.architecture, name) for name in GENES}
+
+    def learning(self, genomes: Genome) -> dict[str, Any]:
+        """Factors on the settings of lifetime learning."""
+        return {name: getattr(genomes.learning, name) for name in LEARNING_GENES}

@@ -1,0 +1,78 @@
+"""The contract between a function of whole numbers and the engine; automata compute such functions."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int
+
+from etm_jax._checks import check_suite
+
+
+@runtime_checkable
+class NumberTask(Protocol):
+    """A function of one or two whole numbers of at least 0. Frozen and hashable."""
+
+    @property
+    def name(self) -> str:
+        """A short name."""
+        ...
+
+    @property
+    def solved(self) -> float:
+        """Share of numbers never evolved on, from which on it counts as solved."""
+        ...
+
+    def train_inputs(self) -> Int[np.ndarray, "batch operand"]:
+        """The numbers that evolution sees."""
+        ...
+
+    def test_inputs(self) -> Int[np.ndarray, "batch operand"]:
+        """Other numbers of about their size."""
+        ...
+
+    def far_inputs(self) -> Int[np.ndarray, "batch operand"]:
+        """Numbers far beyond those."""
+        ...
+
+    def targets(self, inputs: Int[np.ndarray, "batch operand"]) -> Int[np.ndarray, " batch"]:
+        """The values of the function."""
+        ...
+
+
+@dataclass(frozen=True)
+class NumberSuite:
+    """The function that a run of automata evolves on.
+
+    Attributes:
+        tasks: one function; an automaton computes no second one.
+        weights: what it counts in the fitness, positive.
+
+    Raises:
+        ValueError: there is more than one function, or none, or the weight does not fit.
+
+    Example:
+        >>> import etm_tasks
+        >>> from etm_jax.number_task import NumberSuite
+        >>> suite = NumberSuite((etm_tasks.make("doubling"),), (1.0,))
+        >>> suite.names, suite.task.targets(suite.task.train_inputs()).tolist()[:3]
+        (('doubling',), [2, 4, 6])
+    """
+
+    tasks: tuple[NumberTask, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_suite("function", self.names, self.weights)
+        if len(self.tasks) > 1:
+            raise ValueError(f"automata evolve on one function of numbers, got {', '.join(self.names)}; leave one")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The function's name."""
+        return tuple(task.name for task in self.tasks)
+
+    @property
+    def task(self) -> NumberTask:
+        """The function."""
+        return self.tasks[0]
