@@ -64,10 +64,10 @@ def forms(settings: Settings) -> tuple[dict[str, Program], float]:
     def gather(rules: jax.Array, programmes: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(jax.vmap(lambda rule, programme: em.run(rule, programme, inputs))(rules, programmes))
 
+    programs = {name: prepare(form, rules, programmes) for name, form in ((PACKED, packed), (GATHER, gather))}
     answers = [jax.jit(form)(rules, programmes) for form in (packed, gather)]
     for have, want in zip(*answers, strict=True):
         np.testing.assert_array_equal(have, want)
-    programs = {name: prepare(form, rules, programmes) for name, form in ((PACKED, packed), (GATHER, gather))}
     return programs, float(answers[0][2].mean())
 
 

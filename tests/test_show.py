@@ -6,7 +6,7 @@ from rich.console import Console
 
 import etm_tasks
 from etm_jax.task import Episode
-from etm_tasks import ENVIRONMENTS, TASKS
+from etm_tasks import ENVIRONMENTS, FUNCTIONS, TASKS
 from etm_tasks.__main__ import main
 from etm_tasks._show import episode_table, in_words
 
@@ -45,6 +45,16 @@ def test_a_random_walk_is_shown_in_every_environment(name, capsys):
     *steps, foot = rows[1:]
     assert {row[2] for row in steps} <= set(ENVIRONMENTS[name].actions)
     assert foot[2:] == ["total", f"{sum(float(row[3]) for row in steps):g}"]
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_numbers_and_values_are_shown_of_every_function(name, capsys):
+    lines, rows = shown(capsys, name)
+    task = FUNCTIONS[name]()
+    inputs = task.train_inputs()
+    assert lines[0] == f"{name}: largest {task.largest}"
+    assert [int(row[-1]) for row in rows[1:]] == task.targets(inputs).tolist()
+    assert [row[0].split() for row in rows[1:]] == [[str(number) for number in operands] for operands in inputs]
 
 
 def test_what_is_shown_of_copy_is_right(capsys):
