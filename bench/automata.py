@@ -1,0 +1,167 @@
+"""Which functions of numbers does evolution find, in how many generations, and do they hold for other numbers?
+
+`python -m bench.automata --out FILE.json`; `--quick` checks that it works. Results: bench/README.md.
+"""
+
+import functools
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
+
+from bench._context import context, pin
+from bench._measure import markdown, save
+from etm_jax._command_line import make_suite
+from etm_jax._presets import PRESETS
+from etm_jax.evolution import Problem, init, make_problem, steps, summarise
+
+HEADINGS = (
+    "function",
+    "population",
+    "generations at most",
+    "solved",
+    "exact on 1 to 60",
+    "exact to 500",
+    "generations",
+    "CPU s",
+)
+ALL_RIGHT = 2.0  # merit of an automaton: the share of exact values and the performance
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one function is given.
+
+    Attributes:
+        population_size: genomes.
+        generations: at most.
+        programme_length: cells.
+        rule_rate: of mutation of the rule.
+        programme_rate: of mutation of the programme.
+        immigrant_rate: share of random genomes among the offspring.
+    """
+
+    population_size: int
+    generations: int
+    programme_length: int
+    rule_rate: float = 0.03
+    programme_rate: float = 0.08
+    immigrant_rate: float = 0.2
+
+
+# Budgets in which a plain genetic algorithm solved the first three, and rates of those who found the automata.
+ROWS = {
+    "increment": Row(500, 60, 10),
+    "plus_two": Row(1000, 60, 10),
+    "decrement": Row(1000, 60, 10),
+    "doubling": Row(2000, 300, 32, 0.02, 0.06, 0.05),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run the benchmark.
+
+    Attributes:
+        tasks: functions.
+        seeds: runs of each.
+        trip: generations between two looks.
+        threads: cores to use.
+        quick: one seed, few genomes and generations.
+        out: JSON file for the figures.
+    """
+
+    tasks: tuple[str, ...] = tuple(ROWS)
+    seeds: int = 10
+    trip: int = 10
+    threads: int = 1
+    quick: bool = False
+    out: Path | None = None
+
+
+def problem_of(name: str, row: Row) -> Problem:
+    """The preset of automata with the row's budget."""
+    base = PRESETS["em43"]
+    config = replace(
+        base,
+        task=(name,),
+        population_size=row.population_size,
+        max_generations=row.generations,
+        devices=1,
+        selection=replace(base.selection, num_elites=row.population_size // 10),
+        variation=replace(base.variation, immigrant_rate=row.immigrant_rate),
+        emergent=replace(
+            base.emergent,
+            programme_length=row.programme_length,
+            rule_rate=row.rule_rate,
+            programme_rate=row.programme_rate,
+        ),
+    )
+    return make_problem(config, make_suite(config.task))
+
+
+def runs(name: str, row: Row, settings: Settings) -> list[dict[str, Any]]:
+    """One run a seed, until all numbers that evolution sees are right; one program for all."""
+    problem = problem_of(name, row)
+    begin = jax.jit(functools.partial(init, problem))
+    live = jax.jit(lambda state: steps(problem, state, jnp.asarray(row.generations), settings.trip)[0])
+    found = []
+    for seed in range(settings.seeds):
+        started, state = time.process_time(), begin(jax.random.key(seed))
+        while int(state.generation) < row.generations and float(state.champion_merit) < ALL_RIGHT:
+            state = live(state)
+        seconds = time.process_time() - started
+        held_out = summarise(problem, state, 0.0, 0.0, 0.0)["held_out"]
+        found.append(
+            {
+                "seed": seed,
+                "solved": float(state.champion_merit) >= ALL_RIGHT,
+                "generations": int(state.generation),
+                "near": held_out["accuracy"][name],
+                "far": held_out["extra"][name]["exact_far_beyond"],
+                "cpu_s": seconds,
+            }
+        )
+        print(name, found[-1], flush=True)
+    return found
+
+
+def main(settings: Settings) -> None:
+    """Evolve, count, print, save."""
+    pin(settings.threads)
+    rows = {name: ROWS[name] for name in settings.tasks}
+    if settings.quick:
+        settings = replace(settings, seeds=1, trip=2)
+        rows = {"increment": Row(50, 4, 6)}
+    where = context()
+    results = {name: runs(name, row, settings) for name, row in rows.items()}
+    lines = []
+    for name, found in results.items():
+        solved = [run for run in found if run["solved"]]
+        lines.append(
+            (
+                name,
+                str(rows[name].population_size),
+                str(rows[name].generations),
+                f"{len(solved)} of {len(found)}",
+                f"{sum(run['solved'] and run['near'] == 1 for run in found)}",
+                f"{sum(run['solved'] and run['near'] == run['far'] == 1 for run in found)}",
+                ", ".join(str(run["generations"]) for run in solved) or "none",
+                f"{sum(run['cpu_s'] for run in found) / len(found):.1f}",
+            )
+        )
+    print(f"{where}\n")
+    print(markdown(HEADINGS, lines), end="\n\n")
+    save(settings, context=where, runs=results)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
