@@ -21,6 +21,7 @@ from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
 from etm_jax._presets import PRESETS
+from etm_jax.config import Method
 from etm_jax.evolution import Problem, init, make_problem, steps, summarise
 
 HEADINGS = (
@@ -47,6 +48,8 @@ class Row:
         rule_rate: of mutation of the rule.
         programme_rate: of mutation of the programme.
         immigrant_rate: share of random genomes among the offspring.
+        method: of selection.
+        elite_share: of the population, which survives unchanged.
     """
 
     population_size: int
@@ -55,6 +58,8 @@ class Row:
     rule_rate: float = 0.03
     programme_rate: float = 0.08
     immigrant_rate: float = 0.2
+    method: Method = "tournament"
+    elite_share: float = 0.1
 
 
 # Budgets in which a plain genetic algorithm solved the first three, and rates of those who found the automata.
@@ -62,7 +67,7 @@ ROWS = {
     "increment": Row(500, 60, 10),
     "plus_two": Row(1000, 60, 10),
     "decrement": Row(1000, 60, 10),
-    "doubling": Row(2000, 300, 32, 0.02, 0.06, 0.05),
+    "doubling": Row(2000, 300, 32, 0.02, 0.06, 0.05, "lexicase", 0.01),
 }
 
 
@@ -96,7 +101,7 @@ def problem_of(name: str, row: Row) -> Problem:
         population_size=row.population_size,
         max_generations=row.generations,
         devices=1,
-        selection=replace(base.selection, num_elites=row.population_size // 10),
+        selection=replace(base.selection, method=row.method, num_elites=round(row.elite_share * row.population_size)),
         variation=replace(base.variation, immigrant_rate=row.immigrant_rate),
         emergent=replace(
             base.emergent,

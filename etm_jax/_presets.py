@@ -63,7 +63,7 @@ AUTOMATA = EvolutionaryTuringConfig(
     checkpoint_every=25,
     generations_per_trip=5,
     variation=VariationRates(crossover_rate=1.0, immigrant_rate=0.05),
-    selection=SelectionConfig(num_elites=200),
+    selection=SelectionConfig(method="lexicase", num_elites=20),  # keeps whoever is right about any number
     lifetime=LifetimeConfig(inheritance="darwinian"),
 )
 

@@ -24,6 +24,7 @@ from etm_jax.variation import VariationRates
 Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
 Budget = Literal["equal", "swarm"]
 Precision = Literal["float32", "bfloat16"]
+Method = Literal["tournament", "truncation", "lexicase"]
 Model = Literal["networks", "em43"]
 Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
 _Settings = TypeVar("_Settings")
@@ -33,15 +34,17 @@ _Settings = TypeVar("_Settings")
 class SelectionConfig:
     """Who survives and who becomes a parent."""
 
-    method: Literal["tournament", "truncation"] = "tournament"
+    method: Method = "tournament"
     tournament_size: int = 3  # members of a tournament; more is greedier
+    lexicase_size: int = 64  # random members that a parent is filtered from, case by case
     truncation_share: float = 0.5  # best share of the population that may become parents
     num_elites: int = 2  # best members that survive unchanged
     settle_generations: int = 1  # generations that the founders live before selection begins
 
     def __post_init__(self) -> None:
-        require_choice("selection.method", self.method, ("tournament", "truncation"))
+        require_choice("selection.method", self.method, typing.get_args(Method))
         require_count("selection.tournament_size", self.tournament_size, 1)
+        require_count("selection.lexicase_size", self.lexicase_size, 1)
         require(0 < self.truncation_share <= 1, "selection.truncation_share", "in (0, 1]", self.truncation_share)
         require_count("selection.num_elites", self.num_elites, 0)
         require_count("selection.settle_generations", self.settle_generations, 1)

@@ -73,6 +73,11 @@ class NumberSuite:
         return tuple(task.name for task in self.tasks)
 
     @property
+    def num_cases(self) -> int:
+        """Numbers that evolution sees: selection may look at each."""
+        return len(self.task.train_inputs())
+
+    @property
     def task(self) -> NumberTask:
         """The function."""
         return self.tasks[0]

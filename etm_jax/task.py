@@ -152,6 +152,11 @@ class TaskSuite:
         return tuple(task.name for task in self.tasks)
 
     @property
+    def num_cases(self) -> int:
+        """What selection may look at one by one: the tasks."""
+        return len(self.tasks)
+
+    @property
     def input_size(self) -> int:
         """Channels of the widest task, and the cue."""
         return max(task.input_size for task in self.tasks) + self._cue_size

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from etm_jax.selection import SELECTORS, Scores, TournamentSelection, TruncationSelection
+from etm_jax.selection import SELECTORS, LexicaseSelection, Scores, TournamentSelection, TruncationSelection
 
+OPTIONS = {"lexicase": {"size": 3}}  # with one case and more entrants than members the best would always be the parent
 FITNESS = jnp.asarray([0.1, 0.9, 0.4, 0.8, 0.2, 0.7])
 
 
@@ -17,7 +18,7 @@ def scores(fitness=FITNESS, alive=None):
 
 @pytest.fixture(params=sorted(SELECTORS))
 def selector(request):
-    return SELECTORS[request.param](num_elites=2)
+    return SELECTORS[request.param](num_elites=2, **OPTIONS.get(request.param, {}))
 
 
 def test_it_fills_a_population_of_the_same_size(selector):
@@ -85,10 +86,40 @@ def test_truncation_picks_evenly_among_the_best_share():
     assert counts[[0, 2, 4]].sum() == 0
 
 
+def lexicase_parents(cases, size=40, alive=(True,) * 4):
+    """Shares of the picks, over many keys."""
+    seen = Scores(fitness=jnp.mean(jnp.asarray(cases), axis=1), alive=jnp.asarray(alive), cases=jnp.asarray(cases))
+    select = LexicaseSelection(size=size, num_elites=1)
+    parents = jax.jit(jax.vmap(lambda key: select(key, seen).parents))(jax.random.split(jax.random.key(6), 1000))
+    return np.bincount(np.ravel(parents), minlength=len(cases)) / parents.size
+
+
+def test_lexicase_picks_specialists_as_often_as_their_case_comes_first_and_the_mediocre_never():
+    shares = lexicase_parents([[9.0, 0.0, 0.0], [0.0, 9.0, 9.0], [8.0, 8.0, 8.0], [-5.0, 0.0, -5.0]])
+    np.testing.assert_allclose(shares, [1 / 3, 2 / 3, 0, 0], atol=0.03)
+
+
+def test_in_lexicase_a_later_case_decides_between_equals_and_chance_between_those_left():
+    shares = lexicase_parents([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    np.testing.assert_allclose(shares, [0.5, 0, 0.5, 0], atol=0.03)
+
+
+def test_a_failed_specialist_is_no_parent():
+    shares = lexicase_parents([[9.0, 0.0], [0.0, 9.0], [1.0, 1.0], [0.0, 0.0]], alive=(False, True, True, True))
+    np.testing.assert_allclose(shares, [0, 0.5, 0.5, 0], atol=0.03)
+
+
+def test_in_a_small_sample_of_lexicase_others_have_a_chance():
+    """A sample of one is a uniform draw."""
+    cases = [[9.0, 0.0], [0.0, 9.0], [1.0, 1.0], [0.0, 0.0]]
+    np.testing.assert_allclose(lexicase_parents(cases, size=1), 0.25, atol=0.03)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: TournamentSelection(size=0), "tournament size must be at least 1, got 0"),
+        (lambda: LexicaseSelection(size=0), "lexicase size must be at least 1, got 0"),
         (lambda: TruncationSelection(share=0.0), r"truncation share must be in \(0, 1\], got 0.0"),
         (lambda: TruncationSelection(num_elites=-1), "num_elites must be at least 0, got -1"),
     ],

@@ -50,6 +50,11 @@ class EnvironmentSuite:
         return tuple(environment.name for environment in self.environments)
 
     @property
+    def num_cases(self) -> int:
+        """What selection may look at one by one: the environments."""
+        return len(self.environments)
+
+    @property
     def input_size(self) -> int:
         """Channels of the widest observation, and the cue."""
         return max(environment.input_size for environment in self.environments) + self._cue_size

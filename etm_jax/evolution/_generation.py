@@ -29,7 +29,7 @@ def init(problem: Problem, key: Key) -> EvolutionState:
     """The state before the first generation. The key is consumed."""
     config, suite = problem.config, problem.suite
     key_population, key_run = jax.random.split(key)
-    population = first_population(key_population, config.population_size, problem.family)
+    population = first_population(key_population, config.population_size, problem.family, suite.num_cases)
     return EvolutionState(
         key=key_run,
         generation=jnp.array(0, jnp.int32),
@@ -76,7 +76,7 @@ def live(
         problem, key_evaluate, population.genomes, champion, difficulty, generation, steps
     )
     inherited = learned if config.lifetime.inheritance == "lamarckian" else population.genomes
-    population = scored(population, inherited, fitness_of(problem, learned, result))
+    population = scored(population, inherited, fitness_of(problem, learned, result), result.by_case)
     claimant = jnp.argmax(jnp.where(population.alive & jnp.isfinite(merits), merits, -jnp.inf))
     challenger = (
         member(learned, claimant),

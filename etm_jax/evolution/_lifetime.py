@@ -40,6 +40,7 @@ class Result:
         performance: by task, 0 at chance and 1 when everything is right.
         accuracy: by task, share of sequences right in every valid step, or of episodes solved.
         loss: the suite's loss.
+        cases: what selection may look at one by one, maximised; None for the performances.
         finite: True = the loss on the scoring episodes is finite; what diverges in learning ends here.
     """
 
@@ -47,6 +48,12 @@ class Result:
     accuracy: Float[Array, "*population task"]
     loss: Float[Array, "*population"]
     finite: Bool[Array, "*population"]
+    cases: Float[Array, "*population case"] | None = None
+
+    @property
+    def by_case(self) -> Float[Array, "*population case"]:
+        """The cases, or the performance at each task."""
+        return self.performance if self.cases is None else self.cases
 
 
 def make_optimiser(config: LifetimeConfig) -> MakeOptimiser:

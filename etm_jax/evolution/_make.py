@@ -58,5 +58,9 @@ def make_family(config: EvolutionaryTuringConfig, suite: AnySuite) -> Family:
 
 def make_selector(settings: SelectionConfig) -> Selector:
     """The selector that the settings name."""
-    own = {"tournament": {"size": settings.tournament_size}, "truncation": {"share": settings.truncation_share}}
+    own = {
+        "tournament": {"size": settings.tournament_size},
+        "truncation": {"share": settings.truncation_share},
+        "lexicase": {"size": settings.lexicase_size},
+    }
     return SELECTORS[settings.method](num_elites=settings.num_elites, **own[settings.method])

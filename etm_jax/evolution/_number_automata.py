@@ -108,7 +108,10 @@ def exactness(model: EvolvedEM43, task: NumberTask, inputs: Int[np.ndarray, "bat
 
 
 def scores(outputs: Int[Array, "population batch"], task: NumberTask) -> Result:
-    """Performance 1 / (1 + mean error), accuracy the share of exact values; what does not halt has an output of -10."""
+    """Performance 1 / (1 + mean error), accuracy the share of exact values, a case a number.
+
+    What does not halt has an output of -10.
+    """
     error = jnp.abs(outputs - jnp.asarray(task.targets(task.train_inputs()))[None])
     loss = jnp.mean(error.astype(float), axis=1)
     return Result(
@@ -116,6 +119,7 @@ def scores(outputs: Int[Array, "population batch"], task: NumberTask) -> Result:
         accuracy=jnp.mean(error == 0, axis=1)[:, None],
         loss=loss,
         finite=jnp.ones(loss.size, bool),
+        cases=-error.astype(float),
     )
 
 

@@ -22,6 +22,7 @@ class Population:
         alive: True = evaluated with finite numbers. Nobody is alive before the first evaluation.
         ids: a number of one's own; an elite keeps it.
         parents: ids of the two parents, the same twice for one parent, `NOBODY` for none.
+        cases: how each did in every case that its fitness is made of, maximised.
         next_id: the first id not given yet.
     """
 
@@ -30,12 +31,13 @@ class Population:
     alive: Bool[Array, "*batch population"]
     ids: Int[Array, "*batch population"]
     parents: Int[Array, "*batch population 2"]
+    cases: Float[Array, "*batch population case"]
     next_id: Int[Array, "*batch"]
 
     @property
     def scores(self) -> Scores:
         """What a selector may see."""
-        return Scores(fitness=self.fitness, alive=self.alive)
+        return Scores(fitness=self.fitness, alive=self.alive, cases=self.cases)
 
 
 @pytree
@@ -63,7 +65,9 @@ class EvolutionState:
     champion_merit: Float[Array, "*batch"]
 
 
-def unevaluated(genomes: Any, ids: Int[Array, " population"], parents: Int[Array, "population 2"]) -> Population:
+def unevaluated(
+    genomes: Any, ids: Int[Array, " population"], parents: Int[Array, "population 2"], num_cases: int
+) -> Population:
     """A population that has yet to be scored."""
     size = ids.size
     return Population(
@@ -72,6 +76,7 @@ def unevaluated(genomes: Any, ids: Int[Array, " population"], parents: Int[Array
         alive=jnp.zeros(size, bool),
         ids=ids,
         parents=parents,
+        cases=jnp.zeros((size, num_cases)),
         next_id=jnp.max(ids) + 1,
     )
 

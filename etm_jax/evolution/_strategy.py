@@ -17,10 +17,10 @@ from etm_jax.selection import Selector, TournamentSelection
 from etm_jax.variation import VariationRates, boosted_gene_rate
 
 
-def first_population(key: Key, size: int, family: Family) -> Population:
-    """A population of random genomes, not scored yet. The key is consumed."""
+def first_population(key: Key, size: int, family: Family, num_cases: int = 1) -> Population:
+    """A population of random genomes, not scored yet; each will be in so many cases. The key is consumed."""
     genomes = jax.vmap(family.random)(jax.random.split(key, size))
-    return unevaluated(genomes, jnp.arange(size), jnp.full((size, 2), NOBODY, jnp.int32))
+    return unevaluated(genomes, jnp.arange(size), jnp.full((size, 2), NOBODY, jnp.int32), num_cases)
 
 
 def propose(
@@ -78,7 +78,8 @@ def propose(
     genomes = jax.lax.cond(jnp.all(sound), lambda proposed: proposed, replace_failed, proposed)
     ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
     parents = jnp.where(sound[:, None], parents, NOBODY)
-    return replace(unevaluated(genomes, ids, parents), next_id=population.next_id + num_children + size)
+    offered = unevaluated(genomes, ids, parents, population.cases.shape[-1])
+    return replace(offered, next_id=population.next_id + num_children + size)
 
 
 def _choose(which: Bool[Array, " population"], first: Any, second: Any) -> Any:
@@ -87,13 +88,30 @@ def _choose(which: Bool[Array, " population"], first: Any, second: Any) -> Any:
     )
 
 
-def scored(population: Population, genomes: Any, fitness: Float[Array, " population"]) -> Population:
+def scored(
+    population: Population,
+    genomes: Any,
+    fitness: Float[Array, " population"],
+    cases: Float[Array, "population case"] | None = None,
+) -> Population:
     """The population after its evaluation; whoever has no finite fitness has failed.
 
-    `genomes` are what it inherits on: the weights after learning, or those before.
+    Args:
+        population: as it was proposed.
+        genomes: what it inherits on: the weights after learning, or those before.
+        fitness: maximised.
+        cases: what the fitness is made of, as many as the population has; None for the fitness in place of each.
     """
     alive = jnp.isfinite(fitness)
-    return replace(population, genomes=genomes, fitness=jnp.where(alive, fitness, 0.0), alive=alive)
+    if cases is None:
+        cases = jnp.broadcast_to(fitness[:, None], population.cases.shape)
+    return replace(
+        population,
+        genomes=genomes,
+        fitness=jnp.where(alive, fitness, 0.0),
+        alive=alive,
+        cases=jnp.where(alive[:, None], cases, 0.0),
+    )
 
 
 @dataclass(frozen=True)

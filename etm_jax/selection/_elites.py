@@ -7,8 +7,6 @@ from jaxtyping import Array, Bool, Int
 from etm_jax._typing import Key
 from etm_jax.selection._scores import Scores
 
-NEVER = -1e9  # a log-probability; finite, so that a draw among failed members only is still uniform
-
 
 def check_elites(num_elites: int) -> None:
     """Raise a ValueError unless `num_elites` is at least 0."""
@@ -24,4 +22,8 @@ def elites(scores: Scores, num_elites: int) -> Int[Array, " elite"]:
 
 def uniform_over(key: Key, alive: Bool[Array, " population"], shape: tuple[int, ...]) -> Int[Array, "..."]:
     """Draw members uniformly with replacement among those alive, or among all if none is. The key is consumed."""
-    return jax.random.categorical(key, jnp.where(alive, 0.0, NEVER), shape=shape)
+    eligible = alive | ~jnp.any(alive)
+    first = jnp.argsort(~eligible, stable=True)  # the eligible ones, then the others
+    count = jnp.sum(eligible)
+    drawn = jnp.floor(jax.random.uniform(key, shape) * count).astype(first.dtype)
+    return first[jnp.minimum(drawn, count - 1)]  # a draw just below 1 may round up to the count

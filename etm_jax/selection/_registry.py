@@ -2,7 +2,12 @@
 
 from typing import Any
 
+from etm_jax.selection._lexicase import LexicaseSelection
 from etm_jax.selection._tournament import TournamentSelection
 from etm_jax.selection._truncation import TruncationSelection
 
-SELECTORS: dict[str, type[Any]] = {"tournament": TournamentSelection, "truncation": TruncationSelection}
+SELECTORS: dict[str, type[Any]] = {
+    "tournament": TournamentSelection,
+    "truncation": TruncationSelection,
+    "lexicase": LexicaseSelection,
+}

@@ -15,10 +15,18 @@ class Scores:
     Attributes:
         fitness: maximised; means something only where `alive`.
         alive: True = the evaluation ended with finite numbers.
+        cases: how it did in each case that the fitness is made of, maximised; None where that is not known.
     """
 
     fitness: Float[Array, "*batch population"]
     alive: Bool[Array, "*batch population"]
+    cases: Float[Array, "*batch population case"] | None = None
+
+    @property
+    def by_case(self) -> Float[Array, " population case"]:
+        """Scores of the cases, or of the fitness where there are none; failed members at the bottom."""
+        cases = self.fitness[..., None] if self.cases is None else self.cases
+        return jnp.where(self.alive[..., None], cases, -jnp.inf)
 
     @property
     def ranked(self) -> Float[Array, " population"]:
