@@ -148,7 +148,6 @@ class EvolutionaryTuringConfig:
         ValueError: population_size must be a whole number of at least 1, got 0
     """
 
-    model: Annotated[Model, Suppress] = "networks"  # the kind of genomes; on the command line it also names a preset
     population_size: int = 16  # individuals
     max_generations: int = 20  # generations of the whole run
     seed: int = 0  # of every random draw; the same seed gives the same run
@@ -164,6 +163,7 @@ class EvolutionaryTuringConfig:
     lanes: int = 0  # individuals that one vmap holds on a device; 0: 1 on CPU, all elsewhere
     tiers: int = 1  # padded shapes that networks compute in, at most; each costs compile time and saves padding
     retier_every: int = 20  # generations after which tiers are chosen again, to fit the population as it is then
+    model: Annotated[Model, Suppress] = "networks"  # the kind of genomes; on the command line it also names a preset
     precision: Precision = "float32"  # of the factors in matrix products; sums and addressing are always float32
     bounds: Bounds = field(default_factory=Bounds)
     variation: VariationRates = field(default_factory=VariationRates)
