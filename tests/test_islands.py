@@ -80,7 +80,7 @@ def undivided(problem, state):
     genomes, result, _, _ = evaluate(
         problem, key_evaluate, population.genomes, state.champion, state.difficulty, state.generation, None
     )
-    population = scored(population, genomes, fitness_of(problem, genomes, result))
+    population = scored(population, genomes, fitness_of(problem, genomes, result), result.by_case)
     return dataclasses.replace(state, key=key, generation=state.generation + 1, population=population)
 
 
