@@ -1,6 +1,8 @@
 """Named settings to start from."""
 
-from etm_jax.config import CurriculumConfig, EvolutionaryTuringConfig, LifetimeConfig, SelectionConfig
+from dataclasses import replace
+
+from etm_jax.config import CurriculumConfig, EmergentConfig, EvolutionaryTuringConfig, LifetimeConfig, SelectionConfig
 from etm_jax.genomes import Bounds
 from etm_jax.variation import VariationRates
 
@@ -67,5 +69,48 @@ AUTOMATA = EvolutionaryTuringConfig(
     lifetime=LifetimeConfig(inheritance="darwinian"),
 )
 
-PRESETS = {"default": DEFAULT, "classic": CLASSIC, "quick": QUICK, "em43": AUTOMATA}
-PRESET_OF = {"networks": "default", "em43": "em43"}  # of a model, where no preset is named
+# Rings of automata that balance a pole; minutes on a CPU core.
+RINGS = replace(
+    AUTOMATA,
+    model="em33",
+    population_size=512,
+    max_generations=50,
+    task=("cart_pole",),
+    score_episodes=5,  # with fewer the luckiest win, not the steadiest
+    checkpoint_every=5,
+    generations_per_trip=1,
+    selection=SelectionConfig(method="tournament", tournament_size=4, num_elites=20),
+    variation=VariationRates(crossover_rate=0.5, immigrant_rate=0.0),
+    emergent=EmergentConfig(rule_rate=0.02, programme_rate=0.02),
+)
+
+# Small networks with memory that act, and evolve without a gradient; minutes on a CPU core.
+ACTING = EvolutionaryTuringConfig(
+    population_size=128,
+    max_generations=40,
+    task=("car",),
+    efficiency_weight=1e-4,
+    score_episodes=4,
+    checkpoint_every=5,
+    bounds=Bounds(
+        num_slots=(4, 8),
+        slot_width=(4, 6),
+        num_read_heads=(1, 1),
+        num_write_heads=(1, 1),
+        controller_size=(6, 12),
+        controllers=("feedforward", "lstm"),
+    ),
+    variation=VariationRates(noise_rate=0.9, noise_scale=0.2, controller_sigma=2.0),
+    selection=SelectionConfig(method="truncation", truncation_share=0.1, num_elites=12),
+    lifetime=LifetimeConfig(inheritance="darwinian"),
+)
+
+PRESETS = {
+    "default": DEFAULT,
+    "classic": CLASSIC,
+    "quick": QUICK,
+    "acting": ACTING,
+    "em43": AUTOMATA,
+    "em33": RINGS,
+}
+PRESET_OF = {"networks": "default", "em43": "em43", "em33": "em33"}  # of a model, where no preset is named

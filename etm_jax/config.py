@@ -25,7 +25,7 @@ Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
 Budget = Literal["equal", "swarm"]
 Precision = Literal["float32", "bfloat16"]
 Method = Literal["tournament", "truncation", "lexicase"]
-Model = Literal["networks", "em43"]
+Model = Literal["networks", "em43", "em33"]
 Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
 _Settings = TypeVar("_Settings")
 
@@ -108,14 +108,17 @@ class IslandConfig:
 
 @dataclass(frozen=True)
 class EmergentConfig:
-    """The cellular automata of the model em43, and how they mutate."""
+    """The cellular automata of the models em43 and em33, and how they mutate."""
 
     programme_length: int = 32  # cells of a programme of em43
     window: int = 200  # cells of its tape
     max_steps: int = 800  # after so many steps a tape counts as one that does not halt
+    bins: int = 8  # input cells of em33 for each observed number
+    programme_cells: int = 6  # other cells after each of these
+    steps: int = 24  # of em33 for one observation
     rule_rate: float = 0.02  # probability that an entry of an offspring's rule is drawn anew
     programme_rate: float = 0.06  # the same of a cell of its programme
-    rule: str = ""  # digits of a rule that everybody has, so that programmes alone evolve; empty: rules evolve too
+    rule: str = ""  # a rule that all have, so that programmes alone evolve: 64 digits (em43) or 27 (em33); empty: none
 
     def __post_init__(self) -> None:
         require_count("emergent.programme_length", self.programme_length, 1)
@@ -124,8 +127,12 @@ class EmergentConfig:
         require_count("emergent.window", self.window, least)
         require_share("emergent.rule_rate", self.rule_rate)
         require_share("emergent.programme_rate", self.programme_rate)
-        fits = len(self.rule) in (0, 64) and set(self.rule) <= set("0123")
-        require(fits, "emergent.rule", "64 digits from 0 to 3, or empty", self.rule)
+        require_count("emergent.bins", self.bins, 1)
+        require_count("emergent.programme_cells", self.programme_cells, 1)
+        require_count("emergent.steps", self.steps, 1)
+        allowed = {0: "", 27: "012", 64: "0123"}.get(len(self.rule))
+        fits = allowed is not None and set(self.rule) <= set(allowed)
+        require(fits, "emergent.rule", "64 digits from 0 to 3 (em43), 27 from 0 to 2 (em33), or empty", self.rule)
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,12 @@ class Source:
     """Where the settings come from, before flags change them."""
 
     model: Model | None = None
-    """What evolves. networks: networks with memory; em43: cellular automata that compute functions of numbers."""
-    preset: Literal["default", "classic", "quick", "em43"] | None = None
+    """What evolves. networks: networks with memory; em43: cellular automata that compute functions of numbers; em33:
+    cellular automata that act in environments."""
+    preset: Literal["default", "classic", "quick", "acting", "em43", "em33"] | None = None
     """Settings to start from. default: solves copy on a laptop in minutes; classic: the classic search space,
-    population 50, 100 generations; quick: a first look; em43: automata that evolve for 300 generations, the preset of
-    that model."""
+    population 50, 100 generations; quick: a first look; acting: small networks that drive a toy car; em43 and em33:
+    automata, the presets of these models."""
     config: Path | None = None
     """A TOML file with settings, as a run folder's config.toml; replaces the preset where it says something."""
     resume: Path | None = None

@@ -1,7 +1,11 @@
 """Small search spaces, genomes with every weight alive, and functions that compile once a search space."""
 
 import functools
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 from etm_jax.cells import Active, cell_unroll, exact, map_table, table_of
 from etm_jax.genomes import CHOICES, Bounds, Genome, apply, architecture_from, bounds_of, ranges, unroll
 
+ROOT = Path(__file__).parents[1]
 INPUT_SIZE, OUTPUT_SIZE = 3, 2
 NUM_STEPS = 9  # more than the slots of the smallest memory, so that heads go round
 
@@ -245,3 +250,11 @@ def assert_trees_equal(left, right):
 
 def all_finite(tree):
     return all(bool(np.isfinite(np.asarray(leaf, np.float64)).all()) for leaf in jax.tree.leaves(tree))
+
+
+def start_command(*flags):
+    """The command line of evolution in a process of its own, with the compile cache of the tests."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tasks")])}
+    cache = str(jax.config.jax_compilation_cache_dir)
+    command = [sys.executable, "-m", "etm_jax.evolve", *flags, "--compile-cache", cache]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

@@ -43,6 +43,23 @@ def same_turn(turn):
     return (), lambda carry, observation: (carry, action(jnp.where(observation[3] > 0, turn, FORWARD)))
 
 
+def balance():
+    """Cart-pole: push towards where the pole leans and where the cart is, and against neither's speed."""
+    return (), lambda carry, observation: (carry, jnp.array([observation @ jnp.array([0.2, 0.3, 3.0, 1.5])]))
+
+
+def drive():
+    """Car: steer to the side that is more open, as fast as the view ahead allows to brake."""
+
+    def step(carry, observation):
+        beams, speed = 10 * (observation[:9] + 1) ** 2, 10 * (observation[18] + 1)
+        steering = 3 * (jnp.sum(beams[5:8]) - jnp.sum(beams[1:4])) / jnp.sum(beams[1:8])
+        wanted = 2.3 * jnp.sqrt(jnp.maximum(jnp.max(beams[3:6]) - 2, 1))
+        return carry, jnp.stack([steering, wanted - speed])
+
+    return (), step
+
+
 def random_actions(key, size):
     """Uniform on the actions. Its key is all it remembers, so episodes of one rollout draw the same."""
 

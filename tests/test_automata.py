@@ -3,16 +3,12 @@
 import dataclasses
 import functools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_trees_equal
+from helpers import assert_trees_equal, start_command
 
 import etm_jax as etm
 import etm_tasks
@@ -23,7 +19,6 @@ from etm_jax.evolution import NOBODY, init, make_problem, propose, run, scored, 
 from etm_jax.number_task import NumberSuite, NumberTask
 from etm_tasks import FUNCTIONS
 
-ROOT = Path(__file__).parents[1]
 SMALL = dataclasses.replace(
     PRESETS["em43"],
     population_size=400,
@@ -196,21 +191,13 @@ def test_the_doubler_computes_far_beyond_its_tape():
     assert (2 * blue >= live)[1:].nonzero()[0].tolist() == [40]  # it halts at the last step and at none before
 
 
-def start(*flags):
-    """The command line in a process of its own, with the compile cache of the tests."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tasks")])}
-    cache = str(jax.config.jax_compilation_cache_dir)
-    command = [sys.executable, "-m", "etm_jax.evolve", *flags, "--compile-cache", cache]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-
-
 def test_a_run_of_the_command_line_is_resumed_and_leaves_a_report_and_an_automaton(tmp_path):
     folder = tmp_path / "run"
     flags = ["--model=em43", "--task=decrement", "--population-size=100", "--selection.num-elites=10", "--devices=1"]
     flags += ["--emergent.programme-length=8", "--emergent.window=64", "--emergent.max-steps=60"]
-    first = start(*flags, "--max-generations=5", "--out", str(folder))
+    first = start_command(*flags, "--max-generations=5", "--out", str(folder))
     assert first.returncode == 0, first.stderr
-    second = start("--resume", str(folder), "--max-generations=10")
+    second = start_command("--resume", str(folder), "--max-generations=10")
     assert second.returncode == 0, second.stderr
     assert "100 genomes, 10 generations, on decrement" in second.stdout
     summary = json.loads((folder / "summary.json").read_text())
@@ -233,7 +220,7 @@ def test_a_run_of_the_command_line_is_resumed_and_leaves_a_report_and_an_automat
         (["--model=em43", "--task=doubling", "--task=copy"], "a function of numbers is evolved on alone"),
         (["--model=em43", "--task=doubling,largest=100"], "emergent.window must leave room for 200"),
         (["--model=em43", "--emergent.window=20"], "emergent.window must be a whole number of at least 37, got 20"),
-        (["--model=em43", "--emergent.rule=0123"], "emergent.rule must be 64 digits from 0 to 3, or empty"),
+        (["--model=em43", "--emergent.rule=0123"], "emergent.rule must be 64 digits from 0 to 3 (em43)"),
         (["--model=em43", "--emergent.rule-rate=2"], "emergent.rule_rate must be a number from 0 to 1, got 2"),
         (["--model=em43", "--lifetime.inheritance=baldwinian"], "lifetime.inheritance must be darwinian"),
         (["--model=em43", "--tiers=2"], "tiers must be 1"),

@@ -27,11 +27,15 @@ class Case:
         options: settings that keep it small.
         policy: makes a policy that solves it.
         wrong: options that must be refused.
+        performance: of that policy, at least; below 1 where more is possible than it does.
+        solves: share of episodes, at least.
     """
 
     options: dict[str, Any]
     policy: Any
     wrong: tuple[dict[str, Any], ...]
+    performance: float = 0.97
+    solves: float = 1.0
 
 
 CASES = {
@@ -39,6 +43,8 @@ CASES = {
     "double_t_maze": Case(
         {"length": 2, "visits": 16}, lambda: policies.go_to(0, search=True), ({"length": 0}, {"visits": 15})
     ),
+    "cart_pole": Case({"steps": 200}, policies.balance, ({"steps": 49},)),
+    "car": Case({}, policies.drive, ({"previous": 2}, {"speed": -1}, {"every": 0}), performance=0.5, solves=0.95),
 }
 
 every_environment = pytest.mark.parametrize("name", list(CASES))
@@ -105,10 +111,10 @@ def test_a_rollout_is_the_plain_loop_over_reset_and_step(name):
     key_reset, key_steps = jax.random.split(jax.random.split(jax.random.key(0), BATCH)[7])
     state, seen = environment.reset(key_reset)
     for time, key in enumerate(jax.random.split(key_steps, environment.num_steps)):
-        np.testing.assert_array_equal(found.observations[7, time], seen)
+        np.testing.assert_allclose(found.observations[7, time], seen, atol=1e-3)  # other programs round otherwise
         carry, logits = act(carry, seen)
         state, seen, reward, done = environment.step(key, state, logits)
-        assert float(found.rewards[7, time]) == float(reward)
+        assert float(found.rewards[7, time]) == pytest.approx(float(reward), abs=1e-5)
         assert bool(found.step_valid[7, time])
         if done:
             break
@@ -120,7 +126,7 @@ def test_what_comes_after_the_end_is_not_counted(name):
     found = lived(make(name))  # random actions crash soon
     ends = np.asarray(found.step_valid).sum(axis=1)
     rewards = [np.asarray(found.rewards)[row, :end].sum() for row, end in enumerate(ends)]
-    np.testing.assert_allclose(found.total_reward, rewards)
+    np.testing.assert_allclose(found.total_reward, rewards, rtol=1e-5, atol=1e-6)
     spoilt = dataclasses.replace(found, rewards=jnp.where(found.step_valid, found.rewards, jnp.nan))
     np.testing.assert_array_equal(spoilt.total_reward, found.total_reward)
     assert (np.diff(np.asarray(found.step_valid).astype(int), axis=1) <= 0).all()
@@ -161,9 +167,10 @@ def test_a_policy_that_solves_it_has_performance_1_at_every_difficulty(name):
     for difficulty in (0.0, 0.5, 1.0):
         environment = make(name)
         total = lived(environment, CASES[name].policy, difficulty).total_reward
-        assert float(environment.performance(total)) > 0.97
-        assert float(environment.accuracy(total)) == 1
-        assert float(total.mean()) == pytest.approx(environment.best_reward, rel=0.03)
+        assert float(environment.performance(total)) > CASES[name].performance
+        assert float(environment.accuracy(total)) >= CASES[name].solves
+        if CASES[name].performance > 0.9:
+            assert float(total.mean()) == pytest.approx(environment.best_reward, rel=0.03)
 
 
 @every_environment
@@ -176,7 +183,9 @@ def test_random_actions_have_performance_0(name):
 
 @every_environment
 def test_the_chance_reward_is_that_of_random_actions(name):
-    environment = dataclasses.replace(make(name), length=1)  # short, so that random actions arrive at times
+    environment = make(name)
+    if hasattr(environment, "length"):
+        environment = dataclasses.replace(environment, length=1)  # short, so that random actions arrive at times
     totals = np.concatenate([np.asarray(lived(environment, seed=seed).total_reward) for seed in range(8)])
     error = totals.std() / np.sqrt(totals.size)
     assert error > 0
@@ -198,11 +207,12 @@ def test_logits_that_are_not_finite_fail_the_episode(name, broken):
     environment = make(name)
     start, step = CASES[name].policy()
 
-    def breaks(carry, observation):
+    def breaks(before, observation):
+        carry, time = before
         carry, logits = step(carry, observation)
-        return carry, jnp.where(observation[2] > 0, broken, 1.0) * logits
+        return (carry, time + 1), jnp.where(time == 1, broken, logits)
 
-    found = rollout(environment, jax.random.key(0), start, breaks, 2)
+    found = rollout(environment, jax.random.key(0), (start, 0), breaks, 2)
     assert np.isnan(found.total_reward).all()
     assert np.isnan(float(environment.performance(found.total_reward)))
     assert float(environment.accuracy(found.total_reward)) == 0

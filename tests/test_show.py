@@ -43,8 +43,13 @@ def test_a_random_walk_is_shown_in_every_environment(name, capsys):
     assert lines[0].startswith(f"{name}: ")
     assert rows[0] == ["step", "seen", "action", "reward"]
     *steps, foot = rows[1:]
-    assert {row[2] for row in steps} <= set(ENVIRONMENTS[name].actions)
-    assert foot[2:] == ["total", f"{sum(float(row[3]) for row in steps):g}"]
+    if getattr(ENVIRONMENTS[name], "continuous", False):
+        told = [part.rpartition(" ") for row in steps for part in row[2].split(", ")]
+        assert {name for name, _, _ in told} == set(ENVIRONMENTS[name].actions)
+        assert all(-1 <= float(value) <= 1 for _, _, value in told)
+    else:
+        assert {row[2] for row in steps} <= set(ENVIRONMENTS[name].actions)
+    assert foot[2] == "total" and float(foot[3]) == pytest.approx(sum(float(row[3]) for row in steps), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))

@@ -1,14 +1,19 @@
 """Cellular automata that compute until they halt, one genome or a population at a time."""
 
+from etm_jax.emergent._controller import EvolvedEM33 as EvolvedEM33
+from etm_jax.emergent._controller import RingPolicy as RingPolicy
+from etm_jax.emergent._controller import controller as controller
 from etm_jax.emergent._convolution import ConvolutionalModel as ConvolutionalModel
 from etm_jax.emergent._convolution import GridRun as GridRun
 from etm_jax.emergent._em33 import EM33 as EM33
 from etm_jax.emergent._em33 import RingRun as RingRun
 from etm_jax.emergent._em43 import EM43 as EM43
 from etm_jax.emergent._em43 import Run as Run
-from etm_jax.emergent._evolved import AUTOMATON as AUTOMATON
 from etm_jax.emergent._evolved import EvolvedEM43 as EvolvedEM43
-from etm_jax.emergent._evolved import load_automaton as load_automaton
+from etm_jax.emergent._file import AUTOMATON as AUTOMATON
+from etm_jax.emergent._file import digits as digits
+from etm_jax.emergent._file import load_automaton as load_automaton
+from etm_jax.emergent._file import save_automaton as save_automaton
 from etm_jax.emergent._formalism import Answer as Answer
 from etm_jax.emergent._formalism import EmergentModel as EmergentModel
 from etm_jax.emergent._formalism import answer as answer

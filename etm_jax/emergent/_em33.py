@@ -94,7 +94,7 @@ class EM33:
         in_range("rules", rules, 0, STATES - 1)
         in_range("cells", cells, 0, STATES - 1)
         in_range("observed", observed, 0, self.bins - 1)
-        return _run(rules.astype(jnp.uint8), cells.astype(jnp.uint8), observed.astype(jnp.int32), self)
+        return run_rings(rules.astype(jnp.uint8), cells.astype(jnp.uint8), observed.astype(jnp.int32), self)
 
     def run(self, rule: Any, cells: Any, observed: Any) -> RingRun:
         """As `run_population`, for one ring: `[27]`, `[cell]`, `[variable]`, and results without the first axis."""
@@ -103,7 +103,7 @@ class EM33:
 
 
 @partial(jax.jit, static_argnames=("sizes",))
-def _run(
+def run_rings(
     rules: UInt8[Array, "population 27"],
     cells: UInt8[Array, "population cell"],
     observed: Int[Array, "population variable"],

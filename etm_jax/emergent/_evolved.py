@@ -1,19 +1,14 @@
-"""An evolved automaton in a folder: its rule and its programme as digits, and the sizes it was evolved with."""
+"""An evolved automaton of `EM43` as a model that takes numbers."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, UInt8
 
-from etm_jax._files import write_atomically
 from etm_jax.emergent import _tape
 from etm_jax.emergent._em43 import EM43, Run
-
-AUTOMATON = "automaton.json"
 
 
 @dataclass(frozen=True)
@@ -77,20 +72,3 @@ class EvolvedEM43:
             "programme": self.programme,
             "live_cells": sum(digit != "0" for digit in self.programme),
         }
-
-    def save(self, folder: Path) -> None:
-        """Write `automaton.json`; the folder is made if need be."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / AUTOMATON, json.dumps(vars(self), indent=2) + "\n")
-
-
-def load_automaton(folder: Path) -> EvolvedEM43:
-    """Read back what `EvolvedEM43.save` wrote.
-
-    Raises:
-        ValueError: the file is missing or damaged.
-    """
-    try:
-        return EvolvedEM43(**json.loads((folder / AUTOMATON).read_text()))
-    except (OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder} holds no automaton that can be read: {error}") from None

@@ -14,6 +14,10 @@ class Environment(Protocol):
 
     Frozen and hashable; `reset` and `step` can be jitted, and a state is a pytree of fixed shapes. What a network
     earns is the sum of the rewards up to and including the first step that is `done`.
+
+    Where an episode is shown, some members more are used if they are there. `observed` and `actions` name the channels
+    and the logits; `continuous` says that logits are numbers from -1 to 1, cut there, and not choices. `place(state)`,
+    two coordinates, and `outline(state)`, a tuple of lines `[point, 2]`, make a picture of where the agent went.
     """
 
     @property

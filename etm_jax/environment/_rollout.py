@@ -22,12 +22,14 @@ class Rollout:
         logits: the actions.
         rewards: what each action earned.
         step_valid: True = the episode was not over before this step; what stands in the others means nothing.
+        states: the environment's own, before each action.
     """
 
     observations: Float[Array, "*lead batch time input"]
     logits: Float[Array, "*lead batch time output"]
     rewards: Float[Array, "*lead batch time"]
     step_valid: Bool[Array, "*lead batch time"]
+    states: Any
 
     @property
     def total_reward(self) -> Float[Array, "*lead batch"]:
@@ -73,9 +75,9 @@ def rollout(
         def act(now: tuple[Any, ...], key: Key) -> tuple[tuple[Any, ...], Rollout]:
             carry, state, observation, valid = now
             carry, logits = step(carry, observation)
-            state, seen, reward, done = environment.step(key, state, logits)
-            lived = Rollout(observations=observation, logits=logits, rewards=reward, step_valid=valid)
-            return (carry, state, seen, valid & ~done), lived
+            after, seen, reward, done = environment.step(key, state, logits)
+            lived = Rollout(observations=observation, logits=logits, rewards=reward, step_valid=valid, states=state)
+            return (carry, after, seen, valid & ~done), lived
 
         beginning = (start_carry, start, first, jnp.array(True))
         return jax.lax.scan(act, beginning, jax.random.split(key_steps, environment.num_steps))[1]

@@ -28,6 +28,7 @@ from etm_jax.evolution._make import make_problem as make_problem
 from etm_jax.evolution._networks import Networks as Networks
 from etm_jax.evolution._problem import Family as Family
 from etm_jax.evolution._problem import Problem as Problem
+from etm_jax.evolution._ring_automata import RingAutomata as RingAutomata
 from etm_jax.evolution._run import Outcome as Outcome
 from etm_jax.evolution._run import run as run
 from etm_jax.evolution._state import NOBODY as NOBODY

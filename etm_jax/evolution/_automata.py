@@ -34,6 +34,9 @@ class Automata:
         config: rates of mutation, and the rule if it is given.
         num_states: of a cell.
         num_cells: of a programme.
+
+    Raises:
+        ValueError: the rule of the settings has other states.
     """
 
     born_in_turn = False
@@ -41,6 +44,11 @@ class Automata:
     config: EmergentConfig
     num_states: int
     num_cells: int
+
+    def __post_init__(self) -> None:
+        size = self.num_states**3
+        if len(self.config.rule) not in (0, size):
+            raise ValueError(f"emergent.rule must have {size} digits for this model, got {len(self.config.rule)}")
 
     def random(self, key: Key) -> Automaton:
         """A rule of uniform states, or the one of the settings, and a sparse programme. The key is consumed."""

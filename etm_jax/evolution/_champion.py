@@ -1,6 +1,6 @@
 """What a run found: the champion as a compact network, and its scores on episodes never seen before."""
 
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,13 +20,16 @@ HELD_OUT_EPISODES = 1000
 HELD_OUT_STREAM = 2**31 - 1  # folded into the seed: a stream of keys that no generation draws from
 
 
-def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: Suite) -> dict[str, Any]:
-    """Scores of one network on fresh episodes, at the lengths it learnt on and (tasks) at exactly twice the greatest.
+Examine = Callable[[Any, Key, Array, Any, int], tuple[Result, dict[str, dict[str, Any]]]]
+
+
+def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str, Any]:
+    """Scores on fresh episodes, at the lengths evolved on and (tasks) at exactly twice the greatest.
 
     Args:
-        genome: the network.
+        examine: of a genome, a key, the difficulties, a suite and a number of episodes: the result, and what tasks add.
+        genome: one individual.
         seed: of the run, which has drawn none of these episodes.
-        bounds: the search space that the network belongs to.
         suite: the tasks or environments.
 
     Returns:
@@ -36,8 +39,8 @@ def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: Suite) -> 
     full = jnp.ones(len(suite.names))
     scores: dict[str, Any] = {"episodes": HELD_OUT_EPISODES}
     for suffix, asked in lengths_of(suite).items():
-        examine = jax.jit(functools.partial(_examined, difficulty=full, bounds=bounds, suite=asked))
-        result, extra = examine(genome, key)
+        ask = jax.jit(lambda genome, key, asked=asked: examine(genome, key, full, asked, HELD_OUT_EPISODES))
+        result, extra = ask(genome, key)
         for name in ("accuracy", "performance"):
             scores[name + suffix] = by_task(suite.names, getattr(result, name))
         if extra:
@@ -45,13 +48,18 @@ def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: Suite) -> 
     return scores
 
 
-def _examined(
-    genome: Genome, key: Key, *, difficulty: Float[Array, " task"], bounds: Bounds, suite: Suite
-) -> tuple[Result, dict[str, dict[str, Any]]]:
-    if isinstance(suite, EnvironmentSuite):
-        return score(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=HELD_OUT_EPISODES), {}
-    outputs, episode = answer(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=HELD_OUT_EPISODES)
-    return result_of(suite, outputs, episode), suite.extra_scores(outputs, episode)
+def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: Suite) -> dict[str, Any]:
+    """`held_out` of one network, which belongs to the search space of these bounds."""
+
+    def examine(
+        genome: Genome, key: Key, difficulty: Float[Array, " task"], suite: Suite, episodes: int
+    ) -> tuple[Result, dict[str, dict[str, Any]]]:
+        if isinstance(suite, EnvironmentSuite):
+            return score(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes), {}
+        outputs, episode = answer(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes)
+        return result_of(suite, outputs, episode), suite.extra_scores(outputs, episode)
+
+    return held_out(examine, genome, seed, suite)
 
 
 def summarise(

@@ -53,13 +53,28 @@ def default_lanes() -> int:
 
 
 def in_turn(function: Callable[[Any], Any], everybody: Any, lanes: int) -> Any:
-    """Apply `function` over the leading axis, so many at once in a vmap, 0 for all; what is left follows in turn.
+    """Apply `function` over the leading axis, so many at once in a vmap, 0 for all; the others follow in turn.
 
     One at a time it is no vmap at all, so that of a condition one side is computed, not both.
     """
-    if lanes == 0:
+    size = jax.tree.leaves(everybody)[0].shape[0]
+    if lanes in (0, size):
         return jax.vmap(function)(everybody)
-    return jax.lax.map(function, everybody, batch_size=lanes if lanes > 1 else None)
+    if lanes == 1:
+        return jax.lax.map(function, everybody)
+    rows = in_rows(size, lanes)
+    found = jax.lax.map(lambda row: jax.vmap(function)(jax.tree.map(lambda leaf: leaf[row], everybody)), rows)
+    return flat(found, size)
+
+
+def in_rows(size: int, lanes: int) -> Int[Array, "row lane"]:
+    """Indices from 0 on in rows; those beyond the end repeat the last one, so that one program serves every row."""
+    return jnp.minimum(jnp.arange(-(-size // lanes) * lanes), size - 1).reshape(-1, lanes)
+
+
+def flat(rows: Any, size: int) -> Any:
+    """What was computed in rows as one axis of this size; an array without elements too."""
+    return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[:size], rows)
 
 
 def default_at_once(bounds: Bounds, batch_size: int) -> int:
@@ -100,9 +115,7 @@ def over_population(
             members, tier = row
             return jax.lax.switch(tier, [run(tier) for tier in tiers], jax.tree.map(lambda leaf: leaf[members], own))
 
-        results = jax.lax.map(group, groups(architectures, lanes, tiers))
-        size = architectures.num_slots.shape[0]
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:size], results)
+        return flat(jax.lax.map(group, groups(architectures, lanes, tiers)), architectures.num_slots.shape[0])
 
     spread = on_each_device(local, mesh)
 
@@ -129,8 +142,7 @@ def groups(
     Lanes beyond the end repeat the last individual, so that one program serves every group.
     """
     size = architectures.num_slots.shape[0]
-    width = min(lanes, size) or size
-    members = jnp.minimum(jnp.arange(-(-size // width) * width), size - 1).reshape(-1, width)
+    members = in_rows(size, min(lanes, size) or size)
     return members, jnp.argmax(jnp.all(fitting(architectures, tiers)[members], axis=1), axis=-1)
 
 
@@ -142,6 +154,13 @@ def dealt(work: Num[Array, " population"], devices: int) -> Int[Array, " populat
     most = jnp.argsort(-work, stable=True).reshape(-1, devices)
     back = jnp.arange(most.shape[0])[:, None] % 2 == 1
     return jnp.where(back, most[:, ::-1], most).T.reshape(-1)
+
+
+def with_champion(genomes: Any, champion: Any, mesh: Mesh) -> Any:
+    """A population and, behind it, the champion once for each device, so that the mesh divides the whole evenly."""
+    return jax.tree.map(
+        lambda array, one: jnp.concatenate([array, jnp.repeat(one[None], mesh.size, axis=0)]), genomes, champion
+    )
 
 
 def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

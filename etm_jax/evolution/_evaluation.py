@@ -9,7 +9,8 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import IntScalar, Key, Scalar
-from etm_jax.evolution._devices import dealt, groups, over_population
+from etm_jax.environment import EnvironmentSuite
+from etm_jax.evolution._devices import dealt, groups, over_population, with_champion
 from etm_jax.evolution._lifetime import Result, learn, score
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import member
@@ -76,10 +77,7 @@ def evaluate(
         results = [score(key, small, difficulty, suite=suite, **settings) for suite in asked]
         return results[0], merit(problem, results)
 
-    # The champion once for each device, so that the mesh still divides the whole evenly.
-    everybody = jax.tree.map(
-        lambda array, one: jnp.concatenate([array, jnp.repeat(one[None], problem.mesh.size, axis=0)]), genomes, champion
-    )
+    everybody = with_champion(genomes, champion, problem.mesh)
     results, merits = spread(problem, examine, everybody, everybody, None, (key_score, difficulty))
     size = config.population_size
     return genomes, jax.tree.map(lambda array: array[:size], results), merits[:size], merits[-1]
@@ -118,13 +116,15 @@ def tier_cost(problem: Problem, architectures: Architecture) -> Float[Array, " p
 def merit(problem: Problem, results: list[Result]) -> Scalar:
     """How reliably a network solves the tasks: weighted accuracy, averaged over what `lengths_of` the suite gives.
 
-    It decides who is champion, and nothing else: selection sees the fitness alone, which knows no longer lengths. NaN
-    for a failed evaluation.
+    In environments, where whole episodes are solved late if at all, performance counts as much as accuracy. The merit
+    decides who is champion, and nothing else: selection sees the fitness alone, which knows no longer lengths. NaN for
+    a failed evaluation.
     """
     weights = jnp.array(problem.suite.weights) / sum(problem.suite.weights)
     sound = jnp.all(jnp.stack([result.finite for result in results]))
-    accuracy = jnp.mean(jnp.stack([result.accuracy for result in results]), axis=0)
-    return jnp.where(sound, accuracy @ weights, jnp.nan)
+    acts = isinstance(problem.suite, EnvironmentSuite)
+    solved = [result.accuracy + result.performance if acts else result.accuracy for result in results]
+    return jnp.where(sound, jnp.mean(jnp.stack(solved), axis=0) @ weights, jnp.nan)
 
 
 def learning_rate_scale(problem: Problem, generation: IntScalar) -> Scalar:

@@ -9,8 +9,11 @@ from etm_jax.evolution._lifetime import make_optimiser
 from etm_jax.evolution._networks import Networks
 from etm_jax.evolution._number_automata import number_automata
 from etm_jax.evolution._problem import Family, Problem
+from etm_jax.evolution._ring_automata import ring_automata
 from etm_jax.evolution._suites import for_networks, learnable
 from etm_jax.selection import SELECTORS, Selector
+
+FAMILIES = {"em43": number_automata, "em33": ring_automata}  # of automata, by model
 
 
 def make_problem(
@@ -53,7 +56,7 @@ def make_family(config: EvolutionaryTuringConfig, suite: AnySuite) -> Family:
         raise ValueError(f"automata learn nothing, so lifetime.inheritance must be darwinian, got {inheritance}")
     if config.tiers > 1:
         raise ValueError(f"automata are all of one size, so tiers must be 1, got {config.tiers}")
-    return number_automata(config.emergent, suite)
+    return FAMILIES[config.model](config.emergent, suite)
 
 
 def make_selector(settings: SelectionConfig) -> Selector:

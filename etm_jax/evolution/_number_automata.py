@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import IntScalar, Key, Scalar
 from etm_jax.config import EmergentConfig
-from etm_jax.emergent import EM43, EvolvedEM43
+from etm_jax.emergent import EM43, EvolvedEM43, digits, save_automaton
 from etm_jax.environment import AnySuite
 from etm_jax.evolution._automata import Automata, Automaton
-from etm_jax.evolution._devices import on_each_device, replicated
+from etm_jax.evolution._devices import on_each_device, replicated, with_champion
 from etm_jax.evolution._lifetime import Result
 from etm_jax.evolution._problem import Problem
 from etm_jax.number_task import NumberSuite, NumberTask
@@ -41,10 +41,7 @@ class NumberAutomata(Automata):
     ) -> tuple[Automaton, Result, Float[Array, " population"], Scalar]:
         """All numbers that evolution sees, through all genomes; nothing is left to chance. The key is consumed."""
         del key, difficulty, generation, steps
-        devices = problem.mesh.size
-        everybody = jax.tree.map(
-            lambda array, one: jnp.concatenate([array, jnp.repeat(one[None], devices, axis=0)]), genomes, champion
-        )
+        everybody = with_champion(genomes, champion, problem.mesh)
         task = function_of(problem.suite)
         inputs = jnp.asarray(task.train_inputs())
 
@@ -52,7 +49,7 @@ class NumberAutomata(Automata):
             return self.model.run_population(genomes.rule, genomes.programme, inputs).outputs
 
         outputs = on_each_device(compute, problem.mesh)(everybody, inputs)
-        if devices > 1:
+        if problem.mesh.size > 1:
             outputs = jax.lax.with_sharding_constraint(outputs, replicated(problem.mesh))
         result = scores(outputs, task)
         merits = result.accuracy[:, 0] + result.performance[:, 0]
@@ -66,14 +63,11 @@ class NumberAutomata(Automata):
 
     def export(self, champion: Automaton) -> EvolvedEM43:
         """The automaton as a model that takes numbers of any size."""
-        rule, programme = (
-            "".join(map(str, np.asarray(cells).tolist())) for cells in (champion.rule, champion.programme)
-        )
-        return EvolvedEM43(rule, programme, self.config.window, self.config.max_steps)
+        return EvolvedEM43(digits(champion.rule), digits(champion.programme), self.config.window, self.config.max_steps)
 
     def save(self, model: EvolvedEM43, folder: Path) -> None:
         """Rule and programme as JSON."""
-        model.save(folder)
+        save_automaton(model, folder)
 
     def report(self, problem: Problem, champion: Automaton) -> dict[str, Any]:
         """The genome's digits, and exactness on numbers that evolution never saw."""

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from etm_jax.cells import NTM
-from etm_jax.environment import EnvironmentSuite, Rollout, Suite
+from etm_jax.emergent import EvolvedEM33
+from etm_jax.environment import EnvironmentSuite, Suite
+from etm_jax.report._acting import played
 from etm_jax.report._draw import ACCENT, INK, MUTED, SECOND, tint, to_svg
 from etm_jax.report._section import Section
 from etm_jax.report._words import counted
@@ -38,18 +40,23 @@ class Trace:
     writes: np.ndarray
 
 
-def trace(model: NTM, suite: Suite) -> Trace:
+def trace(model: NTM | EvolvedEM33, suite: Suite) -> Trace:
     """Run the network on one episode of the suite's first task or environment, at its greatest length.
 
     Raises:
         ValueError: the network was not made for this suite.
     """
-    if model.input_size != suite.input_size:
+    taken = model.num_variables if isinstance(model, EvolvedEM33) else model.input_size
+    if taken != suite.input_size:
         raise ValueError(
-            f"model takes {model.input_size} input channels but the suite has {suite.input_size}; give the suite that "
+            f"model takes {taken} input channels but the suite has {suite.input_size}; give the suite that "
             "the run was made with"
         )
-    return _acted(model, suite) if isinstance(suite, EnvironmentSuite) else _answered(model, suite)
+    if isinstance(suite, EnvironmentSuite):
+        return _acted(model, suite)
+    if not isinstance(model, NTM):
+        raise ValueError(f"model acts in environments, got the tasks {', '.join(suite.names)}; give its own suite")
+    return _answered(model, suite)
 
 
 def _answered(model: NTM, suite: TaskSuite) -> Trace:
@@ -71,24 +78,21 @@ def _answered(model: NTM, suite: TaskSuite) -> Trace:
     return Trace(channels, *_by_head(model, weightings[0, :end]))
 
 
-def _acted(model: NTM, suite: EnvironmentSuite) -> Trace:
-    hardest = jnp.ones(len(suite.names))
-
-    @nnx.jit
-    def live(model: NTM, key: jax.Array) -> tuple[Rollout, jax.Array]:
-        start_carry = model.cell.initialize_carry((suite.input_size,))
-        lived = suite.rollouts(key, start_carry, model.cell, 1, hardest)[0]
-        return lived, model.unroll(suite.as_inputs(0, lived.observations)).weightings
-
-    lived, weightings = live(model, jax.random.key(0))
+def _acted(model: NTM | EvolvedEM33, suite: EnvironmentSuite) -> Trace:
+    lived = played(model, suite, 1)
     end = int(np.sum(lived.step_valid[0]))
-    rewards = np.asarray(lived.rewards[0, :end])
+    rewards, logits = np.asarray(lived.rewards[0, :end]), lived.logits[0, :end]
     most = float(rewards.max(initial=0.0)) or 1.0
-    channels = {
-        "Observations": np.asarray(lived.observations[0, :end]).T,
-        "Actions": np.asarray(jax.nn.softmax(lived.logits[0, :end])).T,
-        f"Reward (1 is {most:g})": rewards[None] / most,
-    }
+    if getattr(suite.environments[0], "continuous", False):
+        actions = {"Actions (0 is -1)": (np.clip(logits, -1, 1) + 1).T / 2}
+    else:
+        actions = {"Actions": np.asarray(jax.nn.softmax(logits)).T}
+    seen = np.asarray(lived.observations[0, :end]).T
+    channels = {"Observations (0 is -1)": (seen + 1) / 2} if seen.min() < 0 else {"Observations": seen}
+    channels |= {**actions, f"Reward (1 is {most:.3g})": rewards[None] / most}
+    if not isinstance(model, NTM):
+        return Trace(channels, *[np.zeros((0, 0, end))] * 2)
+    weightings = nnx.jit(NTM.unroll)(model, suite.as_inputs(0, lived.observations)).weightings
     return Trace(channels, *_by_head(model, weightings[0, :end]))
 
 
@@ -108,7 +112,7 @@ def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
     return max(0, min(first, end - FEWEST_SLOTS)), end
 
 
-def attention_section(model: NTM | None, suite: Suite, who: str = "champion") -> Section:
+def attention_section(model: NTM | EvolvedEM33 | None, suite: Suite, who: str = "champion") -> Section:
     """The episode, the network's answer, and the weighting of every head, one above the other over a common time."""
     title = f"What the {who} reads and writes"
     if model is None:
@@ -132,7 +136,7 @@ def attention_section(model: NTM | None, suite: Suite, who: str = "champion") ->
         to_svg(lambda figure: _draw(figure, lived, (first, end), heights), (WIDTH, sum(heights) + 0.9), f"{alt}."),
     )
     if not weightings.size:
-        return Section(f"What the {who} answers", f"{at}; the {who} has no memory.", panels)
+        return Section(f"What the {who} answers", f"{at}; the {who} has no heads.", panels)
     shown = f"Slots {first} to {end - 1} of {num_slots} are drawn; no head weights any other above {IN_USE}."
     return Section(
         title=title,

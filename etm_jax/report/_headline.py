@@ -8,8 +8,7 @@ import jax
 import numpy as np
 
 from etm_jax.cells import NTM
-from etm_jax.emergent import EvolvedEM43
-from etm_jax.report._run import RunRecord, column
+from etm_jax.report._run import Model, RunRecord, column
 from etm_jax.report._words import counted, gene_word, score, written
 
 HELD_OUT = (
@@ -39,7 +38,7 @@ def planned(config: str | None, setting: str) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def headline(record: RunRecord, model: NTM | EvolvedEM43 | None) -> list[tuple[str, str]]:
+def headline(record: RunRecord, model: Model | None) -> list[tuple[str, str]]:
     """Names and values, the most important first."""
     rows, summary = record.metrics, record.summary
     size = summary.get("num_parameters", num_weights(model))
@@ -87,13 +86,13 @@ def held_out(record: RunRecord, tasks: Sequence[str]) -> list[tuple[str, list[st
     return [(label, [score(scores.get(task)) for task in tasks]) for label, scores in rows]
 
 
-def architecture(record: RunRecord, model: NTM | EvolvedEM43 | None) -> list[tuple[str, str]]:
+def architecture(record: RunRecord, model: Model | None) -> list[tuple[str, str]]:
     """The network's genes in words; empty where there is none yet."""
     genes = record.summary.get("architecture") or (model.architecture if model is not None else {})
     return [(gene_word(name), str(value).replace("_", " ")) for name, value in genes.items()]
 
 
-def num_weights(model: NTM | EvolvedEM43 | None) -> int | None:
+def num_weights(model: Model | None) -> int | None:
     """How many weights a network has; None for an automaton, of which the summary tells."""
     if not isinstance(model, NTM):
         return None

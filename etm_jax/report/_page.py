@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
-from etm_jax.cells import NTM
-from etm_jax.emergent import EvolvedEM43
 from etm_jax.report._headline import architecture, held_out
-from etm_jax.report._run import RunRecord
+from etm_jax.report._run import Model, RunRecord
 from etm_jax.report._section import Section
 
 SCORES = (
@@ -33,7 +31,7 @@ class Front:
 
 
 def page(
-    record: RunRecord, front: Front, model: NTM | EvolvedEM43 | None, tasks: Sequence[str], sections: Sequence[Section]
+    record: RunRecord, front: Front, model: Model | None, tasks: Sequence[str], sections: Sequence[Section]
 ) -> str:
     """The whole page: status and numbers, then the figures, then the configuration."""
     style = files("etm_jax.report").joinpath("_page.css").read_text(encoding="utf-8")
@@ -59,7 +57,7 @@ def _notes(notes: Sequence[str]) -> str:
     return f'<section class="notes"><ul>{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul></section>'
 
 
-def _numbers(record: RunRecord, front: Front, model: NTM | EvolvedEM43 | None, tasks: Sequence[str]) -> str:
+def _numbers(record: RunRecord, front: Front, model: Model | None, tasks: Sequence[str]) -> str:
     tiles = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in front.numbers)
     return (
         f'<section><h2>In numbers</h2><dl class="numbers">{tiles}</dl><div class="tables">'
@@ -84,7 +82,7 @@ def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
     )
 
 
-def _architecture(record: RunRecord, front: Front, model: NTM | EvolvedEM43 | None) -> str:
+def _architecture(record: RunRecord, front: Front, model: Model | None) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
         for name, value in architecture(record, model)

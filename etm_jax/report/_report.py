@@ -5,17 +5,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from etm_jax.cells import NTM
-from etm_jax.emergent import EvolvedEM43
-from etm_jax.environment import AnySuite
+from etm_jax.emergent import EvolvedEM33
+from etm_jax.environment import AnySuite, EnvironmentSuite, Suite
 from etm_jax.number_task import NumberSuite
 from etm_jax.report._ancestry import ancestry, best_of
 from etm_jax.report._headline import headline, status
 from etm_jax.report._page import Front, page
-from etm_jax.report._run import RunRecord, read_run
+from etm_jax.report._run import Model, RunRecord, read_run
 from etm_jax.report._section import Section
 
-Model = NTM | EvolvedEM43
 NO_FIGURES = Section("Figures", "Figures need matplotlib: pip install 'etm-jax[plot]', then make the report again.")
 
 
@@ -23,7 +21,7 @@ def write_report(run: Path, model: Model | None, suite: AnySuite) -> Path:
     """Write the report of a run, finished or not, over an older report if there is one.
 
     What the folder lacks is named in the page. Without matplotlib (the `plot` extra) the page has no figures. Beside
-    the page of an automaton `space_time.png` shows its tape.
+    the page of an automaton `space_time.png` shows its tape, beside that of who goes somewhere `path.png` where.
 
     Args:
         run: the run folder.
@@ -69,19 +67,32 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite) -> list
     if isinstance(suite, NumberSuite):
         from etm_jax.report._space_time import save_space_time, space_time_section
 
-        at_work = space_time_section(model, suite)
+        at_work = [space_time_section(model, suite)]
         if model is not None:
             save_space_time(model, suite, run / "space_time.png")
     else:
-        from etm_jax.report._attention import attention_section
-
-        at_work = attention_section(model, suite)
+        at_work = _at_work(run, model, suite)
     champion = champion_id(record)
     people = {} if champion is None else ancestry(record.lineage, champion)
     genes = people[champion].genes if champion in people else {}
     return [
         fitness_section(record.metrics, suite.names),
         genes_section(record.lineage, genes),
-        at_work,
+        *at_work,
         tree_section(people, champion),
     ]
+
+
+def _at_work(run: Path, model: Any, suite: Suite) -> list[Section]:
+    from etm_jax.report._acting import has_places, path_section
+    from etm_jax.report._attention import attention_section
+    from etm_jax.report._space_time import ring_section
+
+    sections = [attention_section(model, suite)]
+    if model is None or not isinstance(suite, EnvironmentSuite):
+        return sections
+    if has_places(suite):
+        sections.append(path_section(model, suite, run / "path.png"))
+    if isinstance(model, EvolvedEM33):
+        sections.append(ring_section(model, suite, run / "space_time.png"))
+    return sections

@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from etm_jax.cells import NTM
+from etm_jax.emergent import EvolvedEM33, EvolvedEM43
+
 NO_PARENT = -1
+Model = NTM | EvolvedEM43 | EvolvedEM33  # what a run hands out
 
 
 @dataclass(frozen=True)

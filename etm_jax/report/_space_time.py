@@ -1,7 +1,9 @@
-"""What an automaton's tape holds, step by step, until it halts."""
+"""What an automaton's tape holds step by step until it halts, and a ring after each observation."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,8 +11,10 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from etm_jax.emergent import EvolvedEM43
+from etm_jax.emergent import EvolvedEM33, EvolvedEM43
+from etm_jax.environment import EnvironmentSuite
 from etm_jax.number_task import NumberSuite
+from etm_jax.report._acting import played
 from etm_jax.report._draw import MUTED, SETTINGS, to_svg
 from etm_jax.report._section import Key, Section
 from etm_jax.report._words import counted
@@ -52,6 +56,33 @@ def space_time_section(model: EvolvedEM43 | None, suite: NumberSuite) -> Section
     )
 
 
+def ring_section(model: EvolvedEM33, suite: EnvironmentSuite, png: Path) -> Section:
+    """The ring after each observation of one episode; the same picture is saved as a PNG file."""
+    lived = played(model, suite, 1)
+    end = int(np.sum(lived.step_valid[0]))
+    start, step = model.policy()
+
+    def onwards(cells: jax.Array, seen: jax.Array) -> tuple[jax.Array, jax.Array]:
+        after, _ = step(cells, seen)
+        return after, after
+
+    seen = suite.as_inputs(0, lived.observations[0, :end])
+    history = np.asarray(jax.jit(lambda seen: jax.lax.scan(onwards, start, seen)[1])(seen))
+    title = f"{suite.names[0]}: {counted(end, 'observation')}"
+
+    def draw(figure: Figure) -> None:
+        draw_history(figure.add_subplot(), history, title, halts=False)
+
+    save_figure(draw, png)
+    return Section(
+        title="What the champion's ring holds",
+        reading="Each row is the ring after its steps for one observation, time running down. Each variable has an "
+        "input cell for each bin, with other cells after it; the one that shows the observed number is red.",
+        panels=(to_svg(draw, (7.2, 4.0), f"Space-time diagram of a ring, {title}."),),
+        keys=tuple(Key(name, colour, "band") for name, colour in zip(("black", "red"), COLOURS[1:3], strict=True)),
+    )
+
+
 def told(model: EvolvedEM43, suite: NumberSuite, operands: np.ndarray) -> str:
     """Input and output in words."""
     run = model(operands[None])
@@ -59,8 +90,8 @@ def told(model: EvolvedEM43, suite: NumberSuite, operands: np.ndarray) -> str:
     return f"{suite.names[0]} of {' and '.join(map(str, operands))}: {answer}"
 
 
-def draw_history(axes: Axes, history: np.ndarray, title: str) -> None:
-    """Draw `[time cell]` states, time running down, and mark the last step."""
+def draw_history(axes: Axes, history: np.ndarray, title: str, halts: bool = True) -> None:
+    """Draw `[time cell]` states, time running down, and mark the last step if it halts there."""
     live = np.flatnonzero((history > 0).any(axis=0))
     first, last = max(int(live[0]) - MARGIN, 0), min(int(live[-1]) + MARGIN, history.shape[1] - 1)
     drawn = history[:MOST_STEPS, first : last + 1]
@@ -73,9 +104,9 @@ def draw_history(axes: Axes, history: np.ndarray, title: str) -> None:
         aspect="auto",
         interpolation="none",
     )
-    if len(drawn) == len(history):
+    if halts and len(drawn) == len(history):
         axes.axhline(len(history) - 1.5, color=MUTED, linewidth=0.8, linestyle="--")
-    axes.set(title=title, xlabel="cell", ylabel="step")
+    axes.set(title=title, xlabel="cell", ylabel="step" if halts else "observation")
     axes.grid(visible=False)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
@@ -84,7 +115,16 @@ def save_space_time(model: EvolvedEM43, suite: NumberSuite, path: Path) -> None:
     """The diagram of the largest input that evolution saw, as a PNG file."""
     operands = suite.task.train_inputs()[-1]
     history = model.history(*map(int, operands))
+
+    def draw(figure: Figure) -> None:
+        draw_history(figure.add_subplot(), history, told(model, suite, operands))
+
+    save_figure(draw, path)
+
+
+def save_figure(draw: Callable[[Figure], None], path: Path) -> None:
+    """A drawing as a file."""
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(6, 6), dpi=150, layout="constrained", facecolor="white")
-        draw_history(figure.add_subplot(), history, told(model, suite, operands))
+        draw(figure)
         figure.savefig(path)

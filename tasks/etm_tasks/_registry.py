@@ -5,6 +5,8 @@ from typing import Any
 
 from etm_tasks._add_numbers import AddNumbers
 from etm_tasks._addition import Addition
+from etm_tasks._car import Car
+from etm_tasks._cart_pole import CartPole
 from etm_tasks._copy import Copy
 from etm_tasks._double_t_maze import DoubleTMaze
 from etm_tasks._functions import Decrement, Doubling, Halving, Increment, PlusTwo, Quadrupling, SumOfTwo
@@ -39,7 +41,12 @@ TASKS: dict[str, type[Any]] = {
     "shortest_path": ShortestPath,
     "inference": Inference,
 }
-ENVIRONMENTS: dict[str, type[Any]] = {"t_maze": TMaze, "double_t_maze": DoubleTMaze}
+ENVIRONMENTS: dict[str, type[Any]] = {
+    "t_maze": TMaze,
+    "double_t_maze": DoubleTMaze,
+    "cart_pole": CartPole,
+    "car": Car,
+}
 FUNCTIONS: dict[str, type[Any]] = {
     "increment": Increment,
     "plus_two": PlusTwo,

@@ -101,11 +101,18 @@ def walk_table(environment: Environment, key: jax.Array) -> Any:
     for step in range(int(np.sum(lived.step_valid))):
         seen = zip(observed, np.asarray(lived.observations[0, step]), strict=True)
         words = ", ".join(name if value == 1 else f"{name} {value:.3g}" for name, value in seen if value != 0)
-        chosen = actions[int(np.argmax(lived.logits[0, step]))]
+        chosen = done_by(np.asarray(lived.logits[0, step]), actions, getattr(environment, "continuous", False))
         table.add_row(str(step), Text(words or NOTHING), Text(chosen), f"{float(lived.rewards[0, step]):g}")
     table.add_section()
     table.add_row("", "", "total", f"{float(lived.total_reward[0]):g}")
     return table
+
+
+def done_by(logits: np.ndarray, actions: Sequence[str], continuous: bool) -> str:
+    """An action in words: the choice, or the numbers."""
+    if not continuous:
+        return actions[int(np.argmax(logits))]
+    return ", ".join(f"{name} {value:.2f}" for name, value in zip(actions, np.clip(logits, -1, 1), strict=True))
 
 
 def named(names: Sequence[str], count: int) -> Sequence[str]:
