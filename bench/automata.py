@@ -51,6 +51,7 @@ class Row:
         immigrant_rate: share of random genomes among the offspring.
         method: of selection.
         elite_share: of the population, which survives unchanged.
+        rule: that all have, so that programmes alone evolve; empty for none.
     """
 
     function: str
@@ -62,8 +63,10 @@ class Row:
     immigrant_rate: float = 0.2
     method: Method = "tournament"
     elite_share: float = 0.1
+    rule: str = ""
 
 
+DOUBLING_RULE = "0100123223201003122210112213030102202303301200000121031103023121"  # with some programme it doubles
 # Budgets in which a plain genetic algorithm solved the first three, and rates of those who found the automata.
 ROWS = {
     "increment": Row("increment", 500, 60, 10),
@@ -71,6 +74,7 @@ ROWS = {
     "decrement": Row("decrement", 1000, 60, 10),
     "doubling": Row("doubling", 2000, 300, 32, 0.02, 0.06, 0.05, "lexicase", 0.01),
     "doubling_by_mean_error": Row("doubling", 2000, 300, 32, 0.02, 0.06, 0.05),
+    "doubling_programme_alone": Row("doubling", 2000, 300, 32, 0.02, 0.06, 0.05, "lexicase", 0.01, DOUBLING_RULE),
 }
 
 
@@ -111,6 +115,7 @@ def problem_of(row: Row) -> Problem:
             programme_length=row.programme_length,
             rule_rate=row.rule_rate,
             programme_rate=row.programme_rate,
+            rule=row.rule,
         ),
     )
     return make_problem(config, make_suite(config.task))
