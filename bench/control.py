@@ -159,10 +159,12 @@ def main(settings: Settings) -> None:
         fewer = replace(RINGS.selection, num_elites=2)
         rows = {name: replace(ROWS[name], selection=fewer, **small) for name in ("cart_pole EM-33", "car MLP")}
     where = context()
-    results = {name: runs(name, config, settings.seeds) for name, config in rows.items()}
+    results: dict[str, list[dict[str, Any]]] = {}
+    for name, config in rows.items():
+        results[name] = runs(name, config, settings.seeds)
+        save(settings, context=where, runs=results)  # a row takes long, so each is kept
     lines = [line(name, found, rows[name].max_generations) for name, found in results.items()]
     print(f"{where}\n\n{markdown(HEADINGS, lines)}\n")
-    save(settings, context=where, runs=results)
 
 
 if __name__ == "__main__":

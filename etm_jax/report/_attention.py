@@ -169,7 +169,10 @@ def _draw(figure: Figure, lived: Trace, slots: tuple[int, int], heights: list[fl
         axes.set(title=title, ylabel=unit)
         axes.grid(visible=False)
         axes.spines[:].set(visible=True, color=MUTED, linewidth=0.6)
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        if len(values) == 1:
+            axes.set_yticks([start])
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         bar = figure.colorbar(image, ax=axes, fraction=0.025, pad=0.01, ticks=[0, 0.25, 1] if is_head else [0, 1])
         bar.set_label("weight" if is_head else "value", color=INK)
         bar.outline.set_visible(False)
