@@ -5,10 +5,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from etm_jax.selection import SELECTORS, LexicaseSelection, Scores, TournamentSelection, TruncationSelection
+from etm_jax.selection import (
+    SELECTORS,
+    AgingSelection,
+    LexicaseSelection,
+    NichesSelection,
+    NSGA2Selection,
+    Scores,
+    SpeciesSelection,
+    TournamentSelection,
+    TruncationSelection,
+)
 
-OPTIONS = {"lexicase": {"size": 3}}  # with one case and more entrants than members the best would always be the parent
+OPTIONS = {
+    "lexicase": {"size": 3},  # with one case and more entrants than members the best would always be the parent
+    **{name: {"turnover": 2 / 3} for name in ("aging", "nsga2", "niches")},
+}
+ELITIST = ("tournament", "truncation", "lexicase", "uniform", "species")
 FITNESS = jnp.asarray([0.1, 0.9, 0.4, 0.8, 0.2, 0.7])
+
+
+select = jax.jit(lambda selector, key, scores: selector(key, scores), static_argnums=0)
 
 
 def scores(fitness=FITNESS, alive=None):
@@ -18,54 +35,69 @@ def scores(fitness=FITNESS, alive=None):
 
 @pytest.fixture(params=sorted(SELECTORS))
 def selector(request):
-    return SELECTORS[request.param](num_elites=2, **OPTIONS.get(request.param, {}))
+    return make(request.param)
+
+
+def make(name):
+    elites = {"num_elites": 2} if name in ELITIST else {}
+    return SELECTORS[name](**elites, **OPTIONS.get(name, {}))
 
 
 def test_it_fills_a_population_of_the_same_size(selector):
-    selection = selector(jax.random.key(0), scores())
+    selection = select(selector, jax.random.key(0), scores())
     assert selection.survivors.shape == (2,)
     assert selection.parents.shape == (4, 2)
     assert np.all((np.asarray(selection.parents) >= 0) & (np.asarray(selection.parents) < 6))
 
 
-def test_the_elites_are_the_best(selector):
-    assert np.asarray(selector(jax.random.key(0), scores()).survivors).tolist() == [1, 3]
+@pytest.mark.parametrize("name", sorted(set(SELECTORS) - {"aging"}))
+def test_the_best_survive(name):
+    assert np.asarray(select(make(name), jax.random.key(0), scores()).survivors).tolist() == [1, 3]
+
+
+def test_it_fills_as_many_places_as_are_asked_for(selector):
+    """Members of an archive may be more or fewer than the places of the population."""
+    for places in (3, 10):
+        selection = select(selector, jax.random.key(0), scores().replace(places=places))
+        assert selection.survivors.size + selection.parents.shape[0] == places
+        assert np.all((np.asarray(selection.parents) >= 0) & (np.asarray(selection.parents) < 6))
 
 
 def test_jit_changes_nothing(selector):
-    plain, jitted = selector(jax.random.key(1), scores()), jax.jit(selector)(jax.random.key(1), scores())
+    plain, jitted = selector(jax.random.key(1), scores()), select(selector, jax.random.key(1), scores())
     np.testing.assert_array_equal(plain.parents, jitted.parents)
 
 
 def test_vmap_is_a_loop(selector):
     keys = jax.random.split(jax.random.key(2), 3)
-    together = jax.vmap(lambda key: selector(key, scores()))(keys)
+    together = jax.vmap(lambda key: select(selector, key, scores()))(keys)
     for index, key in enumerate(keys):
-        np.testing.assert_array_equal(together.parents[index], selector(key, scores()).parents)
+        np.testing.assert_array_equal(together.parents[index], select(selector, key, scores()).parents)
 
 
 def test_a_failed_member_is_never_picked(selector):
     """It has the highest number standing in its fitness, and still it is not."""
     broken = scores([0.1, 9.0, jnp.nan, 0.3, 0.2, jnp.inf], [True, False, False, True, True, False])
     for seed in range(20):
-        selection = selector(jax.random.key(seed), broken)
+        selection = select(selector, jax.random.key(seed), broken)
         picked = np.concatenate([np.ravel(selection.parents), np.ravel(selection.survivors)])
         assert set(picked.tolist()) <= {0, 3, 4}
 
 
 def test_when_all_failed_it_still_answers(selector):
-    selection = selector(jax.random.key(0), scores(jnp.full(6, jnp.nan)))
+    selection = select(selector, jax.random.key(0), scores(jnp.full(6, jnp.nan)))
     assert np.all((np.asarray(selection.parents) >= 0) & (np.asarray(selection.parents) < 6))
 
 
 def test_a_population_of_one_has_one_child_and_no_survivor(selector):
-    selection = selector(jax.random.key(0), scores([0.5]))
+    selection = select(selector, jax.random.key(0), scores([0.5]))
     assert selection.survivors.shape == (0,)
     assert np.asarray(selection.parents).tolist() == [[0, 0]]
 
 
-def test_better_members_get_more_children(selector):
-    parents = jax.vmap(lambda key: selector(key, scores()).parents)(jax.random.split(jax.random.key(3), 500))
+@pytest.mark.parametrize("name", sorted(set(SELECTORS) - {"uniform"}))
+def test_better_members_get_more_children(name):
+    parents = jax.vmap(lambda key: select(make(name), key, scores()).parents)(jax.random.split(jax.random.key(3), 500))
     counts = np.bincount(np.ravel(parents), minlength=6)
     assert counts[1] > counts[0]
     assert counts[3] > counts[4]
@@ -89,8 +121,8 @@ def test_truncation_picks_evenly_among_the_best_share():
 def lexicase_parents(cases, size=40, alive=(True,) * 4):
     """Shares of the picks, over many keys."""
     seen = Scores(fitness=jnp.mean(jnp.asarray(cases), axis=1), alive=jnp.asarray(alive), cases=jnp.asarray(cases))
-    select = LexicaseSelection(size=size, num_elites=1)
-    parents = jax.jit(jax.vmap(lambda key: select(key, seen).parents))(jax.random.split(jax.random.key(6), 1000))
+    lexicase = LexicaseSelection(size=size, num_elites=1)
+    parents = jax.jit(jax.vmap(lambda key: lexicase(key, seen).parents))(jax.random.split(jax.random.key(6), 1000))
     return np.bincount(np.ravel(parents), minlength=len(cases)) / parents.size
 
 
@@ -122,6 +154,11 @@ def test_in_a_small_sample_of_lexicase_others_have_a_chance():
         (lambda: LexicaseSelection(size=0), "lexicase size must be at least 1, got 0"),
         (lambda: TruncationSelection(share=0.0), r"truncation share must be in \(0, 1\], got 0.0"),
         (lambda: TruncationSelection(num_elites=-1), "num_elites must be at least 0, got -1"),
+        (lambda: AgingSelection(size=0), "tournament size must be at least 1, got 0"),
+        (lambda: AgingSelection(turnover=0.0), r"turnover must be in \(0, 1\], got 0.0"),
+        (lambda: NSGA2Selection(turnover=1.5), r"turnover must be in \(0, 1\], got 1.5"),
+        (lambda: NichesSelection(alpha=-0.1), r"alpha must be in \[0, 1\], got -0.1"),
+        (lambda: SpeciesSelection(radius=-1.0), "radius must be at least 0, got -1.0"),
     ],
 )
 def test_bad_settings_are_refused(make, message):

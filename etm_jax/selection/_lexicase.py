@@ -43,7 +43,7 @@ class LexicaseSelection:
         """Pick survivors and parents. The key is consumed."""
         survivors = elites(scores, self.num_elites)
         cases = scores.by_case
-        num_picks, num_cases = 2 * (scores.fitness.size - survivors.size), cases.shape[-1]
+        num_picks, num_cases = 2 * (scores.num_places - survivors.size), cases.shape[-1]
         key_entrants, key_order = jax.random.split(key)
         entrants = uniform_over(key_entrants, scores.alive, (num_picks, self.size))
         order = jnp.argsort(jax.random.uniform(key_order, (num_picks, num_cases)), axis=-1)

@@ -3,6 +3,7 @@
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
+from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import Key, pytree
@@ -12,21 +13,44 @@ from etm_jax._typing import Key, pytree
 class Scores:
     """How the members of a population did. A selector sees this and never a genome.
 
+    What is None is not known; a selector that needs it takes what its docstring says instead.
+
     Attributes:
         fitness: maximised; means something only where `alive`.
         alive: True = the evaluation ended with finite numbers.
-        cases: how it did in each case that the fitness is made of, maximised; None where that is not known.
+        cases: how it did in each case that the fitness is made of, maximised.
+        objectives: what is sought at once, each maximised; costs are negative.
+        descriptors: what tells members apart, each in [0, 1].
+        age: generations lived, 0 for a newborn.
+        places: members of the next population; None for as many as there are here.
     """
 
     fitness: Float[Array, "*batch population"]
     alive: Bool[Array, "*batch population"]
     cases: Float[Array, "*batch population case"] | None = None
+    objectives: Float[Array, "*batch population objective"] | None = None
+    descriptors: Float[Array, "*batch population descriptor"] | None = None
+    age: Int[Array, "*batch population"] | None = None
+    places: int | None = struct.field(pytree_node=False, default=None)
+
+    @property
+    def num_places(self) -> int:
+        """Members of the next population."""
+        return self.fitness.shape[-1] if self.places is None else self.places
 
     @property
     def by_case(self) -> Float[Array, " population case"]:
         """Scores of the cases, or of the fitness where there are none; failed members at the bottom."""
-        cases = self.fitness[..., None] if self.cases is None else self.cases
-        return jnp.where(self.alive[..., None], cases, -jnp.inf)
+        return self._with_failed_last(self.cases)
+
+    @property
+    def by_objective(self) -> Float[Array, " population objective"]:
+        """The objectives, or the fitness where there are none; failed members at the bottom."""
+        return self._with_failed_last(self.objectives)
+
+    def _with_failed_last(self, values: Array | None) -> Array:
+        values = self.fitness[..., None] if values is None else values
+        return jnp.where(self.alive[..., None], values, -jnp.inf)
 
     @property
     def ranked(self) -> Float[Array, " population"]:
@@ -51,9 +75,10 @@ class Selection:
 class Selector(Protocol):
     """Picks survivors and parents. Frozen and hashable; pure.
 
-    A failed member is picked only when every member has failed; the engine then draws fresh genomes in its place.
+    A failed member is a parent only when every member has failed, and survives only when there are too few others; the
+    engine then draws fresh genomes in its place.
     """
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
-        """Fill a population of the same size. The key is consumed."""
+        """Fill a population of `scores.num_places`. The key is consumed."""
         ...

@@ -3,10 +3,20 @@
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import Key
 from etm_jax.selection._elites import check_elites, elites, uniform_over
 from etm_jax.selection._scores import Scores, Selection
+
+
+def tournaments(
+    key: Key, rated: Float[Array, " population"], alive: Bool[Array, " population"], shape: tuple[int, ...], size: int
+) -> Int[Array, "..."]:
+    """Winners of independent tournaments: the highest rated of `size` members drawn at random. The key is consumed."""
+    entrants = uniform_over(key, alive, (*shape, size))
+    winners = jnp.argmax(rated[entrants], axis=-1)
+    return jnp.take_along_axis(entrants, winners[..., None], axis=-1)[..., 0]
 
 
 @dataclass(frozen=True)
@@ -32,8 +42,5 @@ class TournamentSelection:
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents. The key is consumed."""
         survivors = elites(scores, self.num_elites)
-        num_children = scores.fitness.size - survivors.size
-        entrants = uniform_over(key, scores.alive, (num_children, 2, self.size))
-        winners = jnp.argmax(scores.ranked[entrants], axis=-1)
-        parents = jnp.take_along_axis(entrants, winners[..., None], axis=-1)[..., 0]
-        return Selection(survivors=survivors, parents=parents)
+        shape = (scores.num_places - survivors.size, 2)
+        return Selection(survivors, tournaments(key, scores.ranked, scores.alive, shape, self.size))

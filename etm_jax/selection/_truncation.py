@@ -32,7 +32,6 @@ class TruncationSelection:
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents. The key is consumed."""
         survivors = elites(scores, self.num_elites)
-        size = scores.fitness.size
-        _, best = jax.lax.top_k(scores.ranked, max(round(self.share * size), 1))
-        chosen = uniform_over(key, scores.alive[best], (size - survivors.size, 2))
+        _, best = jax.lax.top_k(scores.ranked, max(round(self.share * scores.fitness.size), 1))
+        chosen = uniform_over(key, scores.alive[best], (scores.num_places - survivors.size, 2))
         return Selection(survivors=survivors, parents=best[chosen])

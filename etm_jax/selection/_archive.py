@@ -1,0 +1,52 @@
+"""The contract of archives: members kept from generation to generation, chosen by their scores alone."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Array, Int
+
+from etm_jax._typing import Key
+from etm_jax.selection._scores import Scores
+
+KEEP = -1  # the place keeps whoever is there
+EMPTY = -2  # the place is emptied
+
+
+@runtime_checkable
+class Archive(Protocol):
+    """Decides who of a population is kept, and how that changes the selection. Frozen and hashable; pure.
+
+    An archive sees scores and answers with indices, as selectors do; the engine moves the genomes. A place is occupied
+    where its scores are `alive`.
+    """
+
+    @property
+    def num_places(self) -> int:
+        """Members that it holds at most."""
+        ...
+
+    @property
+    def keeps_genomes(self) -> bool:
+        """Whether the genomes are needed, or the scores alone."""
+        ...
+
+    @property
+    def breeds(self) -> bool:
+        """Whether survivors and parents come from the archive instead of from the population."""
+        ...
+
+    def admit(self, key: Key, kept: Scores, newcomers: Scores) -> Int[Array, " place"]:
+        """For each place the newcomer that takes it, or `KEEP`, or `EMPTY`. The key is consumed."""
+        ...
+
+    def view(self, kept: Scores, scores: Scores) -> Scores:
+        """What the selector is shown of a population."""
+        ...
+
+    def record(self, kept: Scores) -> dict[str, Array]:
+        """What a generation puts on record, as arrays."""
+        ...
+
+    def summary(self, record: dict[str, np.ndarray]) -> dict[str, Any]:
+        """A record as plain numbers, on the host."""
+        ...

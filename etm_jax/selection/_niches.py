@@ -1,0 +1,62 @@
+"""Natural niches: every case is a resource that those who are good at it share."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from etm_jax._typing import Key
+from etm_jax.selection._elites import check_turnover, num_survivors, proportional
+from etm_jax.selection._scores import Scores, Selection
+
+
+@dataclass(frozen=True)
+class NichesSelection:
+    """Fitness is what a member gets of each case, and a mate is sought for the cases that the first parent lacks.
+
+    With scores s of member p in case d, the shares f_pd = s_pd / (sum_q s_qd)^alpha add up to the fitness. The first
+    parent is drawn in proportion to it, the second in proportion to sum_d max(0, f_d - f_d of the first). The members
+    of highest fitness survive. Scores below 0 are raised until the least of a case is 0.
+
+    Attributes:
+        alpha: how much is shared: 0 nothing, and then the fitness is the sum of the scores; 1 everything.
+        turnover: share of the population that is replaced in a generation, in (0, 1].
+
+    Raises:
+        ValueError: `alpha` outside [0, 1] or `turnover` outside (0, 1].
+
+    References:
+        Abrantes, Lange, Tang 2025, Competition and attraction improve model fusion (M2N2), GECCO; there the child
+        replaces the worst one at a time.
+    """
+
+    alpha: float = 1.0
+    turnover: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"the niches' alpha must be in [0, 1], got {self.alpha}")
+        check_turnover(self.turnover)
+
+    def __call__(self, key: Key, scores: Scores) -> Selection:
+        """Pick survivors and parents by the cases, or the fitness without them. The key is consumed."""
+        key_first, key_second = jax.random.split(key)
+        share = self.shares(scores)
+        fitness = jnp.sum(share, axis=-1)
+        count = num_survivors(scores, self.turnover)
+        _, survivors = jax.lax.top_k(jnp.where(scores.alive, fitness, -jnp.inf), count)
+        num_children = scores.num_places - count
+        first = proportional(key_first, fitness, scores.alive, (num_children,))
+        attraction = jnp.sum(jnp.maximum(share[None] - share[first][:, None], 0), axis=-1)
+        second = proportional(key_second, attraction, scores.alive, (num_children,))
+        return Selection(survivors, jnp.stack([first, second], axis=-1))
+
+    def shares(self, scores: Scores) -> Float[Array, "population case"]:
+        """What each member gets of each case; nothing if it failed."""
+        alive = scores.alive[:, None]
+        cases = scores.fitness[:, None] if scores.cases is None else scores.cases
+        least = jnp.min(jnp.where(alive, cases, 0), axis=0, initial=0.0)
+        score = jnp.where(alive, cases - least[None], 0)
+        total = jnp.sum(score, axis=0, keepdims=True)
+        return jnp.where(total > 0, score / jnp.where(total > 0, total, 1) ** self.alpha, 0)

@@ -1,0 +1,102 @@
+"""Novelty search: selection seeks what differs from all that was seen, not what is fit."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from etm_jax._typing import Key
+from etm_jax.selection._archive import KEEP
+from etm_jax.selection._elites import uniform_over
+from etm_jax.selection._scores import Scores
+from etm_jax.selection._species import squared_distances
+
+
+@dataclass(frozen=True)
+class NoveltyArchive:
+    """Fitness gives way to novelty: the mean distance to the nearest neighbours in archive and population.
+
+    The archive is a ring of descriptors, which takes in a few members of each generation, drawn at random, in place of
+    its oldest.
+
+    Attributes:
+        size: places of the ring.
+        neighbours: that the distance is averaged over.
+        admitted: members of each generation that come in.
+        weight: 1 for novelty alone, 0 for fitness alone; in between each counts in shares of its range.
+
+    Raises:
+        ValueError: a count below 1, or `weight` outside [0, 1].
+
+    References:
+        Lehman and Stanley 2011, Abandoning objectives, Evol. Comput. 19(2); random admission as in Gomes et al. 2015,
+        Devising effective novelty search algorithms, GECCO.
+    """
+
+    keeps_genomes = False
+    breeds = False
+
+    size: int = 512
+    neighbours: int = 15
+    admitted: int = 6
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("size", "neighbours", "admitted"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"novelty's {name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"novelty's weight must be in [0, 1], got {self.weight}")
+
+    @property
+    def num_places(self) -> int:
+        """Places of the ring."""
+        return self.size
+
+    def admit(self, key: Key, kept: Scores, newcomers: Scores) -> Int[Array, " place"]:
+        """A few newcomers at random, in free places and then in those of the oldest members."""
+        count = min(self.admitted, self.size)
+        age = jnp.zeros(self.size, int) if kept.age is None else kept.age
+        places = jnp.lexsort((-age, kept.alive))[:count]
+        drawn = uniform_over(key, newcomers.alive, (count,))
+        return jnp.full(self.size, KEEP).at[places].set(jnp.where(newcomers.alive[drawn], drawn, KEEP))
+
+    def novelty(self, kept: Scores, scores: Scores) -> Float[Array, " population"]:
+        """Mean distance of each member to its nearest neighbours; itself is none of them."""
+        if scores.descriptors is None or kept.descriptors is None:
+            raise ValueError("novelty needs descriptors, got scores without")
+        others = jnp.concatenate([scores.descriptors, kept.descriptors])
+        known = jnp.concatenate([scores.alive, kept.alive])
+        size = scores.fitness.size
+        itself = jnp.arange(size)[:, None] == jnp.arange(others.shape[0])[None]
+        distance = jnp.sqrt(squared_distances(scores.descriptors, others))
+        near, _ = jax.lax.top_k(
+            -jnp.where(known[None] & ~itself, distance, jnp.inf), min(self.neighbours, others.shape[0])
+        )
+        found = jnp.isfinite(near)
+        return jnp.sum(jnp.where(found, -near, 0), axis=1) / jnp.maximum(jnp.sum(found, axis=1), 1)
+
+    def view(self, kept: Scores, scores: Scores) -> Scores:
+        """The population with novelty in place of fitness."""
+        from_low_to_high = [_scaled(values, scores.alive) for values in (scores.fitness, self.novelty(kept, scores))]
+        mixed = (1 - self.weight) * from_low_to_high[0] + self.weight * from_low_to_high[1]
+        return scores.replace(fitness=mixed)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def record(self, kept: Scores) -> dict[str, Array]:
+        """How many places are taken, and how far from each other their descriptors are."""
+        assert kept.descriptors is not None
+        spread = jnp.std(kept.descriptors, axis=0, where=kept.alive[:, None])
+        return {"archive_size": jnp.sum(kept.alive), "archive_spread": jnp.where(jnp.any(kept.alive), spread.mean(), 0)}
+
+    def summary(self, record: dict[str, np.ndarray]) -> dict[str, Any]:
+        """The same as plain numbers."""
+        return {"archive_size": int(record["archive_size"]), "archive_spread": float(record["archive_spread"])}
+
+
+def _scaled(values: Float[Array, " population"], alive: Array) -> Float[Array, " population"]:
+    low = jnp.min(jnp.where(alive, values, jnp.inf))
+    high = jnp.max(jnp.where(alive, values, -jnp.inf))
+    return jnp.where(alive & (high > low), (values - low) / jnp.where(high > low, high - low, 1), 0)
