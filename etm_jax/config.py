@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
-from tyro.conf import Suppress, UseAppendAction
+from tyro.conf import Suppress, UseAppendAction, arg
 
 from etm_jax._require import (
     require,
@@ -24,7 +24,8 @@ from etm_jax.variation import VariationRates
 Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
 Budget = Literal["equal", "swarm"]
 Precision = Literal["float32", "bfloat16"]
-Method = Literal["tournament", "truncation", "lexicase"]
+Method = Literal["tournament", "truncation", "lexicase", "uniform", "aging", "nsga2", "niches", "species"]
+ArchiveKind = Literal["auto", "none", "front", "map-elites", "novelty"]
 Model = Literal["networks", "em43", "em33"]
 Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
 _Settings = TypeVar("_Settings")
@@ -34,11 +35,17 @@ _Settings = TypeVar("_Settings")
 class SelectionConfig:
     """Who survives and who becomes a parent."""
 
-    method: Method = "tournament"
-    tournament_size: int = 3  # members of a tournament; more is greedier
+    method: Annotated[Method, arg(aliases=["--selection"])] = "tournament"
+    tournament_size: int = 3  # members of a tournament, of aging's too; more is greedier
     lexicase_size: int = 64  # random members that a parent is filtered from, case by case
     truncation_share: float = 0.5  # best share of the population that may become parents
-    num_elites: int = 2  # best members that survive unchanged
+    num_elites: int = 2  # best members that survive unchanged; not of aging, nsga2 and niches, which have a turnover
+    turnover: float = 0.5  # share that offspring replace in a generation, of aging, nsga2 and niches
+    niches_alpha: float = 1.0  # how much members that are good at the same cases share, 0 to 1
+    species_radius: float = 0.15  # distance of descriptors within which members are of one species
+    objectives: tuple[str, ...] = ("performance", "multiply_adds", "parameters")  # performance, a task, or a cost
+    descriptors: tuple[str, ...] = ("num_slots", "multiply_adds")  # genes, costs or behaviours: species, archives
+    average_survivors: bool = False  # a survivor's fitness is its mean over all generations it lived; for noise
     settle_generations: int = 1  # generations that the founders live before selection begins
 
     def __post_init__(self) -> None:
@@ -47,7 +54,31 @@ class SelectionConfig:
         require_count("selection.lexicase_size", self.lexicase_size, 1)
         require(0 < self.truncation_share <= 1, "selection.truncation_share", "in (0, 1]", self.truncation_share)
         require_count("selection.num_elites", self.num_elites, 0)
+        require(0 < self.turnover <= 1, "selection.turnover", "in (0, 1]", self.turnover)
+        require_share("selection.niches_alpha", self.niches_alpha)
+        require_not_negative("selection.species_radius", self.species_radius)
+        for name in ("objectives", "descriptors"):
+            names = getattr(self, name)
+            require(len(names) == len(set(names)) > 0, f"selection.{name}", "at least one name, each once", names)
         require_count("selection.settle_generations", self.settle_generations, 1)
+
+
+@dataclass(frozen=True)
+class ArchiveConfig:
+    """Who is kept beside the population."""
+
+    kind: Annotated[ArchiveKind, arg(aliases=["--archive"])] = "auto"  # auto: a front for nsga2, else none
+    size: int = 128  # members of a front, places of novelty's ring
+    bins: int = 10  # parts that map-elites cuts each descriptor into
+    neighbours: int = 15  # that novelty is the mean distance to
+    admitted: int = 6  # members of each generation that novelty's ring takes in
+    novelty_weight: float = 1.0  # 1: novelty replaces the fitness; 0: it does not count
+
+    def __post_init__(self) -> None:
+        require_choice("archive.kind", self.kind, typing.get_args(ArchiveKind))
+        for name in ("size", "bins", "neighbours", "admitted"):
+            require_count(f"archive.{name}", getattr(self, name), 1)
+        require_share("archive.novelty_weight", self.novelty_weight)
 
 
 @dataclass(frozen=True)
@@ -175,6 +206,7 @@ class EvolutionaryTuringConfig:
     bounds: Bounds = field(default_factory=Bounds)
     variation: VariationRates = field(default_factory=VariationRates)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+    archive: ArchiveConfig = field(default_factory=ArchiveConfig)
     lifetime: LifetimeConfig = field(default_factory=LifetimeConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     islands: IslandConfig = field(default_factory=IslandConfig)
@@ -197,6 +229,10 @@ class EvolutionaryTuringConfig:
         require(self.population_size % count == 0, "islands.count", divisor, count)
         fewer = f"fewer than the members of an island ({self.population_size // count})"
         require(count == 1 or migrants < self.population_size // count, "islands.migrants", fewer, migrants)
+        alone = count == 1 or (self.archive.kind in ("auto", "none") and self.selection.method != "nsga2")
+        require(alone, "islands.count", "1 with an archive, which all members share", count)
+        averages = not self.selection.average_survivors or self.lifetime.inheritance != "lamarckian"
+        require(averages, "selection.average_survivors", "off while survivors learn on (lamarckian)", True)
         rates = self.variation
         for name in ("gene_rate", "local_share", "noise_rate", "crossover_rate", "immigrant_rate"):
             require_share(f"variation.{name}", getattr(rates, name))

@@ -38,6 +38,7 @@ from etm_jax.evolution import (
     run,
     summarise,
     wait_for_all,
+    write_members,
 )
 
 COMMAND = "etm_jax.evolve"
@@ -205,6 +206,7 @@ def execute(problem: Problem, folder: RunFolder, started: float) -> None:
     model = problem.family.export(state.champion)
     summary = summarise(problem, state, outcome.compile_seconds, outcome.run_seconds, time.perf_counter() - started)
     folder.finish(functools.partial(problem.family.save, model), summary)
+    write_members(folder, problem, state)
     report = write(folder, model, problem.suite)
     go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.interrupted else None
     show_summary(summary, report, ("best architecture", "evolving"), go_on)

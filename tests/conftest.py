@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# The suite spends its time compiling programs that run once: a third of it is LLVM's later passes.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+
 import hypothesis
 import jax
 import pytest

@@ -1,5 +1,7 @@
 """One generation: descent, settling, failures, inheritance, the champion, the curriculum, fitness."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,7 +107,7 @@ def test_a_population_of_one_lives():
 @pytest.mark.parametrize("inheritance", ["darwinian", "baldwinian", "lamarckian"])
 def test_what_is_inherited(inheritance):
     """Survivors of the next proposal carry learnt weights under Lamarck only."""
-    changes = {"lifetime": LifetimeConfig(steps=2, batch_size=2, inheritance=inheritance)}
+    changes = {"lifetime": dataclasses.replace(CONFIG.lifetime, inheritance=inheritance)}
     made = problem(**changes)
     start = compiled_init(**changes)(jax.random.key(0))
     state, _ = compiled_step(**changes)(start)

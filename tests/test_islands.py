@@ -31,6 +31,7 @@ from etm_jax.evolution import (
     step,
 )
 from etm_jax.evolution._islands import migrate, pick
+from etm_jax.evolution._state import unscored
 from etm_jax.evolution._strategy import first_population
 from etm_jax.task import TaskSuite
 
@@ -122,7 +123,7 @@ def a_population(num_islands):
     alive = np.ones(size, bool)
     alive[2::4] = draws.random(num_islands) < 0.5
     alive[1:4] = False
-    population = first_population(jax.random.key(1), size, Networks(BOUNDS, 3, 2))
+    population = first_population(jax.random.key(1), unscored(size), Networks(BOUNDS, 3, 2))
     return dataclasses.replace(population, fitness=jnp.asarray(fitness), alive=jnp.asarray(alive))
 
 

@@ -24,7 +24,7 @@ CONFIG = EvolutionaryTuringConfig(
     task=("copy=0.5,bits=2,max_length=2", "recall=0.3,bits=2,item_length=1,max_items=2"),
     score_episodes=4,
     bounds=BOUNDS,
-    lifetime=LifetimeConfig(steps=2, batch_size=2),
+    lifetime=LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=0.1),  # quick to compile
 )
 
 

@@ -25,6 +25,8 @@ from etm_jax.evolution._lifetime import make_optimiser as make_optimiser
 from etm_jax.evolution._lifetime import paces_itself as paces_itself
 from etm_jax.evolution._lifetime import score as score
 from etm_jax.evolution._make import make_problem as make_problem
+from etm_jax.evolution._members import load_member as load_member
+from etm_jax.evolution._members import write_members as write_members
 from etm_jax.evolution._networks import Networks as Networks
 from etm_jax.evolution._problem import Family as Family
 from etm_jax.evolution._problem import Problem as Problem

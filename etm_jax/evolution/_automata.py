@@ -96,6 +96,14 @@ class Automata:
         """Share of blank cells of the programme."""
         return jnp.mean(genomes.programme == 0, axis=-1)
 
+    def costs(self, genomes: Automaton) -> dict[str, Float[Array, " population"]]:
+        """Share of cells of the programme that are not blank."""
+        return {"live_cells": 1 - self.efficiency(genomes)}
+
+    def traits(self, genomes: Automaton) -> dict[str, Float[Array, " population"]]:
+        """The costs."""
+        return self.costs(genomes)
+
     def genes(self, genomes: Automaton) -> dict[str, Int[Array, " population"]]:
         """How many cells of the programme are not blank."""
         return {"live_cells": jnp.sum(genomes.programme > 0, axis=-1)}

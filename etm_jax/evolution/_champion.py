@@ -56,8 +56,8 @@ def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: Suite) -> 
     ) -> tuple[Result, dict[str, dict[str, Any]]]:
         if isinstance(suite, EnvironmentSuite):
             return score(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes), {}
-        outputs, episode = answer(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes)
-        return result_of(suite, outputs, episode), suite.extra_scores(outputs, episode)
+        run, episode = answer(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes)
+        return result_of(suite, run.outputs, episode), suite.extra_scores(run.outputs, episode)
 
     return held_out(examine, genome, seed, suite)
 

@@ -74,7 +74,11 @@ def evaluate(
         key, difficulty = shared
         small = crop(genome, config.bounds, tier)
         settings = {"num_episodes": config.score_episodes, "bounds": tier, "dtype": problem.dtype}
-        results = [score(key, small, difficulty, suite=suite, **settings) for suite in asked]
+        behaves = [problem.behaves, *[False] * (len(asked) - 1)]
+        results = [
+            score(key, small, difficulty, suite=suite, behaves=behaves, **settings)
+            for suite, behaves in zip(asked, behaves, strict=True)
+        ]
         return results[0], merit(problem, results)
 
     everybody = with_champion(genomes, champion, problem.mesh)

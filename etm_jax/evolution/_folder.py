@@ -120,6 +120,11 @@ def load_best(run: str | Path) -> Any:
         ValueError: the folder holds no network; a run writes it when it ends or is interrupted.
     """
     folder = RunFolder.open(Path(run)).best
+    return load_model(folder)
+
+
+def load_model(folder: Path) -> Any:
+    """The network or the automaton of a folder that a family saved it in."""
     return load_automaton(folder) if (folder / AUTOMATON).exists() else load_network(folder)
 
 

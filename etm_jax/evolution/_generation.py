@@ -9,12 +9,14 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import IntScalar, Key, Scalar
 from etm_jax.config import IslandConfig
+from etm_jax.evolution._archive import breeding_stock, empty, take_in
 from etm_jax.evolution._budget import lifetime_steps
 from etm_jax.evolution._islands import divide, merge, meshes, migrate, over_islands, pick, unite
 from etm_jax.evolution._ladder import untiered
 from etm_jax.evolution._lifetime import Result
+from etm_jax.evolution._measure import descriptors_of, objectives_of
 from etm_jax.evolution._problem import Problem
-from etm_jax.evolution._state import NOBODY, EvolutionState, Population, member
+from etm_jax.evolution._state import NOBODY, EvolutionState, Population, member, unscored
 from etm_jax.evolution._strategy import first_population, propose, scored
 
 
@@ -29,7 +31,8 @@ def init(problem: Problem, key: Key) -> EvolutionState:
     """The state before the first generation. The key is consumed."""
     config, suite = problem.config, problem.suite
     key_population, key_run = jax.random.split(key)
-    population = first_population(key_population, config.population_size, problem.family, suite.num_cases)
+    counts = (suite.num_cases, len(problem.objectives), len(problem.descriptors))
+    population = first_population(key_population, unscored(config.population_size, *counts), problem.family)
     return EvolutionState(
         key=key_run,
         generation=jnp.array(0, jnp.int32),
@@ -39,6 +42,7 @@ def init(problem: Problem, key: Key) -> EvolutionState:
         champion=member(population.genomes, 0),
         champion_id=jnp.array(NOBODY, jnp.int32),
         champion_merit=jnp.array(-jnp.inf, float),
+        archive=empty(problem.archive, population),
     )
 
 
@@ -51,7 +55,7 @@ def next_difficulty(problem: Problem, difficulty: Float[Array, " task"], result:
 
 
 Contender = tuple[Any, IntScalar, Scalar]
-Shared = tuple[Any, Float[Array, " task"], IntScalar]  # champion, difficulty, generation
+Shared = tuple[Any, Float[Array, " task"], IntScalar, Any]  # champion, difficulty, generation, archive
 
 
 def live(
@@ -63,11 +67,20 @@ def live(
         The population, its results, its most reliable network, and the champion's merit on the same episodes.
     """
     key_propose, key_evaluate = keys
-    champion, difficulty, generation = shared
+    champion, difficulty, generation, archive = shared
     config = problem.config
     settling = generation < config.selection.settle_generations
+    stock, shown = breeding_stock(problem.archive, archive, previous)
     population = propose(
-        key_propose, previous, problem.family, problem.selector, config.variation, settling, problem.birth_lanes
+        key_propose,
+        previous,
+        problem.family,
+        problem.selector,
+        config.variation,
+        settling,
+        lanes=problem.birth_lanes,
+        stock=stock,
+        shown=shown,
     )
     steps = None
     if config.lifetime.budget == "swarm":
@@ -76,7 +89,15 @@ def live(
         problem, key_evaluate, population.genomes, champion, difficulty, generation, steps
     )
     inherited = learned if config.lifetime.inheritance == "lamarckian" else population.genomes
-    population = scored(population, inherited, fitness_of(problem, learned, result), result.by_case)
+    population = scored(
+        population,
+        inherited,
+        fitness_of(problem, learned, result),
+        result.by_case,
+        objectives_of(problem, learned, result),
+        descriptors_of(problem, learned, result),
+        averaged=config.selection.average_survivors,
+    )
     claimant = jnp.argmax(jnp.where(population.alive & jnp.isfinite(merits), merits, -jnp.inf))
     challenger = (
         member(learned, claimant),
@@ -120,7 +141,7 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
     """
     config = problem.config
     key, key_propose, key_evaluate = jax.random.split(state.key, 3)
-    shared = (state.champion, state.difficulty, state.generation)
+    shared = (state.champion, state.difficulty, state.generation, state.archive)
     lived = live if config.islands.count == 1 else live_on_islands
     population, result, challenger, champion_merit = lived(
         problem, (key_propose, key_evaluate), state.population, shared
@@ -129,6 +150,7 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
     champion, champion_id, champion_merit = crown(
         (state.champion, state.champion_id, jnp.where(state.champion_id == NOBODY, jnp.nan, champion_merit)), challenger
     )
+    archive = take_in(problem.archive, jax.random.fold_in(key, 0), state.archive, population)
     family, genomes = problem.family, population.genomes
     metrics = {
         "best": best,
@@ -145,6 +167,7 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         "parents": population.parents,
         "genes": family.genes(genomes),
         "learning": family.learning(genomes),
+        "archive": {} if problem.archive is None else problem.archive.record(archive.scores),
     }
     if config.islands.count > 1:
         due = (state.generation + 1) % config.islands.migrate_every == 0
@@ -158,6 +181,7 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         champion=champion,
         champion_id=champion_id,
         champion_merit=champion_merit,
+        archive=archive,
     )
     return state, metrics
 

@@ -12,13 +12,27 @@ from etm_jax.environment import AnySuite
 
 @dataclass(frozen=True)
 class History:
-    """One row a generation: what `metrics.jsonl` holds."""
+    """One row a generation, as `metrics.jsonl` holds them, and one for each member of the archive at the end."""
 
     rows: list[Row] = field(default_factory=list)
+    members: list[Row] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Columns by name."""
         return {name: [row[name] for row in self.rows] for name in (self.rows[0] if self.rows else {})}
+
+    def front(self) -> list[Row]:
+        """The members that no other dominates, the best at the first objective in front.
+
+        Raises:
+            ValueError: the run kept no members with objectives.
+        """
+        if not self.members or "objectives" not in self.members[0]:
+            raise ValueError("the run kept no front; evolve with selection nsga2 or the archive front")
+        objectives = np.array([list(row["objectives"].values()) for row in self.members])
+        better = np.all(objectives[:, None] >= objectives, axis=2) & np.any(objectives[:, None] > objectives, axis=2)
+        order = np.lexsort(-objectives.T[::-1])
+        return [self.members[index] for index in order if not np.any(better[:, index])]
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -33,8 +33,8 @@ def state_sharding(num_islands: int, mesh: Mesh) -> EvolutionState:
     """
     whole = replicated(mesh)
     part = split(mesh) if meshes(num_islands, mesh)[0].size > 1 else whole
-    population = Population(genomes=part, fitness=part, alive=part, ids=part, parents=part, cases=part, next_id=whole)  # pyright: ignore
-    return EvolutionState(whole, whole, population, *[whole] * 5)  # pyright: ignore
+    population = Population(genomes=part, scores=part, ids=part, parents=part, next_id=whole)  # pyright: ignore
+    return EvolutionState(whole, whole, population, *[whole] * 6)  # pyright: ignore
 
 
 def divide(population: Population, num_islands: int) -> Population:

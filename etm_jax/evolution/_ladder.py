@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution._archive import breeding_stock
 from etm_jax.evolution._devices import replicated
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
@@ -60,9 +61,19 @@ def upcoming(problem: Problem, state: EvolutionState) -> Architecture:
     config = problem.config
     _, key_propose, _ = jax.random.split(state.key, 3)
     settling = state.generation < config.selection.settle_generations
+    stock, shown = breeding_stock(problem.archive, state.archive, state.population)
 
     def proposed(key: Any) -> Architecture:
-        population = propose(key, state.population, problem.family, problem.selector, config.variation, settling)
+        population = propose(
+            key,
+            state.population,
+            problem.family,
+            problem.selector,
+            config.variation,
+            settling,
+            stock=stock,
+            shown=shown,
+        )
         return population.genomes.architecture
 
     keys = jnp.stack([key_propose, *jax.random.split(jax.random.fold_in(key_propose, 1), DRAWS)])

@@ -13,11 +13,13 @@ from jaxtyping import Array, Bool, Float
 
 from etm_jax import ae
 from etm_jax._typing import IntScalar, Key, Mask, Params, Scalar, pytree
+from etm_jax.cells import Unrolled
 from etm_jax.config import LifetimeConfig
 from etm_jax.environment import EnvironmentSuite, Suite
+from etm_jax.evolution._behaviour import end_of, memory_use
 from etm_jax.evolution._devices import default_at_once
 from etm_jax.evolution._suites import act
-from etm_jax.genomes import FACTORS, Bounds, Genome, Learning, apply, mask_of, unroll
+from etm_jax.genomes import FACTORS, Bounds, Genome, Learning, mask_of, unroll
 from etm_jax.task import Episode, TaskSuite, before_end, clean_inputs
 
 PLAIN = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop, "sgd": optax.sgd}
@@ -42,6 +44,7 @@ class Result:
         loss: the suite's loss.
         cases: what selection may look at one by one, maximised; None for the performances.
         finite: True = the loss on the scoring episodes is finite; what diverges in learning ends here.
+        behaviour: what it did, in [0, 1] by name; None where nobody asked.
     """
 
     performance: Float[Array, "*population task"]
@@ -49,6 +52,7 @@ class Result:
     loss: Float[Array, "*population"]
     finite: Bool[Array, "*population"]
     cases: Float[Array, "*population case"] | None = None
+    behaviour: dict[str, Float[Array, "*population"]] | None = None
 
     @property
     def by_case(self) -> Float[Array, "*population case"]:
@@ -238,11 +242,11 @@ def answer(
     suite: TaskSuite,
     num_episodes: int,
     dtype: DTypeLike | None = None,
-) -> tuple[Float[Array, "batch time output"], Episode]:
-    """What one individual answers on `num_episodes` fresh episodes of each task. The key is consumed."""
+) -> tuple[Unrolled, Episode]:
+    """What one individual does on `num_episodes` fresh episodes of each task. The key is consumed."""
     episode = suite.sample(key, num_episodes, difficulty)
     at_once = default_at_once(bounds, episode.inputs.shape[0])
-    return apply(genome, clean_inputs(episode), bounds, at_once=at_once, dtype=dtype), episode
+    return unroll(genome, clean_inputs(episode), bounds, at_once=at_once, dtype=dtype), episode
 
 
 def score(
@@ -254,14 +258,18 @@ def score(
     suite: Suite,
     num_episodes: int,
     dtype: DTypeLike | None = None,
+    behaves: bool = False,
 ) -> Result:
-    """Score one individual on `num_episodes` fresh episodes of each task or environment. The key is consumed."""
+    """Score one individual on `num_episodes` fresh episodes of each task or environment. The key is consumed.
+
+    If it `behaves`, the result also has what it did.
+    """
     if isinstance(suite, EnvironmentSuite):
-        return result_of(suite, act(key, genome, difficulty, bounds, suite, num_episodes, dtype))
-    outputs, episode = answer(
-        key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=num_episodes, dtype=dtype
-    )
-    return result_of(suite, outputs, episode)
+        lived = act(key, genome, difficulty, bounds, suite, num_episodes, dtype)
+        return replace(result_of(suite, lived), behaviour=end_of(suite, lived) if behaves else None)
+    run, episode = answer(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=num_episodes, dtype=dtype)
+    result = result_of(suite, run.outputs, episode)
+    return replace(result, behaviour=memory_use(run.weightings, before_end(episode), bounds) if behaves else None)
 
 
 def result_of(suite: Suite, *lived: Any) -> Result:

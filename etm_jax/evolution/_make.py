@@ -6,12 +6,13 @@ from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.environment import AnySuite
 from etm_jax.evolution._devices import device_mesh
 from etm_jax.evolution._lifetime import make_optimiser
+from etm_jax.evolution._measure import check_measures
 from etm_jax.evolution._networks import Networks
 from etm_jax.evolution._number_automata import number_automata
 from etm_jax.evolution._problem import Family, Problem
 from etm_jax.evolution._ring_automata import ring_automata
 from etm_jax.evolution._suites import for_networks, learnable
-from etm_jax.selection import SELECTORS, Selector
+from etm_jax.selection import ARCHIVES, SELECTORS, Archive, Selector
 
 FAMILIES = {"em43": number_automata, "em33": ring_automata}  # of automata, by model
 
@@ -20,24 +21,28 @@ def make_problem(
     config: EvolutionaryTuringConfig,
     suite: AnySuite,
     *,
+    family: Family | None = None,
     selector: Selector | None = None,
     optimiser: optax.GradientTransformation | None = None,
 ) -> Problem:
-    """A problem from its settings; a selector or an optax chain given here replaces the settings' own.
+    """A problem from its settings; a family, a selector or an optax chain given here replaces the settings' own.
 
     Raises:
-        ValueError: the model does not evolve on such a suite; or individuals are to learn by gradients where there
-            are none.
+        ValueError: the model does not evolve on such a suite; individuals are to learn by gradients where there are
+            none; or an objective or a descriptor is unknown.
     """
-    return Problem(
+    problem = Problem(
         config=config,
         suite=suite,
-        family=make_family(config, suite),
+        family=family or make_family(config, suite),
         selector=selector or make_selector(config.selection),
+        archive=make_archive(config),
         make_optimiser=(lambda learning: optimiser) if optimiser else make_optimiser(config.lifetime),
         mesh=device_mesh(config.population_size, config.devices, config.islands.count),
         tiers=(config.bounds,),
     )
+    check_measures(problem)
+    return problem
 
 
 def make_family(config: EvolutionaryTuringConfig, suite: AnySuite) -> Family:
@@ -65,5 +70,29 @@ def make_selector(settings: SelectionConfig) -> Selector:
         "tournament": {"size": settings.tournament_size},
         "truncation": {"share": settings.truncation_share},
         "lexicase": {"size": settings.lexicase_size},
+        "uniform": {},
+        "species": {"radius": settings.species_radius},
+        "aging": {"size": settings.tournament_size, "turnover": settings.turnover},
+        "nsga2": {"turnover": settings.turnover},
+        "niches": {"alpha": settings.niches_alpha, "turnover": settings.turnover},
     }
-    return SELECTORS[settings.method](num_elites=settings.num_elites, **own[settings.method])
+    elites = {} if "turnover" in own[settings.method] else {"num_elites": settings.num_elites}
+    return SELECTORS[settings.method](**elites, **own[settings.method])
+
+
+def make_archive(config: EvolutionaryTuringConfig) -> Archive | None:
+    """The archive that the settings name, or that their selection asks for."""
+    settings, kind = config.archive, config.archive.kind
+    if kind == "auto":
+        kind = "front" if config.selection.method == "nsga2" else "none"
+    own = {
+        "front": {"size": settings.size},
+        "map-elites": {"num_descriptors": len(config.selection.descriptors), "bins": settings.bins},
+        "novelty": {
+            "size": settings.size,
+            "neighbours": settings.neighbours,
+            "admitted": settings.admitted,
+            "weight": settings.novelty_weight,
+        },
+    }
+    return None if kind == "none" else ARCHIVES[kind](**own[kind])

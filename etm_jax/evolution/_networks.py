@@ -1,9 +1,12 @@
 """The family of networks with memory: genomes of architecture and weights, which may learn while they live."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
@@ -25,6 +28,7 @@ from etm_jax.genomes import (
     num_parameters,
     random_genome,
     save_network,
+    unit_genes,
 )
 from etm_jax.variation import VariationRates, offspring
 
@@ -62,6 +66,20 @@ class Networks:
     def efficiency(self, genomes: Genome) -> Float[Array, " population"]:
         """1 minus the share of the dearest architecture's multiply-adds."""
         return efficiency(genomes.architecture, self.bounds, self.input_size, self.output_size)
+
+    def costs(self, genomes: Genome) -> dict[str, Float[Array, " population"]]:
+        """Multiply-adds as in `efficiency`, and weights: the logarithm's share of that of the padded number."""
+        padded = sum(leaf[0].size for leaf in jax.tree.leaves(genomes.params))
+        weights = jax.vmap(lambda genome: num_parameters(genome, self.bounds))(genomes)
+        return {
+            "multiply_adds": 1 - self.efficiency(genomes),
+            "parameters": jnp.log(weights) / math.log(padded),
+        }
+
+    def traits(self, genomes: Genome) -> dict[str, Float[Array, " population"]]:
+        """The costs, and every gene as a share of its range."""
+        positions = unit_genes(genomes.architecture, self.bounds)
+        return {name: positions[:, index] for index, name in enumerate(GENES)} | self.costs(genomes)
 
     def evaluate(
         self,

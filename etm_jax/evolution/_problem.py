@@ -12,10 +12,11 @@ from jaxtyping import Array, Float, Int
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.environment import AnySuite
+from etm_jax.evolution._behaviour import behaviours_of
 from etm_jax.evolution._devices import default_lanes
 from etm_jax.evolution._lifetime import MakeOptimiser, Result
 from etm_jax.genomes import Bounds
-from etm_jax.selection import Selector
+from etm_jax.selection import Archive, Selector
 from etm_jax.variation import VariationRates
 
 
@@ -48,6 +49,14 @@ class Family(Protocol):
 
     def efficiency(self, genomes: Any) -> Float[Array, " population"]:
         """How cheap each genome is, 0 to 1."""
+        ...
+
+    def costs(self, genomes: Any) -> dict[str, Float[Array, " population"]]:
+        """What each genome costs, in [0, 1] by name; objectives that fall."""
+        ...
+
+    def traits(self, genomes: Any) -> dict[str, Float[Array, " population"]]:
+        """What tells genomes apart before they have lived, in [0, 1] by name; descriptors."""
         ...
 
     def evaluate(
@@ -101,6 +110,7 @@ class Problem:
         suite: the tasks, the environments, or the function of numbers.
         family: the kind of genomes.
         selector: who survives and who becomes a parent.
+        archive: who is kept beside the population; None for nobody.
         make_optimiser: from an individual's learning genes to an optax chain; it starts anew in every lifetime.
         mesh: the devices that the population is spread over.
         tiers: the padded shapes that networks compute in, cheapest first; the last one holds everybody.
@@ -110,6 +120,7 @@ class Problem:
     suite: AnySuite
     family: Family
     selector: Selector
+    archive: Archive | None
     make_optimiser: MakeOptimiser
     mesh: Mesh = field(repr=False)
     tiers: tuple[Bounds, ...]
@@ -123,6 +134,24 @@ class Problem:
     def birth_lanes(self) -> int:
         """Children that are borne at once; over several devices all, since parents cross devices together."""
         return self.lanes if self.mesh.size == 1 and self.family.born_in_turn else 0
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What is sought at once, if the selector or the archive needs it."""
+        return self.config.selection.objectives if self._needs("objectives") else ()
+
+    @property
+    def descriptors(self) -> tuple[str, ...]:
+        """What tells members apart, if the selector or the archive needs it."""
+        return self.config.selection.descriptors if self._needs("descriptors") else ()
+
+    @property
+    def behaves(self) -> bool:
+        """Whether some descriptor is of what members do."""
+        return any(name in behaviours_of(self.suite) for name in self.descriptors)
+
+    def _needs(self, name: str) -> bool:
+        return any(name in getattr(one, "needs", ()) for one in (self.selector, self.archive))
 
     @property
     def dtype(self) -> DTypeLike | None:

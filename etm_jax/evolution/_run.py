@@ -17,6 +17,7 @@ from etm_jax.evolution._generation import init, steps
 from etm_jax.evolution._history import History, lineage_row, metrics_row, nth
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._ladder import choose, next_choice, with_tiers
+from etm_jax.evolution._members import member_rows
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.genomes import Bounds
@@ -71,7 +72,9 @@ def run(
     rows = folder.rows() if folder is not None else []
 
     if int(state.generation) >= config.max_generations:
-        return Outcome(state, History(rows), compile_seconds=0.0, run_seconds=0.0, interrupted=False)
+        return Outcome(
+            state, History(rows, member_rows(problem, state)), compile_seconds=0.0, run_seconds=0.0, interrupted=False
+        )
     count = min(config.generations_per_trip, config.max_generations)
     compile_seconds = run_seconds = unaccounted = 0.0
     stage, stop = None, False
@@ -89,6 +92,8 @@ def run(
             for index, generation in enumerate(range(first, done)):
                 happened = nth(metrics, index)
                 row = metrics_row(generation, happened, problem.suite, unaccounted, seconds / (done - first))
+                if problem.archive is not None:
+                    row |= problem.archive.summary(happened["archive"])
                 unaccounted = 0.0
                 rows.append(row)
                 if folder is not None:
@@ -100,7 +105,8 @@ def run(
             if checkpoints is not None and (due or done == config.max_generations or stop):
                 checkpoints.save(state)
     unfinished = int(state.generation) < config.max_generations
-    return Outcome(state, History(rows), compile_seconds, run_seconds, interrupted=unfinished)
+    history = History(rows, member_rows(problem, state))
+    return Outcome(state, history, compile_seconds, run_seconds, interrupted=unfinished)
 
 
 @dataclass(frozen=True)

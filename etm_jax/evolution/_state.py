@@ -18,26 +18,27 @@ class Population:
 
     Attributes:
         genomes: of the problem's family; every array has a leading population axis.
-        fitness: maximised; means something only where `alive`.
-        alive: True = evaluated with finite numbers. Nobody is alive before the first evaluation.
+        scores: what a selector may see. Nobody is alive before the first evaluation.
         ids: a number of one's own; an elite keeps it.
         parents: ids of the two parents, the same twice for one parent, `NOBODY` for none.
-        cases: how each did in every case that its fitness is made of, maximised.
         next_id: the first id not given yet.
     """
 
     genomes: Any
-    fitness: Float[Array, "*batch population"]
-    alive: Bool[Array, "*batch population"]
+    scores: Scores
     ids: Int[Array, "*batch population"]
     parents: Int[Array, "*batch population 2"]
-    cases: Float[Array, "*batch population case"]
     next_id: Int[Array, "*batch"]
 
     @property
-    def scores(self) -> Scores:
-        """What a selector may see."""
-        return Scores(fitness=self.fitness, alive=self.alive, cases=self.cases)
+    def fitness(self) -> Float[Array, "*batch population"]:
+        """Maximised; means something only where `alive`."""
+        return self.scores.fitness
+
+    @property
+    def alive(self) -> Bool[Array, "*batch population"]:
+        """True = evaluated with finite numbers."""
+        return self.scores.alive
 
 
 @pytree
@@ -53,6 +54,7 @@ class EvolutionState:
         champion_id: its id, `NOBODY` before the first generation.
         tiers: sizes of the padded shapes that networks compute in, cheapest first, the last one the whole bounds'.
         champion_merit: weighted accuracy on the episodes of its last defence, half of them at twice the length.
+        archive: the members that are kept beside the population, a population of their own; () without an archive.
     """
 
     key: Key
@@ -63,21 +65,25 @@ class EvolutionState:
     champion: Any
     champion_id: Int[Array, "*batch"]
     champion_merit: Float[Array, "*batch"]
+    archive: Any
 
 
-def unevaluated(
-    genomes: Any, ids: Int[Array, " population"], parents: Int[Array, "population 2"], num_cases: int
-) -> Population:
-    """A population that has yet to be scored."""
-    size = ids.size
-    return Population(
-        genomes=genomes,
+def unscored(size: int, num_cases: int = 1, num_objectives: int = 0, num_descriptors: int = 0) -> Scores:
+    """The scores of members that nobody has evaluated, and that may have so many of everything; nobody is alive."""
+    return Scores(
         fitness=jnp.zeros(size),
         alive=jnp.zeros(size, bool),
-        ids=ids,
-        parents=parents,
         cases=jnp.zeros((size, num_cases)),
-        next_id=jnp.max(ids) + 1,
+        objectives=jnp.zeros((size, num_objectives)) if num_objectives else None,
+        descriptors=jnp.zeros((size, num_descriptors)) if num_descriptors else None,
+        age=jnp.zeros(size, int),
+    )
+
+
+def choose(which: Bool[Array, " population"], first: Any, second: Any) -> Any:
+    """Each member of one pytree with a leading population axis, where True, or of another."""
+    return jax.tree.map(
+        lambda one, other: jnp.where(which.reshape(-1, *(1,) * (one.ndim - 1)), one, other), first, second
     )
 
 

@@ -5,22 +5,24 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from etm_jax._typing import BoolScalar, IntScalar, Key
 from etm_jax.evolution._devices import default_lanes, in_turn
 from etm_jax.evolution._networks import Networks
 from etm_jax.evolution._problem import Family
-from etm_jax.evolution._state import NOBODY, Population, member, unevaluated
+from etm_jax.evolution._state import NOBODY, Population, choose, member, unscored
 from etm_jax.genomes import Bounds, Genome
-from etm_jax.selection import Selector, TournamentSelection
+from etm_jax.selection import Scores, Selector, TournamentSelection
 from etm_jax.variation import VariationRates, boosted_gene_rate
 
 
-def first_population(key: Key, size: int, family: Family, num_cases: int = 1) -> Population:
-    """A population of random genomes, not scored yet; each will be in so many cases. The key is consumed."""
+def first_population(key: Key, scores: Scores, family: Family) -> Population:
+    """A population of random genomes with these scores, from `unscored`. The key is consumed."""
+    size = scores.fitness.size
     genomes = jax.vmap(family.random)(jax.random.split(key, size))
-    return unevaluated(genomes, jnp.arange(size), jnp.full((size, 2), NOBODY, jnp.int32), num_cases)
+    nobody = jnp.full((size, 2), NOBODY, jnp.int32)
+    return Population(genomes, scores, ids=jnp.arange(size), parents=nobody, next_id=jnp.array(size))
 
 
 def propose(
@@ -31,15 +33,30 @@ def propose(
     rates: VariationRates,
     settling: BoolScalar | bool = False,
     lanes: int = 0,
+    stock: Population | None = None,
+    shown: Scores | None = None,
 ) -> Population:
     """The next population: survivors as they are, then offspring, not scored yet. The key is consumed.
 
     Whoever would descend from a failed member is drawn afresh instead, so after a generation in which everybody failed
-    the search starts again. While `settling` everybody survives and nobody is born. `lanes` children are borne at
-    once, the others in turn; 0 for all at once.
+    the search starts again. While `settling` everybody survives and nobody is born. Survivors keep their scores, not
+    alive, and grow older.
+
+    Args:
+        key: consumed.
+        population: the last one.
+        family: the kind of genomes.
+        selector: who survives and who becomes a parent.
+        rates: of variation.
+        settling: see above.
+        lanes: children that are borne at once, the others in turn; 0 for all at once.
+        stock: where survivors and parents come from; None for the population.
+        shown: what the selector is shown of the stock; None for its scores.
     """
     key_select, key_mate, key_vary, key_fresh = jax.random.split(key, 4)
-    selection = selector(key_select, population.scores)
+    stock = population if stock is None else stock
+    size = population.ids.size
+    selection = selector(key_select, replace(stock.scores if shown is None else shown, places=size))
     num_children = selection.parents.shape[0]
     mates = jax.random.bernoulli(key_mate, rates.crossover_rate, (num_children,))
     first = selection.parents[:, 0]
@@ -48,44 +65,44 @@ def propose(
 
     def bear(birth: tuple[Key, IntScalar, IntScalar, BoolScalar]) -> Any:
         key, first, second, mates = birth
-        parents = member(population.genomes, first), member(population.genomes, second)
+        parents = member(stock.genomes, first), member(stock.genomes, second)
         return family.offspring(key, *parents, mates, rates, gene_rate)
 
     births = (jax.random.split(key_vary, num_children), first, second, mates)
     children = in_turn(bear, births, lanes)
     survivors = selection.survivors
     proposed = jax.tree.map(
-        lambda kept, born: jnp.concatenate([kept, born]), member(population.genomes, survivors), children
+        lambda kept, born: jnp.concatenate([kept, born]), member(stock.genomes, survivors), children
     )
-    size = survivors.size + num_children
-    sound = jnp.concatenate([population.alive[survivors], population.alive[first] & population.alive[second]])
+    sound = jnp.concatenate([stock.alive[survivors], stock.alive[first] & stock.alive[second]])
     arrives = jax.random.bernoulli(jax.random.fold_in(key_fresh, 1), rates.immigrant_rate, (num_children,))
     sound &= ~jnp.concatenate([jnp.zeros(survivors.size, bool), arrives])
-    kept_ids, kept_parents = population.ids[survivors], population.parents[survivors]
+    kept_ids, kept_parents = stock.ids[survivors], stock.parents[survivors]
     ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children)])
-    born = jnp.stack([population.ids[first], population.ids[second]], axis=-1)
+    born = jnp.stack([stock.ids[first], stock.ids[second]], axis=-1)
     parents = jnp.concatenate([kept_parents, born])
+    blank = jax.tree.map(jnp.zeros_like, population.scores)
+    scores = jax.tree.map(
+        lambda kept, new: jnp.concatenate([kept, new[survivors.size :]]), member(stock.scores, survivors), blank
+    )
 
     stays = jnp.full(size, settling)
-    proposed = _choose(stays, population.genomes, proposed)
+    proposed = choose(stays, population.genomes, proposed)
+    scores = choose(stays, population.scores, scores)
     sound = jnp.where(stays, population.alive, sound)
     ids = jnp.where(stays, population.ids, ids)
     parents = jnp.where(stays[:, None], population.parents, parents)
 
     def replace_failed(proposed: Any) -> Any:
-        return _choose(sound, proposed, first_population(key_fresh, size, family).genomes)
+        return choose(sound, proposed, first_population(key_fresh, blank, family).genomes)
 
     genomes = jax.lax.cond(jnp.all(sound), lambda proposed: proposed, replace_failed, proposed)
     ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
     parents = jnp.where(sound[:, None], parents, NOBODY)
-    offered = unevaluated(genomes, ids, parents, population.cases.shape[-1])
-    return replace(offered, next_id=population.next_id + num_children + size)
-
-
-def _choose(which: Bool[Array, " population"], first: Any, second: Any) -> Any:
-    return jax.tree.map(
-        lambda one, other: jnp.where(which.reshape(-1, *(1,) * (one.ndim - 1)), one, other), first, second
-    )
+    stayed = sound & (stays | (jnp.arange(size) < survivors.size))
+    scores = choose(sound, scores, blank)
+    scores = replace(scores, age=scores.age + stayed, alive=jnp.zeros(size, bool))
+    return Population(genomes, scores, ids, parents, next_id=population.next_id + num_children + size)
 
 
 def scored(
@@ -93,6 +110,9 @@ def scored(
     genomes: Any,
     fitness: Float[Array, " population"],
     cases: Float[Array, "population case"] | None = None,
+    objectives: Float[Array, "population objective"] | None = None,
+    descriptors: Float[Array, "population descriptor"] | None = None,
+    averaged: bool = False,
 ) -> Population:
     """The population after its evaluation; whoever has no finite fitness has failed.
 
@@ -101,17 +121,30 @@ def scored(
         genomes: what it inherits on: the weights after learning, or those before.
         fitness: maximised.
         cases: what the fitness is made of, as many as the population has; None for the fitness in place of each.
+        objectives: what is sought at once, as many as the population has.
+        descriptors: what tells members apart, as many as the population has.
+        averaged: a survivor's scores are means over all the generations that it has lived.
     """
     alive = jnp.isfinite(fitness)
+    before = population.scores
     if cases is None:
-        cases = jnp.broadcast_to(fitness[:, None], population.cases.shape)
-    return replace(
-        population,
-        genomes=genomes,
-        fitness=jnp.where(alive, fitness, 0.0),
-        alive=alive,
-        cases=jnp.where(alive[:, None], cases, 0.0),
-    )
+        assert before.cases is not None
+        cases = jnp.broadcast_to(fitness[:, None], before.cases.shape)
+    found = Scores(fitness, alive, cases, objectives, descriptors, before.age)
+    if averaged:
+        assert before.age is not None
+        times = before.age
+
+        def mean(old: Array, new: Array) -> Array:
+            lived = times.reshape(-1, *(1,) * (new.ndim - 1))
+            return (old * lived + new) / (lived + 1)
+
+        measured = ("fitness", "cases", "objectives", "descriptors")
+        found = replace(
+            found, **jax.tree.map(mean, *({name: getattr(of, name) for name in measured} for of in (before, found)))
+        )
+    found = choose(alive, found, jax.tree.map(jnp.zeros_like, found))
+    return replace(population, genomes=genomes, scores=replace(found, age=before.age))
 
 
 @dataclass(frozen=True)
@@ -162,7 +195,7 @@ class EvolvingTuringMachine:
     def init(self, key: Key, params: VariationRates) -> Population:
         """The state before the first `ask`. The key is consumed."""
         del params
-        return first_population(key, self.population_size, self.family)
+        return first_population(key, unscored(self.population_size), self.family)
 
     def ask(self, key: Key, state: Population, params: VariationRates) -> tuple[Genome, Population]:
         """The genomes to evaluate next, with a leading population axis. The key is consumed."""

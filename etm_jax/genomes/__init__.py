@@ -22,6 +22,7 @@ from etm_jax.genomes._cost import multiply_adds as multiply_adds
 from etm_jax.genomes._cost import num_parameters as num_parameters
 from etm_jax.genomes._cost import padding_efficiency as padding_efficiency
 from etm_jax.genomes._diversity import diversity as diversity
+from etm_jax.genomes._diversity import unit_genes as unit_genes
 from etm_jax.genomes._export import load_network as load_network
 from etm_jax.genomes._export import save_network as save_network
 from etm_jax.genomes._genome import Genome as Genome

@@ -62,6 +62,7 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite) -> list
         return [NO_FIGURES]
     from etm_jax.report._fitness import fitness_section
     from etm_jax.report._genes import genes_section
+    from etm_jax.report._members import members_of, members_sections
     from etm_jax.report._tree import tree_section
 
     if isinstance(suite, NumberSuite):
@@ -77,6 +78,7 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite) -> list
     genes = people[champion].genes if champion in people else {}
     return [
         fitness_section(record.metrics, suite.names),
+        *members_sections(record.metrics, members_of(run)),
         genes_section(record.lineage, genes),
         *at_work,
         tree_section(people, champion),

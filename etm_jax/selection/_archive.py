@@ -2,7 +2,6 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 from jaxtyping import Array, Int
 
 from etm_jax._typing import Key
@@ -17,7 +16,7 @@ class Archive(Protocol):
     """Decides who of a population is kept, and how that changes the selection. Frozen and hashable; pure.
 
     An archive sees scores and answers with indices, as selectors do; the engine moves the genomes. A place is occupied
-    where its scores are `alive`.
+    where its scores are `alive`. As with selectors, `needs` names what is to be measured.
     """
 
     @property
@@ -47,6 +46,6 @@ class Archive(Protocol):
         """What a generation puts on record, as arrays."""
         ...
 
-    def summary(self, record: dict[str, np.ndarray]) -> dict[str, Any]:
+    def summary(self, record: dict[str, Any]) -> dict[str, Any]:
         """A record as plain numbers, on the host."""
         ...

@@ -29,6 +29,7 @@ class FrontArchive:
         ValueError: `size` below 1.
     """
 
+    needs = ("objectives",)
     keeps_genomes = True
     breeds = False
 
@@ -77,7 +78,7 @@ class FrontArchive:
         """The objectives of the members."""
         return {"objectives": kept.by_objective}
 
-    def summary(self, record: dict[str, np.ndarray]) -> dict[str, Any]:
+    def summary(self, record: dict[str, Any]) -> dict[str, Any]:
         """How many there are, and the hypervolume above 0 in every objective."""
         objectives = np.asarray(record["objectives"])
         members = objectives[np.all(np.isfinite(objectives), axis=1)]

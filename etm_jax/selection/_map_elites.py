@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import Key
@@ -31,6 +30,7 @@ class MapElitesArchive:
         Mouret and Clune 2015, Illuminating search spaces by mapping elites, arXiv:1504.04909.
     """
 
+    needs = ("descriptors",)
     keeps_genomes = True
     breeds = True
 
@@ -73,6 +73,6 @@ class MapElitesArchive:
         """The share of cells that are occupied, and the sum of their fitness."""
         return {"coverage": jnp.mean(kept.alive), "qd_score": jnp.sum(jnp.where(kept.alive, kept.fitness, 0))}
 
-    def summary(self, record: dict[str, np.ndarray]) -> dict[str, Any]:
+    def summary(self, record: dict[str, Any]) -> dict[str, Any]:
         """The same as plain numbers."""
         return {name: float(value) for name, value in record.items()}

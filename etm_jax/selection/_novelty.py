@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import Key
@@ -36,6 +35,7 @@ class NoveltyArchive:
         Devising effective novelty search algorithms, GECCO.
     """
 
+    needs = ("descriptors",)
     keeps_genomes = False
     breeds = False
 
@@ -91,7 +91,7 @@ class NoveltyArchive:
         spread = jnp.std(kept.descriptors, axis=0, where=kept.alive[:, None])
         return {"archive_size": jnp.sum(kept.alive), "archive_spread": jnp.where(jnp.any(kept.alive), spread.mean(), 0)}
 
-    def summary(self, record: dict[str, np.ndarray]) -> dict[str, Any]:
+    def summary(self, record: dict[str, Any]) -> dict[str, Any]:
         """The same as plain numbers."""
         return {"archive_size": int(record["archive_size"]), "archive_spread": float(record["archive_spread"])}
 

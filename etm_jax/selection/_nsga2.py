@@ -29,6 +29,8 @@ class NSGA2Selection:
         Deb et al. 2002, A fast and elitist multiobjective genetic algorithm: NSGA-II, IEEE Trans. Evol. Comput. 6(2).
     """
 
+    needs = ("objectives",)
+
     turnover: float = 0.5
 
     def __post_init__(self) -> None:

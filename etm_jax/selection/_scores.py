@@ -75,6 +75,8 @@ class Selection:
 class Selector(Protocol):
     """Picks survivors and parents. Frozen and hashable; pure.
 
+    Objectives and descriptors are measured for a selector whose attribute `needs`, a tuple, names them.
+
     A failed member is a parent only when every member has failed, and survives only when there are too few others; the
     engine then draws fresh genomes in its place.
     """

@@ -33,6 +33,8 @@ class SpeciesSelection:
         augmenting topologies, Evol. Comput. 10(2).
     """
 
+    needs = ("descriptors",)
+
     radius: float = 0.15
     num_elites: int = 2
 
