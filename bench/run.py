@@ -45,6 +45,7 @@ BENCHES = {
     "emergent": Bench("How many genomes of the automaton EM-43 run in a second, packed into bits and cell by cell?"),
     "automata": Bench("Which functions of numbers does the evolution of automata find?"),
     "control": Bench("Who balances a pole, and who drives a car on tracks never seen, with and without memory?"),
+    "search": Bench("Which way of searching finds what, at equal evaluations?"),
     "prior_work": Bench("What do networks trained here reach, beside the prior work's table?", out="folder"),
     "ae": Bench("Does adaptive evolution help, and where does it not?", out="folder"),
 }

@@ -60,6 +60,18 @@ def drive():
     return (), step
 
 
+def go_round():
+    """Deceptive maze: right to the wall's end, up past it, then straight to the goal."""
+
+    def step(carry, observation):
+        place = 50 * (observation[:2] + 1)
+        below = place[1] < 53
+        onwards = jnp.where(place[0] < 85, jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
+        return carry, jnp.where(below, onwards, (jnp.array([15.0, 85.0]) - place) / 20)
+
+    return (), step
+
+
 def random_actions(key, size):
     """Uniform on the actions. Its key is all it remembers, so episodes of one rollout draw the same."""
 

@@ -8,6 +8,7 @@ from etm_tasks._addition import Addition
 from etm_tasks._car import Car
 from etm_tasks._cart_pole import CartPole
 from etm_tasks._copy import Copy
+from etm_tasks._deceptive_maze import DeceptiveMaze
 from etm_tasks._double_t_maze import DoubleTMaze
 from etm_tasks._functions import Decrement, Doubling, Halving, Increment, PlusTwo, Quadrupling, SumOfTwo
 from etm_tasks._inference import Inference
@@ -46,6 +47,7 @@ ENVIRONMENTS: dict[str, type[Any]] = {
     "double_t_maze": DoubleTMaze,
     "cart_pole": CartPole,
     "car": Car,
+    "deceptive_maze": DeceptiveMaze,
 }
 FUNCTIONS: dict[str, type[Any]] = {
     "increment": Increment,

@@ -1,0 +1,150 @@
+"""Deceptive maze: the goal is above a wall, and the only way round it leads away from the goal first."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from etm_jax._typing import pytree
+from etm_jax.environment import scaled_reward
+
+SIDE, STRIDE = 100.0, 3.0  # of the room, of a step at most
+START, JITTER = (15.0, 15.0), 2.0
+GOAL, REACHED = (15.0, 85.0), 5.0
+SHELF, SHELF_END = 50.0, 80.0  # a wall from the left side at this height, so far
+POST, POST_FOOT = 40.0, 25.0  # a wall down from the shelf: under the goal it is a pocket
+
+
+@pytree
+class DeceptiveMazeState:
+    """Where the agent is, and how far from the goal it began."""
+
+    position: Float[Array, "*lead 2"]
+    first_distance: Float[Array, "*lead"]
+
+
+@dataclass(frozen=True)
+class DeceptiveMaze:
+    """Find the way from one corner of a room to the other, round a wall between them.
+
+    The room is 100 by 100. The agent starts near (15, 15) and moves by its two logits, cut at -1 and 1, times 3; a move
+    through a wall does not happen. It sees where it is and how far the next wall is in four directions. The goal is
+    (15, 85). A wall at height 50 reaches from the left side to 80, and another one hangs down from it at 40: who gets
+    closer to the goal at every step ends in the pocket below it, at half the distance, and the way round goes through a
+    corner that is farther from the goal than the start. Difficulty changes nothing.
+
+    The reward is how much of the first distance to the goal is gone at the end, and 1 for who comes within 5 of it,
+    which ends the episode; an episode is solved by that. After the deceptive mazes of Lehman and Stanley 2011,
+    Abandoning objectives, without their headings and radars.
+
+    Attributes:
+        steps: the horizon; the shortest way takes 59.
+
+    Raises:
+        ValueError: `steps` is below 60.
+
+    Example:
+        >>> import jax, etm_tasks
+        >>> maze = etm_tasks.make("deceptive_maze")
+        >>> state, observation = maze.reset(jax.random.key(0))
+        >>> observation.shape, maze.num_steps
+        ((6,), 100)
+    """
+
+    observed = ("x", "y", "room to the right", "room to the left", "room above", "room below")
+    actions = ("right", "up")
+    continuous = True
+    solved = 0.99
+    input_size, output_size = 6, 2
+    chance_reward, best_reward = 0.039, 1.0  # the first is the mean of random actions
+
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        if self.steps < 60:
+            raise ValueError(f"deceptive_maze needs steps >= 60, got {self.steps}")
+
+    @property
+    def name(self) -> str:
+        """`deceptive_maze`."""
+        return "deceptive_maze"
+
+    @property
+    def num_steps(self) -> int:
+        """The horizon."""
+        return self.steps
+
+    def reset(
+        self, key: PRNGKeyArray, difficulty: Float[Array, ""] | float = 1.0
+    ) -> tuple[DeceptiveMazeState, Float[Array, " input"]]:
+        """Near the lower left corner. The key is consumed."""
+        del difficulty
+        start = jnp.array(START) + jax.random.uniform(key, (2,), minval=-JITTER, maxval=JITTER)
+        return DeceptiveMazeState(start, _distance(start)), _seen(start)
+
+    def step(
+        self, key: PRNGKeyArray, state: DeceptiveMazeState, action: Float[Array, " output"]
+    ) -> tuple[DeceptiveMazeState, Float[Array, " input"], Float[Array, ""], Bool[Array, ""]]:
+        """Move, unless there is a wall; nothing is left to chance."""
+        del key
+        here = state.position
+        there = jnp.clip(here + STRIDE * jnp.clip(action, -1, 1), 0, SIDE)
+        there = jnp.where(_crosses_wall(here, there), here, there)
+        before, after = _distance(here), _distance(there)
+        arrived = after < REACHED
+        reward = (before - jnp.where(arrived, 0, after)) / state.first_distance
+        return DeceptiveMazeState(there, state.first_distance), _seen(there), reward, arrived
+
+    def performance(self, total_reward: Float[Array, " batch"]) -> Float[Array, ""]:
+        """The share of the way to the goal that is gone, as the crow flies."""
+        return scaled_reward(total_reward, self.chance_reward, self.best_reward)
+
+    def accuracy(self, total_reward: Float[Array, " batch"]) -> Float[Array, ""]:
+        """Share of episodes that end at the goal."""
+        return jnp.mean(total_reward > 0.999)  # rewards add up to 1 but for rounding
+
+    def outline(self, state: DeceptiveMazeState) -> tuple[Float[Array, "point 2"], ...]:
+        """Lines that a picture of the episode shows: the room, its walls, and a cross at the goal."""
+        del state
+        x, y = GOAL
+        lines = (
+            [(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE), (0, 0)],
+            [(0, SHELF), (SHELF_END, SHELF)],
+            [(POST, SHELF), (POST, POST_FOOT)],
+            [(x - REACHED, y), (x + REACHED, y)],
+            [(x, y - REACHED), (x, y + REACHED)],
+        )
+        return tuple(jnp.array(line, float) for line in lines)
+
+    def place(self, state: DeceptiveMazeState) -> Float[Array, "2"]:
+        """Where the agent is in that picture."""
+        return state.position
+
+
+def _distance(position: Float[Array, "2"]) -> Float[Array, ""]:
+    return jnp.linalg.norm(position - jnp.array(GOAL))
+
+
+def _crosses_wall(here: Float[Array, "2"], there: Float[Array, "2"]) -> Bool[Array, ""]:
+    """Whether a straight move meets one of the two walls; the move's own line decides where it meets."""
+
+    def crossing(axis: int, level: float, low: float, high: float) -> Bool[Array, ""]:
+        before, after = here[axis] - level, there[axis] - level
+        share = before / jnp.where(before == after, 1, before - after)
+        other = here[1 - axis] + share * (there[1 - axis] - here[1 - axis])
+        return (before * after <= 0) & (before != after) & (other >= low) & (other <= high)
+
+    return crossing(1, SHELF, 0, SHELF_END) | crossing(0, POST, POST_FOOT, SHELF)
+
+
+def _seen(position: Float[Array, "2"]) -> Float[Array, " input"]:
+    x, y = position[0], position[1]
+    at_post = (y > POST_FOOT) & (y < SHELF)
+    under_shelf = x < SHELF_END
+    right = jnp.where(at_post & (x < POST), POST, SIDE) - x
+    left = x - jnp.where(at_post & (x > POST), POST, 0)
+    above = jnp.where(under_shelf & (y < SHELF), SHELF, SIDE) - y
+    below = y - jnp.where(under_shelf & (y > SHELF), SHELF, 0)
+    rooms = jnp.stack([right, left, above, below]) / SIDE
+    return jnp.concatenate([2 * position / SIDE - 1, 2 * rooms - 1])
