@@ -22,7 +22,8 @@ def steps_of(fitness, ids, parents):
     """Steps of individuals with these ids and parents, after a generation of ids 0 to n-1 with this fitness."""
     first = compiled_init()(jax.random.key(0)).population
     fitness = jnp.asarray(fitness, float)
-    before = dataclasses.replace(first, fitness=fitness, alive=jnp.isfinite(fitness))
+    scores = dataclasses.replace(first.scores, fitness=fitness, alive=jnp.isfinite(fitness))
+    before = dataclasses.replace(first, scores=scores)
     after = dataclasses.replace(first, ids=jnp.asarray(ids), parents=jnp.asarray([[one] * 2 for one in parents]))
     return np.asarray(lifetime_steps(CONFIG, before, after))
 

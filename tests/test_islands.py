@@ -124,7 +124,8 @@ def a_population(num_islands):
     alive[2::4] = draws.random(num_islands) < 0.5
     alive[1:4] = False
     population = first_population(jax.random.key(1), unscored(size), Networks(BOUNDS, 3, 2))
-    return dataclasses.replace(population, fitness=jnp.asarray(fitness), alive=jnp.asarray(alive))
+    scores = dataclasses.replace(population.scores, fitness=jnp.asarray(fitness), alive=jnp.asarray(alive))
+    return dataclasses.replace(population, scores=scores)
 
 
 def moved(population, num_islands, num_migrants):

@@ -5,6 +5,7 @@ from etm_tasks._addition import Addition as Addition
 from etm_tasks._car import Car as Car
 from etm_tasks._cart_pole import CartPole as CartPole
 from etm_tasks._copy import Copy as Copy
+from etm_tasks._deceptive_maze import DeceptiveMaze as DeceptiveMaze
 from etm_tasks._double_t_maze import DoubleTMaze as DoubleTMaze
 from etm_tasks._functions import Decrement as Decrement
 from etm_tasks._functions import Doubling as Doubling

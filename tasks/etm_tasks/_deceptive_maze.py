@@ -135,7 +135,7 @@ def _crosses_wall(here: Float[Array, "2"], there: Float[Array, "2"]) -> Bool[Arr
         other = here[1 - axis] + share * (there[1 - axis] - here[1 - axis])
         return (before * after <= 0) & (before != after) & (other >= low) & (other <= high)
 
-    return crossing(1, SHELF, 0, SHELF_END) | crossing(0, POST, POST_FOOT, SHELF)
+    return crossing(1, SHELF, 0.0, SHELF_END) | crossing(0, POST, POST_FOOT, SHELF)
 
 
 def _seen(position: Float[Array, "2"]) -> Float[Array, " input"]:
