@@ -43,3 +43,5 @@ from etm_jax.genomes._tiers import fitting as fitting
 from etm_jax.genomes._tiers import tier_costs as tier_costs
 from etm_jax.genomes._tiers import tier_of as tier_of
 from etm_jax.genomes._tiers import uncrop as uncrop
+from etm_jax.genomes._unit_cube import from_unit_cube as from_unit_cube
+from etm_jax.genomes._unit_cube import to_unit_cube as to_unit_cube
