@@ -89,9 +89,10 @@ def training_progress(training: Training, path: Path) -> Progress:
     config = training.config
     weights = jax.eval_shape(functools.partial(init, training), jax.random.key(0)).genome.params
     count = sum(leaf.size for leaf in jax.tree.leaves(weights))
+    word = "gradient step" if training.strategy is None else "strategy step"
     opening = (
-        f"a network of {count:,} weights, at most {config.steps:,} gradient steps, on {', '.join(config.task)}",
-        f"{config.optimiser}; run folder {path}; compiling ...",
+        f"a network of {count:,} weights, at most {config.steps:,} {word}s, on {', '.join(config.task)}",
+        f"{config.strategy.name or config.optimiser}; run folder {path}; compiling ...",
     )
 
     def told(row: Row) -> tuple[str, int]:
@@ -105,7 +106,7 @@ def training_progress(training: Training, path: Path) -> Progress:
         )
         return line, row["step"]
 
-    return Progress(opening, "gradient step", config.steps, told)
+    return Progress(opening, word, config.steps, told)
 
 
 def number(value: float | None) -> str:

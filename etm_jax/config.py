@@ -27,6 +27,7 @@ Precision = Literal["float32", "bfloat16"]
 Method = Literal["tournament", "truncation", "lexicase", "uniform", "aging", "nsga2", "niches", "species"]
 ArchiveKind = Literal["auto", "none", "front", "map-elites", "novelty"]
 Model = Literal["networks", "em43", "em33"]
+Storage = Literal["genomes", "seeds"]
 Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
 _Settings = TypeVar("_Settings")
 
@@ -203,6 +204,8 @@ class EvolutionaryTuringConfig:
     retier_every: int = 20  # generations after which tiers are chosen again, to fit the population as it is then
     model: Annotated[Model, Suppress] = "networks"  # the kind of genomes; on the command line it also names a preset
     precision: Precision = "float32"  # of the factors in matrix products; sums and addressing are always float32
+    population_storage: Storage = "genomes"  # seeds: weights are drawn again when needed; mutation only, no learning
+    seed_capacity: int = 1000  # with seeds: most mutations of an individual, so the longest run
     bounds: Bounds = field(default_factory=Bounds)
     variation: VariationRates = field(default_factory=VariationRates)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
@@ -217,7 +220,8 @@ class EvolutionaryTuringConfig:
             require_count(name, getattr(self, name), 1)
         require_choice("model", self.model, typing.get_args(Model))
         require_choice("precision", self.precision, typing.get_args(Precision))
-        for name in ("checkpoint_every", "generations_per_trip", "tiers", "retier_every"):
+        require_choice("population_storage", self.population_storage, typing.get_args(Storage))
+        for name in ("checkpoint_every", "generations_per_trip", "tiers", "retier_every", "seed_capacity"):
             require_count(name, getattr(self, name), 1)
         for name in ("seed", "devices", "lanes"):
             require_count(name, getattr(self, name), 0)

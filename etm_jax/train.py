@@ -46,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Command(Source):
-    """Train one network with memory by gradient, and leave a run folder with a report.
+    """Train one network with memory by gradient or by an evolution strategy, and leave a run folder with a report.
 
     `python -m etm_jax.train report RUN` makes a run's report again.
     """
@@ -137,10 +137,10 @@ def execute(training: Training, folder: RunFolder, started: float) -> None:
     if outcome.ending == "diverged":
         fail(
             "the loss or its gradient was not finite for many steps in a row; the network is as it was before; lower "
-            "learning_rate or clip_norm, or try float32"
+            "learning_rate, strategy_sigma or clip_norm, or try float32"
         )
     if outcome.ending == "solved":
-        print(f"solved after {summary['steps']:,} gradient steps")
+        print(f"solved after {summary['steps']:,} steps")
 
 
 def write(folder: RunFolder, network: Any, suite: TaskSuite) -> Path:

@@ -5,10 +5,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from evosax.problems import BBOBProblem
 from tiny import BOUNDS
 
-from etm_jax.evolution import EvolvingTuringMachine
+from etm_jax.evolution import DifferentialEvolution, DifferentialRates, EvolvingTuringMachine
 from etm_jax.genomes import apply
+from etm_jax.selection import TruncationSelection
 from etm_jax.variation import VariationRates
 
 
@@ -56,6 +58,46 @@ def test_a_failed_member_is_replaced_whatever_the_kinds_of_network():
     assert jax.tree.map(jnp.shape, following) == jax.tree.map(jnp.shape, population)
     outputs = jax.vmap(lambda genome: apply(genome, jnp.ones((2, 3)), kinds))(following)
     assert np.isfinite(outputs).all()
+
+
+def minimised(strategy, params, problem, point_of, generations):
+    """The least cost of each generation on a problem of evosax; both sides minimise, so no sign changes."""
+
+    def generation(carry, key):
+        state, judge = carry
+        key_ask, key_eval, key_tell = jax.random.split(key, 3)
+        population, state = strategy.ask(key_ask, state, params)
+        with jax.numpy_rank_promotion("allow"):  # evosax broadcasts over ranks
+            cost, judge, _ = problem.eval(key_eval, jax.vmap(point_of)(population), judge)
+        state, metrics = strategy.tell(key_tell, population, cost, state, params)
+        return (state, judge), metrics["best_fitness"]
+
+    @jax.jit
+    def run(key):
+        start = strategy.init(key, params), problem.init(key)
+        return jax.lax.scan(generation, start, jax.random.split(key, generations))[1]
+
+    return np.asarray(run(jax.random.key(0))) - problem.f_opt
+
+
+def test_networks_solve_a_problem_of_evosax():
+    """The point is what a network answers to a constant input; noise on its weights moves it."""
+    machine = EvolvingTuringMachine(40, BOUNDS, input_size=1, output_size=3, selector=TruncationSelection(0.25))
+    rates = VariationRates(gene_rate=0.0, noise_rate=1.0, noise_scale=0.05)
+
+    def point_of(genome):
+        return 5 * jnp.tanh(apply(genome, jnp.ones((1, 1)), BOUNDS)[0])
+
+    best = minimised(machine, rates, BBOBProblem("sphere", num_dims=3), point_of, 60)
+    assert np.all(np.diff(best) <= 0)
+    assert best[-1] < 0.05 < 1 < best[0]
+
+
+def test_differential_evolution_solves_a_problem_of_evosax():
+    strategy = DifferentialEvolution(20, 3)
+    params = DifferentialRates(crossover_rate=0.9)
+    best = minimised(strategy, params, BBOBProblem("ellipsoidal", num_dims=3), lambda point: 10 * point - 5, 80)
+    assert best[-1] < 1e-2 < 1e3 < best[0]
 
 
 def test_a_collapsed_population_regains_its_diversity():

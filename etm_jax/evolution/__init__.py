@@ -4,11 +4,16 @@ from etm_jax.evolution._champion import held_out_scores as held_out_scores
 from etm_jax.evolution._champion import summarise as summarise
 from etm_jax.evolution._checkpoint import CheckpointError as CheckpointError
 from etm_jax.evolution._checkpoint import Checkpoints as Checkpoints
+from etm_jax.evolution._devices import default_lanes as default_lanes
 from etm_jax.evolution._devices import device_mesh as device_mesh
+from etm_jax.evolution._devices import in_turn as in_turn
 from etm_jax.evolution._devices import on_this_process as on_this_process
 from etm_jax.evolution._devices import over_population as over_population
 from etm_jax.evolution._devices import replicated as replicated
 from etm_jax.evolution._devices import wait_for_all as wait_for_all
+from etm_jax.evolution._differential import DifferentialEvolution as DifferentialEvolution
+from etm_jax.evolution._differential import DifferentialRates as DifferentialRates
+from etm_jax.evolution._differential import DifferentialState as DifferentialState
 from etm_jax.evolution._evaluation import evaluate as evaluate
 from etm_jax.evolution._folder import RunFolder as RunFolder
 from etm_jax.evolution._folder import load_best as load_best
@@ -19,6 +24,7 @@ from etm_jax.evolution._generation import steps as steps
 from etm_jax.evolution._history import History as History
 from etm_jax.evolution._islands import state_sharding as state_sharding
 from etm_jax.evolution._lifetime import Result as Result
+from etm_jax.evolution._lifetime import batch_loss as batch_loss
 from etm_jax.evolution._lifetime import gradient_step as gradient_step
 from etm_jax.evolution._lifetime import learn as learn
 from etm_jax.evolution._lifetime import make_optimiser as make_optimiser
@@ -33,6 +39,8 @@ from etm_jax.evolution._problem import Problem as Problem
 from etm_jax.evolution._ring_automata import RingAutomata as RingAutomata
 from etm_jax.evolution._run import Outcome as Outcome
 from etm_jax.evolution._run import run as run
+from etm_jax.evolution._seeded_networks import SeededGenome as SeededGenome
+from etm_jax.evolution._seeded_networks import SeededNetworks as SeededNetworks
 from etm_jax.evolution._state import NOBODY as NOBODY
 from etm_jax.evolution._state import EvolutionState as EvolutionState
 from etm_jax.evolution._state import Population as Population

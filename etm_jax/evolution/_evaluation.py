@@ -66,13 +66,35 @@ def evaluate(
             return uncrop(learned, config.bounds, tier)
 
         own = (jax.random.split(key_learn, config.population_size), genomes, *([] if steps is None else [steps]))
-        genomes = spread(problem, live, own, genomes, steps, (difficulty, learning_rate_scale(problem, generation)))
+        shared = (difficulty, learning_rate_scale(problem, generation))
+        genomes = spread(problem, live, own, genomes.architecture, steps, shared)
 
+    return genomes, *judge(problem, key_score, genomes, champion, difficulty)
+
+
+def judge(
+    problem: Problem,
+    key: Key,
+    genomes: Any,
+    champion: Any,
+    difficulty: Float[Array, " task"],
+    architectures_of: Callable[[Any], Architecture] = lambda genomes: genomes.architecture,
+    decode: Callable[[Any], Genome] = lambda genome: genome,
+) -> tuple[Result, Float[Array, " population"], Scalar]:
+    """Score a population and the champion as they are, all on the same fresh episodes. The key is consumed.
+
+    `decode` makes a network of one genome, where genomes are no networks yet; it runs in the lanes, so that no more
+    networks are in memory than run at once. `architectures_of` is of a whole population.
+
+    Returns:
+        The results, the merits, and the champion's merit.
+    """
+    config, suite = problem.config, for_networks(problem.suite)
     asked = tuple(lengths_of(suite).values())
 
-    def examine(tier: Bounds, genome: Genome, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
+    def examine(tier: Bounds, genome: Any, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
         key, difficulty = shared
-        small = crop(genome, config.bounds, tier)
+        small = crop(decode(genome), config.bounds, tier)
         settings = {"num_episodes": config.score_episodes, "bounds": tier, "dtype": problem.dtype}
         behaves = [problem.behaves, *[False] * (len(asked) - 1)]
         results = [
@@ -82,22 +104,21 @@ def evaluate(
         return results[0], merit(problem, results)
 
     everybody = with_champion(genomes, champion, problem.mesh)
-    results, merits = spread(problem, examine, everybody, everybody, None, (key_score, difficulty))
+    results, merits = spread(problem, examine, everybody, architectures_of(everybody), None, (key, difficulty))
     size = config.population_size
-    return genomes, jax.tree.map(lambda array: array[:size], results), merits[:size], merits[-1]
+    return jax.tree.map(lambda array: array[:size], results), merits[:size], merits[-1]
 
 
 def spread(
     problem: Problem,
     function: Callable[..., Any],
     own: Any,
-    genomes: Genome,
+    architectures: Architecture,
     steps: Int[Array, " population"] | None,
     shared: Any,
 ) -> Any:
     """`over_population` in the order that makes like networks neighbours and gives every device as much to do."""
     run = over_population(function, problem.mesh, problem.lanes, problem.tiers)
-    architectures = genomes.architecture
     if len(problem.tiers) == 1 and steps is None:
         return run(own, architectures, shared)
     cost = tier_cost(problem, architectures)

@@ -11,6 +11,7 @@ from etm_jax.evolution._networks import Networks
 from etm_jax.evolution._number_automata import number_automata
 from etm_jax.evolution._problem import Family, Problem
 from etm_jax.evolution._ring_automata import ring_automata
+from etm_jax.evolution._seeded_networks import seeded_networks
 from etm_jax.evolution._suites import for_networks, learnable
 from etm_jax.selection import ARCHIVES, SELECTORS, Archive, Selector
 
@@ -56,7 +57,11 @@ def make_family(config: EvolutionaryTuringConfig, suite: AnySuite) -> Family:
         played = for_networks(suite)
         if inheritance != "darwinian":
             learnable(played)
-        return Networks(config.bounds, played.input_size, played.output_size)
+        networks = Networks(config.bounds, played.input_size, played.output_size)
+        return networks if config.population_storage == "genomes" else seeded_networks(config, networks)
+    if config.population_storage != "genomes":
+        storage = config.population_storage
+        raise ValueError(f"automata have no weights, so population_storage must be genomes, got {storage}")
     if inheritance != "darwinian":
         raise ValueError(f"automata learn nothing, so lifetime.inheritance must be darwinian, got {inheritance}")
     if config.tiers > 1:

@@ -28,7 +28,7 @@ from etm_jax.genomes import (
     num_parameters,
     random_genome,
     save_network,
-    unit_genes,
+    to_unit_cube,
 )
 from etm_jax.variation import VariationRates, offspring
 
@@ -77,8 +77,8 @@ class Networks:
         }
 
     def traits(self, genomes: Genome) -> dict[str, Float[Array, " population"]]:
-        """The costs, and every gene as a share of its range."""
-        positions = unit_genes(genomes.architecture, self.bounds)
+        """The costs, and every gene as a coordinate of the unit cube."""
+        positions = jax.vmap(lambda one: to_unit_cube(one, self.bounds))(genomes.architecture)
         return {name: positions[:, index] for index, name in enumerate(GENES)} | self.costs(genomes)
 
     def evaluate(

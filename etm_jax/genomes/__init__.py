@@ -22,7 +22,6 @@ from etm_jax.genomes._cost import multiply_adds as multiply_adds
 from etm_jax.genomes._cost import num_parameters as num_parameters
 from etm_jax.genomes._cost import padding_efficiency as padding_efficiency
 from etm_jax.genomes._diversity import diversity as diversity
-from etm_jax.genomes._diversity import unit_genes as unit_genes
 from etm_jax.genomes._export import load_network as load_network
 from etm_jax.genomes._export import save_network as save_network
 from etm_jax.genomes._genome import Genome as Genome
@@ -44,3 +43,5 @@ from etm_jax.genomes._tiers import fitting as fitting
 from etm_jax.genomes._tiers import tier_costs as tier_costs
 from etm_jax.genomes._tiers import tier_of as tier_of
 from etm_jax.genomes._tiers import uncrop as uncrop
+from etm_jax.genomes._unit_cube import from_unit_cube as from_unit_cube
+from etm_jax.genomes._unit_cube import to_unit_cube as to_unit_cube

@@ -7,7 +7,7 @@ from etm_jax.genomes._architecture import Architecture, choices, ranges
 from etm_jax.genomes._bounds import Bounds
 
 
-def unit_genes(population: Architecture, bounds: Bounds) -> Float[Array, "population gene"]:
+def _shares(population: Architecture, bounds: Bounds) -> Float[Array, "population gene"]:
     """Every gene scaled to [0, 1] over its range; a gene that cannot vary is 0. Columns in the order of `GENES`."""
     columns = [(getattr(population, name) - low) / max(high - low, 1) for name, (low, high) in ranges(bounds)]
     for name, kinds in choices(bounds):
@@ -20,7 +20,7 @@ def diversity(population: Architecture, bounds: Bounds) -> Float[Array, ""]:
 
     0 when all members are alike; about 1/3 for a uniformly random population; 0 for a population of one.
     """
-    genes = unit_genes(population, bounds)
+    genes = _shares(population, bounds)
     varying = sum(high > low for _, (low, high) in ranges(bounds))
     varying += sum(len(kinds) > 1 for _, kinds in choices(bounds))
     distances = jnp.sum(jnp.abs(genes[:, None] - genes[None]), axis=-1)

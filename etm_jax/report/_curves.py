@@ -1,4 +1,4 @@
-"""How a training went: loss, scores, difficulty and learning rate over the gradient steps."""
+"""How a training went: loss, scores, difficulty and learning rate over the steps."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,39 +18,41 @@ Rows = Sequence[dict[str, Any]]
 Draw = Callable[[Axes], None]
 
 
-def curves_section(rows: Rows, tasks: Sequence[str]) -> Section:
-    """Small panels: loss, each task's scores and difficulty, and the learning rate."""
+def curves_section(rows: Rows, tasks: Sequence[str], step: str) -> Section:
+    """Small panels: loss, each task's scores and difficulty, and the learning rate if there is one."""
     if not rows:
-        return Section(TITLE, "No gradient step is on record yet, so there is nothing to draw.")
+        return Section(TITLE, f"No {step} is on record yet, so there is nothing to draw.")
     colours = task_colours(tasks)
     skipped = int(np.nansum(column(rows, "skipped")))
     keys = [Key("on fresh episodes", "var(--ink)", "line"), Key("while learning", "var(--ink)", "dashed")]
     keys += [Key(name, colour, "line") for name, colour in colours.items()]
     if skipped:
         keys.append(Key(f"trips with steps that were not finite ({skipped:,} steps left out)", FAILED, "cross"))
+    panels = [
+        ("Loss", "loss, as a logarithm", _loss(rows)),
+        ("Accuracy", "share of perfect sequences", _per_task(rows, "accuracy", colours)),
+        ("Performance", "0 = chance, 1 = perfect", _per_task(rows, "performance", colours)),
+        ("Difficulty", "share of the hardest", _per_task(rows, "difficulty", colours, "steps-pre")),
+    ]
+    if np.isfinite(column(rows, "learning_rate")).any():
+        panels.append(("Learning rate", "rate, as a logarithm", _rate(rows)))
     return Section(
         title=TITLE,
-        reading="Each panel follows one quantity from the first gradient step (left) to the last (right), with a point "
+        reading=f"Each panel follows one quantity from the first {step} (left) to the last (right), with a point "
         "for every look at the network; a loss that rises where the difficulty steps up is expected.",
-        panels=(
-            _panel("Loss", "loss, as a logarithm", rows, _loss(rows)),
-            _panel("Accuracy", "share of perfect sequences", rows, _per_task(rows, "accuracy", colours)),
-            _panel("Performance", "0 = chance, 1 = perfect", rows, _per_task(rows, "performance", colours)),
-            _panel("Difficulty", "share of the hardest", rows, _per_task(rows, "difficulty", colours, "steps-pre")),
-            _panel("Learning rate", "rate, as a logarithm", rows, _rate(rows)),
-        ),
+        panels=tuple(_panel(title, unit, rows, draw, step) for title, unit, draw in panels),
         keys=tuple(keys),
     )
 
 
-def _panel(title: str, unit: str, rows: Rows, draw: Draw) -> str:
+def _panel(title: str, unit: str, rows: Rows, draw: Draw, step: str) -> str:
     def on(figure: Figure) -> None:
         axes = figure.add_subplot()
         draw(axes)
-        over(axes, title, unit, "gradient step")
+        over(axes, title, unit, step)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
-    steps = counted(int(column(rows, "step")[-1]), "gradient step")
+    steps = counted(int(column(rows, "step")[-1]), step)
     return to_svg(on, SMALL, f"{title} over {steps}.{_told(title, rows)}")
 
 

@@ -1,5 +1,6 @@
 """Make `report.html` from the folder of a training run."""
 
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,14 +39,24 @@ def write_training_report(run: Path, model: NTM | None, suite: TaskSuite) -> Pat
 def training_status(record: RunRecord) -> str:
     """One sentence on how far the training got, and why it ended."""
     if not record.metrics:
-        return "No gradient step has been recorded yet."
+        return f"No {step_word(record)} has been recorded yet."
+    word = step_word(record)
     done = int(column(record.metrics, "step")[-1])
     most, ending = planned(record.config, "steps"), record.summary.get("ending")
     if ending in ("solved", "diverged"):
-        return f"{ending.capitalize()} after {counted(done, 'gradient step')}."
+        return f"{ending.capitalize()} after {counted(done, word)}."
     if most is not None and done < most:
-        return f"Unfinished: {done:,} of {counted(most, 'gradient step')} recorded so far."
-    return f"Finished after {counted(done, 'gradient step')}."
+        return f"Unfinished: {done:,} of {counted(most, word)} recorded so far."
+    return f"Finished after {counted(done, word)}."
+
+
+def step_word(record: RunRecord) -> str:
+    """What a step of this training is called."""
+    try:
+        settings = tomllib.loads(record.config or "")
+    except tomllib.TOMLDecodeError:
+        settings = {}
+    return "strategy step" if settings.get("strategy", {}).get("name") else "gradient step"
 
 
 def _numbers(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
@@ -53,9 +64,9 @@ def _numbers(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
     return [
         ("loss on fresh episodes, last look", written(last(column(rows, "loss")))),
         ("parameters", written(record.summary.get("num_parameters", num_weights(model)))),
-        ("gradient steps", written(last(column(rows, "step")))),
+        (f"{step_word(record)}s", written(last(column(rows, "step")))),
         *times(record),
-        ("gradient steps per second (median)", written(median(column(rows, "steps_per_second")))),
+        (f"{step_word(record)}s per second (median)", written(median(column(rows, "steps_per_second")))),
         ("learning rate, last look", written(last(column(rows, "learning_rate")))),
         ("steps left out, not finite", written(float(np.nansum(column(rows, "skipped"))) if rows else None)),
     ]
@@ -67,4 +78,4 @@ def _sections(record: RunRecord, model: NTM | None, suite: TaskSuite) -> list[Se
     from etm_jax.report._attention import attention_section
     from etm_jax.report._curves import curves_section
 
-    return [curves_section(record.metrics, suite.names), attention_section(model, suite, "network")]
+    return [curves_section(record.metrics, suite.names, step_word(record)), attention_section(model, suite, "network")]

@@ -1,5 +1,6 @@
 """Every setting of a training run: frozen dataclasses, checked when made."""
 
+import inspect
 import typing
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
@@ -68,6 +69,47 @@ class NetworkConfig:
         return Bounds(**limits)
 
 
+def strategies() -> dict[str, Any]:
+    """evosax's distribution-based algorithms by name, but for those that keep several means and so no one network."""
+    from evosax.algorithms import distribution_based_algorithms  # a second, which gradients need not wait for
+
+    return {
+        name: kind
+        for name, kind in sorted(distribution_based_algorithms.items())
+        if "num_populations" not in inspect.signature(kind.__init__).parameters
+    }
+
+
+@dataclass(frozen=True)
+class StrategyConfig:
+    """An evolution strategy over the weights, in place of gradients.
+
+    Raises:
+        ValueError: the name is not among evosax's, or a value breaks its rule.
+
+    Example:
+        >>> from etm_jax.training import StrategyConfig
+        >>> StrategyConfig("SNES").population
+        64
+        >>> StrategyConfig("SNES", sigma=0.0)
+        Traceback (most recent call last):
+        ValueError: strategy_sigma must be a finite number above 0, got 0.0
+    """
+
+    name: Annotated[str, arg(name="strategy")] = ""  # evosax's name, such as SNES or Open_ES; empty: gradients
+    population: Annotated[int, arg(name="strategy-population")] = 64  # candidates of a step
+    sigma: Annotated[float, arg(name="strategy-sigma")] = 0.1  # first standard deviation of a weight
+    # of Adam on the strategy's mean; 0: the strategy's own optimiser
+    learning_rate: Annotated[float, arg(name="strategy-learning-rate")] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name:
+            require_choice("strategy", self.name, tuple(strategies()))
+        require_count("strategy_population", self.population, 2)
+        require_positive("strategy_sigma", self.sigma)
+        require_not_negative("strategy_learning_rate", self.learning_rate)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """All settings of a training run.
@@ -90,7 +132,7 @@ class TrainConfig:
     # name=weight,option=value; repeat the flag for several tasks
     task: Annotated[tuple[str, ...], UseAppendAction] = ("copy",)
     seed: int = 0  # of every random draw; the same seed gives the same run
-    steps: int = 20_000  # gradient steps at most
+    steps: int = 20_000  # gradient steps at most, or a strategy's
     stop_when_solved: bool = True  # stop once every task is solved at full difficulty, twice in a row
     batch_size: int = 16  # fresh episodes of each task in a gradient step
     optimiser: Optimiser = "adam"  # those that begin with ae_ move their own learning rate
@@ -107,6 +149,7 @@ class TrainConfig:
     precision: Precision = "float32"  # of the factors in matrix products; sums and addressing are always float32
     network: Annotated[NetworkConfig, arg(name="")] = field(default_factory=NetworkConfig)
     curriculum: CurriculumConfig = field(default_factory=lambda: CurriculumConfig(start=0.2))
+    strategy: Annotated[StrategyConfig, arg(name="")] = field(default_factory=StrategyConfig)
 
     def __post_init__(self) -> None:
         require(len(self.task) > 0, "task", "at least one task", self.task)
@@ -122,8 +165,12 @@ class TrainConfig:
             require_choice(name, getattr(self, name), typing.get_args(kinds))
         if self.optimiser.startswith("ae_"):
             paced = f"with optimiser {self.optimiser}, which paces itself"
-            require(self.schedule == "constant", "schedule", f"constant {paced}", self.schedule)
-            require(self.warmup_steps == 0, "warmup_steps", f"0 {paced}", self.warmup_steps)
+        elif self.strategy.name:
+            paced = f"with strategy {self.strategy.name}, which takes no gradients"
+        else:
+            return
+        require(self.schedule == "constant", "schedule", f"constant {paced}", self.schedule)
+        require(self.warmup_steps == 0, "warmup_steps", f"0 {paced}", self.warmup_steps)
 
     @property
     def lifetime(self) -> LifetimeConfig:

@@ -1,6 +1,7 @@
 """What training is about, and what it remembers from one trip to the next."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from etm_jax.genomes import Bounds, Genome, neutral, random_genome
 from etm_jax.task import TaskSuite
 from etm_jax.training._config import TrainConfig
 from etm_jax.training._optimiser import only_finite, schedule_of
+from etm_jax.training._strategy import WeightStrategy, make_strategy
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,14 @@ class Training:
         suite: the tasks.
         stepper: the optimiser; it leaves out steps that are not finite.
         schedule: the learning rate at each step that was taken; None where it is not known.
+        strategy: takes the steps in place of the optimiser; None for gradients.
     """
 
     config: TrainConfig
     suite: TaskSuite
     stepper: optax.GradientTransformationExtraArgs
     schedule: optax.Schedule | None
+    strategy: WeightStrategy | None = None
 
     @property
     def bounds(self) -> Bounds:
@@ -51,9 +55,9 @@ class TrainState:
     Attributes:
         key: of the episodes; every step and every look folds its number into it.
         trip: trips done.
-        step: gradient steps done, those left out included.
+        step: gradient steps done, or a strategy's, those left out included.
         genome: the network, as the optimiser moves it.
-        optimiser: its state.
+        optimiser: its state, or the strategy's.
         difficulty: present difficulty of each task, 0 to 1.
         solved: looks in a row, up to now, at which every task was solved at full difficulty.
     """
@@ -62,7 +66,7 @@ class TrainState:
     trip: Int[Array, ""]
     step: Int[Array, ""]
     genome: Genome
-    optimiser: optax.OptState
+    optimiser: Any
     difficulty: Float[Array, " task"]
     solved: Int[Array, ""]
 
@@ -70,9 +74,18 @@ class TrainState:
 def make_training(
     config: TrainConfig, suite: TaskSuite, *, optimiser: optax.GradientTransformation | None = None
 ) -> Training:
-    """A training from its settings; an optax chain given here replaces the settings' own, its schedule included."""
+    """A training from its settings; an optax chain given here replaces theirs, schedule and strategy included.
+
+    Raises:
+        ValueError: the strategy of the settings cannot have such a population.
+    """
     if optimiser is not None:
         return Training(config, suite, only_finite(optimiser), schedule=None)
+    if config.strategy.name:
+        bounds = config.network.bounds
+        draw = jax.jit(lambda key: random_genome(key, bounds, suite.input_size, suite.output_size))
+        strategy = make_strategy(config.strategy, draw(jax.random.key(0)), bounds)
+        return Training(config, suite, only_finite(optax.identity()), schedule=None, strategy=strategy)
     optimiser = make_optimiser(config.lifetime)(neutral())
     if config.optimiser.startswith("ae_"):
         return Training(config, suite, only_finite(optimiser), schedule=None)
@@ -87,12 +100,16 @@ def init(training: Training, key: Key) -> TrainState:
     suite = training.suite
     genome = random_genome(key_network, training.bounds, suite.input_size, suite.output_size)
     genome = replace(genome, learning=neutral())
+    if training.strategy is None:
+        optimiser = training.stepper.init(genome.params)
+    else:
+        optimiser = training.strategy.init(jax.random.fold_in(key_run, 0), genome.params)
     return TrainState(
         key=key_run,
         trip=jnp.array(0, jnp.int32),
         step=jnp.array(0, jnp.int32),
         genome=genome,
-        optimiser=training.stepper.init(genome.params),
+        optimiser=optimiser,
         difficulty=jnp.full(len(suite.tasks), training.config.curriculum.start, float),
         solved=jnp.array(0, jnp.int32),
     )

@@ -1,5 +1,6 @@
-"""One trip: gradient steps in one loop, then a look at what the network can do."""
+"""One trip: steps of learning in one loop, then a look at what the network can do."""
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +16,12 @@ from etm_jax.training._state import Training, TrainState, network_of
 
 
 def trip(training: Training, state: TrainState, last: IntScalar | int) -> tuple[TrainState, dict[str, Any]]:
-    """Take `steps_per_trip` gradient steps, or fewer so as not to pass step `last`, and score the network.
+    """Take `steps_per_trip` steps of learning, or fewer so as not to pass step `last`, and score the network.
 
     Args:
         training: what is trained.
         state: from `init`, or of the trip before.
-        last: gradient steps of the whole training.
+        last: steps of the whole training.
 
     Returns:
         The next state and the trip's metrics: `loss`, the mean over the steps that were taken; `score`, a `Result` on
@@ -30,17 +31,18 @@ def trip(training: Training, state: TrainState, last: IntScalar | int) -> tuple[
     config, suite, bounds = training.config, training.suite, training.bounds
     key_learn, key_score = jax.random.split(state.key)
     mask = mask_of(state.genome, bounds)
+    take: Any = functools.partial(gradient_step, stepper=training.stepper, mask=mask)
+    if training.strategy is not None:
+        take = training.strategy.step
     settings = {"bounds": bounds, "suite": suite, "dtype": training.dtype}
 
     def step(index: IntScalar, carry: tuple[Params, optax.OptState, Scalar]):
         params, optimiser, total = carry
-        genome, optimiser, loss = gradient_step(
+        genome, optimiser, loss = take(
             jax.random.fold_in(key_learn, index),
             replace(state.genome, params=params),
             optimiser,
             state.difficulty,
-            stepper=training.stepper,
-            mask=mask,
             config=config.lifetime,
             **settings,
         )

@@ -1,5 +1,7 @@
 """Variation: mutation, growth and shrinkage, crossover. Each function makes one offspring; the caller vmaps."""
 
+from etm_jax.variation._align import align_units as align_units
+from etm_jax.variation._align import permute_units as permute_units
 from etm_jax.variation._crossover import cross_genes as cross_genes
 from etm_jax.variation._crossover import cross_learning as cross_learning
 from etm_jax.variation._crossover import cross_weights as cross_weights

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from etm_jax._typing import Key
 from etm_jax.genomes import GENES, LEARNING_GENES, Architecture, Bounds, Genome, Learning, mask_of
+from etm_jax.variation._align import align_units
 
 
 def cross_genes(key: Key, first: Architecture, second: Architecture) -> Architecture:
@@ -30,21 +31,22 @@ def cross_learning(key: Key, first: Learning, second: Learning) -> Learning:
     )
 
 
-def cross_weights(key: Key, child: Genome, second: Genome, bounds: Bounds) -> Genome:
+def cross_weights(key: Key, child: Genome, second: Genome, bounds: Bounds, align: bool = False) -> Genome:
     """Replace whole blocks of a child's weights by those of its second parent.
 
     Each block (controller, heads, write, output) is taken with probability 1/2, where both the second parent and the
-    child have the weight. The padded layout puts the same head, unit and column of both at the same place. The key is
-    consumed.
+    child have the weight. The padded layout puts the same head, unit and column of both at the same place; with
+    `align`, hidden units that are alike instead of those that have the same place. The key is consumed.
     """
-    exists, available = mask_of(child, bounds), mask_of(second, bounds)
+    exists = mask_of(child, bounds)
+    offered, available = align_units(child, second, bounds) if align else (second.params, mask_of(second, bounds))
     take = jax.random.bernoulli(key, shape=(len(child.params),))
     params = {}
     for index, block in enumerate(sorted(child.params)):
         params[block] = jax.tree.map(
             lambda own, other, here, there, take=take[index]: jnp.where(take & here & there, other, own),
             child.params[block],
-            second.params[block],
+            offered[block],
             exists[block],
             available[block],
         )

@@ -45,7 +45,7 @@ def offspring(
         lambda: first,
         lambda: resize(key_resize, first, architecture, bounds),
     )
-    child = jax.lax.cond(mates, lambda: cross_weights(key_weights, child, second, bounds), lambda: child)
+    child = jax.lax.cond(mates, lambda: cross_weights(key_weights, child, second, bounds, rates.align), lambda: child)
     key_mix, key_step = jax.random.split(key_learn)
     learning = cross_learning(key_mix, first.learning, second.learning)
     learning = jax.tree.map(lambda both, one: jnp.where(mates, both, one), learning, first.learning)

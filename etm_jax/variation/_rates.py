@@ -1,5 +1,7 @@
 """How often and how far variation changes an offspring."""
 
+from flax import struct
+
 from etm_jax._typing import pytree
 
 
@@ -19,6 +21,7 @@ class VariationRates:
         immigrant_rate: probability that an offspring is a random genome in truth, of no parent.
         diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
             times at no diversity at all.
+        align: True = hidden units of two parents are matched by their weights before these mix; see `align_units`.
     """
 
     gene_rate: float = 0.15
@@ -30,3 +33,4 @@ class VariationRates:
     crossover_rate: float = 0.1
     immigrant_rate: float = 0.0
     diversity_floor: float = 0.1
+    align: bool = struct.field(pytree_node=False, default=False)
