@@ -1,0 +1,109 @@
+"""A network as a graph: tables of nodes and connections with ids and masks."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from etm_jax._typing import Key, pytree
+
+BIAS = 1  # one more input, which is always 1
+INPUT_PLACE, OUTPUT_PLACE = 0.0, 1.0
+
+
+@pytree
+class Graph:
+    """A network of nodes and connections, or a population with a leading axis on every array.
+
+    The first nodes are the inputs, then the bias, then the outputs; their ids are their positions in the table. Rows
+    that exist come before the others. Which connection is which, across graphs, is told by the ids of its two ends:
+    those are historical.
+
+    Attributes:
+        ids: of the nodes, the innovation that made a hidden one; without meaning where there is no node.
+        places: of the nodes between inputs (0) and outputs (1); a feed-forward connection leads to a higher place.
+        activations: of the nodes, an index into the settings' functions.
+        is_node: True = the node exists.
+        sources: ids of the nodes where connections begin.
+        targets: ids of the nodes where they end.
+        weights: of the connections.
+        enabled: True = the connection, if it exists, carries its signal.
+        is_connection: True = the connection exists.
+    """
+
+    ids: Int[Array, "*population node"]
+    places: Float[Array, "*population node"]
+    activations: Int[Array, "*population node"]
+    is_node: Bool[Array, "*population node"]
+    sources: Int[Array, "*population connection"]
+    targets: Int[Array, "*population connection"]
+    weights: Float[Array, "*population connection"]
+    enabled: Bool[Array, "*population connection"]
+    is_connection: Bool[Array, "*population connection"]
+
+    @property
+    def num_nodes(self) -> Int[Array, "*population"]:
+        """Nodes that exist."""
+        return jnp.sum(self.is_node, axis=-1)
+
+    @property
+    def num_connections(self) -> Int[Array, "*population"]:
+        """Connections that exist, enabled or not."""
+        return jnp.sum(self.is_connection, axis=-1)
+
+
+def minimal_graph(
+    key: Key, num_inputs: int, num_outputs: int, max_nodes: int, max_connections: int, activation: int = 0
+) -> Graph:
+    """Every input and the bias lead to every output with normal weights; nothing hidden. The key is consumed.
+
+    Args:
+        key: for the weights.
+        num_inputs: without the bias.
+        num_outputs: of the network.
+        max_nodes: length of the table of nodes.
+        max_connections: length of the table of connections.
+        activation: of all nodes.
+    """
+    seen = num_inputs + BIAS
+    ends, links = seen + num_outputs, seen * num_outputs
+    nodes, connections = jnp.arange(max_nodes), jnp.arange(max_connections)
+    return Graph(
+        ids=nodes,
+        places=jnp.where(nodes < seen, INPUT_PLACE, OUTPUT_PLACE),
+        activations=jnp.full(max_nodes, activation),
+        is_node=nodes < ends,
+        sources=connections % seen,
+        targets=seen + connections // seen,
+        weights=jnp.where(connections < links, jax.random.normal(key, (max_connections,)), 0),
+        enabled=connections < links,
+        is_connection=connections < links,
+    )
+
+
+def positions_of(graph: Graph, ids: Int[Array, " any"]) -> Int[Array, " any"]:
+    """Where nodes with these ids are in the table of one graph; 0 where none is."""
+    return jnp.argmax((ids[:, None] == graph.ids[None]) & graph.is_node[None], axis=1)
+
+
+def resized(graphs: Graph, max_nodes: int, max_connections: int) -> Graph:
+    """The same graphs in tables of other lengths; whatever is cut off must not exist.
+
+    Raises:
+        ValueError: something that exists would be cut off.
+    """
+    live = live_size(graphs)
+    if max_nodes < live[0] or max_connections < live[1]:
+        raise ValueError(f"tables of {max_nodes} nodes and {max_connections} connections are shorter than the graphs'")
+
+    def table(name: str, leaf: Array) -> Array:
+        length = max_nodes if name in ("ids", "places", "activations", "is_node") else max_connections
+        kept = leaf[..., :length]
+        missing = [(0, 0)] * (leaf.ndim - 1) + [(0, length - kept.shape[-1])]
+        return jnp.pad(kept, missing)
+
+    return Graph(**{name: table(name, getattr(graphs, name)) for name in Graph.__dataclass_fields__})
+
+
+def live_size(graphs: Graph) -> tuple[int, int]:
+    """Most nodes and most connections of any of some graphs."""
+    return int(jnp.max(graphs.num_nodes)), int(jnp.max(graphs.num_connections))

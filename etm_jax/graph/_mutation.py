@@ -1,0 +1,134 @@
+"""Mutations of graphs. Whoever splits the same connection in the same generation makes the same node."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtr
+from jaxtyping import Array, Bool, Float, Int
+
+from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
+from etm_jax.graph._genome import INPUT_PLACE, Graph, positions_of
+from etm_jax.graph._rates import GraphRates
+
+
+class Splits(NamedTuple):
+    """Which connection each graph of a population splits, and the node that it gets there."""
+
+    happens: Bool[Array, " population"]
+    connection: Int[Array, " population"]
+    node_id: Int[Array, " population"]
+    share: Float[Array, " population"]
+
+
+def change_weights(key: Key, graph: Graph, rates: GraphRates) -> Graph:
+    """Noise on most weights, some drawn anew, some connections switched on or off. The key is consumed."""
+    size = graph.weights.size
+    draws = jax.random.normal(key, (2 * size + 2,))
+    noise, chance = draws[:size], ndtr(draws[size:])
+    kind = chance[:size]
+    anew = kind < rates.replace_rate
+    moved = ~anew & (kind < rates.replace_rate + rates.perturb_rate)
+    weights = graph.weights + jnp.where(moved, rates.perturb_scale * noise, 0)
+    weights = jnp.clip(jnp.where(anew, rates.replace_scale * noise, weights), -rates.weight_limit, rates.weight_limit)
+    which = jnp.floor(chance[-1] * graph.num_connections).astype(int)
+    toggled = (chance[-2] < rates.toggle_rate) & (jnp.arange(size) == which)
+    return replace(
+        graph, weights=jnp.where(graph.is_connection, weights, graph.weights), enabled=graph.enabled ^ toggled
+    )
+
+
+def change_activation(key: Key, graph: Graph, rates: GraphRates, num_functions: int) -> Graph:
+    """With its probability, another function for one node that is no input. The key is consumed."""
+    chance = jax.random.uniform(key, (3,))
+    given = jnp.sum(graph.is_node & (graph.places == INPUT_PLACE))
+    node = given + jnp.floor(chance[0] * (graph.num_nodes - given)).astype(int)
+    happens = chance[1] < rates.activation_rate
+    kind = jnp.floor(chance[2] * num_functions).astype(int)
+    here = happens & (jnp.arange(graph.ids.size) == node)
+    return replace(graph, activations=jnp.where(here, kind, graph.activations))
+
+
+def add_connection(key: Key, graph: Graph, rates: GraphRates, recurrent: bool) -> Graph:
+    """With its probability, a connection between two nodes that had none. The key is consumed."""
+    draws = jax.random.normal(key, (3,))
+    chance = ndtr(draws)
+    size = graph.ids.size
+    pairs = positions_of(graph, graph.targets) * size + positions_of(graph, graph.sources)
+    taken = jnp.zeros(size * size, int).at[pairs].max(graph.is_connection.astype(int)).reshape(size, size) > 0
+    may = (graph.is_node & (graph.places > INPUT_PLACE))[:, None] & graph.is_node[None] & ~taken
+    if not recurrent:
+        may &= graph.places[:, None] > graph.places[None]
+    where, possible = pick(chance[0], may.ravel())
+    happens = (chance[1] < rates.add_connection_rate) & possible
+    here = happens & (jnp.arange(graph.weights.size) == graph.num_connections)
+    weight = rates.replace_scale * draws[2]
+    return _with_connection(graph, here, graph.ids[where % size], graph.ids[where // size], weight)
+
+
+def plan_splits(key: Key, graphs: Graph, rates: GraphRates, next_id: IntScalar) -> tuple[Splits, IntScalar]:
+    """Who splits which connection: the same ends, the same new node. The key is consumed.
+
+    Returns:
+        The splits, and the first id not given yet.
+    """
+    count = graphs.weights.shape[0]
+    chance = jax.random.uniform(key, (3, count))
+    which, possible = jax.vmap(pick)(chance[0], graphs.is_connection & graphs.enabled)
+    possible &= (graphs.num_nodes < graphs.ids.shape[1]) & (graphs.num_connections + 2 <= graphs.weights.shape[1])
+    happens = (chance[1] < rates.add_node_rate) & possible
+    rows = jnp.arange(count)
+    ends = graphs.sources[rows, which], graphs.targets[rows, which]
+    order = jnp.lexsort((*ends, ~happens))
+    source, target = (jnp.where(happens, end, -1)[order] for end in ends)
+    differs = (source[1:] != source[:-1]) | (target[1:] != target[:-1])
+    group = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(differs)])
+    groups = jnp.zeros(count, int).at[order].set(group)
+    # One share for each new node, so that a place belongs to an id; never the middle, so that no two are equal.
+    share = 0.25 + 0.5 * chance[2][groups]
+    return Splits(happens, which, next_id + groups, share), next_id + count
+
+
+def split(graph: Graph, happens: BoolScalar, connection: IntScalar, node_id: IntScalar, share: Scalar) -> Graph:
+    """A node within a connection: the old one is disabled, of the new two the first weighs 1, the second as the old."""
+    source, target, weight = graph.sources[connection], graph.targets[connection], graph.weights[connection]
+    ends = positions_of(graph, jnp.stack([source, target]))
+    low, high = graph.places[ends[0]], graph.places[ends[1]]
+    place = low + share * (high - low)
+    # A loop has one place for both ends, and after some twenty splits there is no number between two: those stay.
+    happens &= (place > jnp.minimum(low, high)) & (place < jnp.maximum(low, high))
+    here = happens & (jnp.arange(graph.ids.size) == graph.num_nodes)
+    connections = jnp.arange(graph.weights.size)
+    first = happens & (connections == graph.num_connections)
+    second = happens & (connections == graph.num_connections + 1)
+    graph = replace(
+        graph,
+        ids=jnp.where(here, node_id, graph.ids),
+        places=jnp.where(here, place, graph.places),
+        activations=jnp.where(here, graph.activations[ends[1]], graph.activations),
+        is_node=graph.is_node | here,
+        enabled=graph.enabled & ~(happens & (connections == connection)),
+    )
+    graph = _with_connection(graph, first, source, node_id, 1.0)
+    return _with_connection(graph, second, node_id, target, weight)
+
+
+def pick(chance: Scalar, allowed: Bool[Array, " any"]) -> tuple[IntScalar, BoolScalar]:
+    """One of the allowed positions, all alike for a chance uniform in [0, 1), and whether there is any."""
+    counts = jnp.cumsum(allowed)
+    rank = jnp.minimum(jnp.floor(chance * counts[-1]).astype(int), counts[-1] - 1)
+    return jnp.sum(counts <= rank), counts[-1] > 0
+
+
+def _with_connection(
+    graph: Graph, here: Bool[Array, " connection"], source: IntScalar, target: IntScalar, weight: Scalar | float
+) -> Graph:
+    return replace(
+        graph,
+        sources=jnp.where(here, source, graph.sources),
+        targets=jnp.where(here, target, graph.targets),
+        weights=jnp.where(here, weight, graph.weights),
+        enabled=graph.enabled | here,
+        is_connection=graph.is_connection | here,
+    )

@@ -1,0 +1,200 @@
+"""NEAT: evolution of graphs behind evosax's protocol."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from etm_jax._require import require, require_count
+from etm_jax._typing import IntScalar, Key, pytree
+from etm_jax.graph._activation import ACTIVATIONS
+from etm_jax.graph._crossover import cross
+from etm_jax.graph._genome import BIAS, Graph, live_size, minimal_graph, resized
+from etm_jax.graph._mutation import add_connection, change_activation, change_weights, plan_splits, split
+from etm_jax.graph._rates import GraphRates
+from etm_jax.graph._species import NO_SPECIES, Species, assign, breed, no_species, represented
+
+GROWTH = 1, 3  # most nodes and connections that a graph gets in one generation
+LEAST = 16, 32  # shortest tables, which small problems never outgrow
+
+
+@pytree
+class NEATState:
+    """What NEAT remembers from one generation to the next.
+
+    Attributes:
+        graphs: the population.
+        fitness: of the graphs, maximised; -inf before they are evaluated and for those that failed.
+        species: of the generation before.
+        next_id: the first node id not given yet.
+        generation: generations told.
+    """
+
+    graphs: Graph
+    fitness: Float[Array, " population"]
+    species: Species
+    next_id: IntScalar
+    generation: IntScalar
+
+
+@dataclass(frozen=True)
+class NEAT:
+    """NeuroEvolution of Augmenting Topologies (Stanley and Miikkulainen 2002) on tables of fixed shape, behind evosax's
+    `init / ask / tell / default_params`. **Fitness is minimised**, as everywhere in evosax; NaN is a failed evaluation.
+
+    Graphs begin minimal. Children get noise on their weights, a connection, a node within a connection; parents of one
+    species mix the weights of the connections that both have. Fitness is shared by species.
+
+    The tables are as long as `init` and `roomy` make them: a generation costs what its largest graph costs, whatever
+    the limits.
+
+    Args:
+        population_size: graphs.
+        num_inputs: without the bias.
+        num_outputs: of every graph.
+        recurrent: connections may lead to any node but the inputs; evaluate by `unroll_graph`.
+        activations: functions that nodes may have; the first is that of the first graphs.
+        max_nodes: limit, of a graph with everything.
+        max_connections: limit.
+        max_species: length of the table of species.
+
+    Raises:
+        ValueError: a count is too small, the limits do not hold the first graphs, or a function is unknown.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from etm_jax.graph import NEAT, apply_graph
+        >>> x = jnp.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+        >>> strategy = NEAT(100, num_inputs=2, num_outputs=1)
+        >>> params = strategy.default_params
+        >>> state = strategy.init(jax.random.key(0), params)
+        >>> graphs, state = strategy.ask(jax.random.key(1), state, params)
+        >>> outputs = jax.vmap(lambda graph: apply_graph(graph, x, 1))(graphs)
+        >>> cost = jnp.mean((outputs[..., 0] - (x[:, 0] != x[:, 1])[None]) ** 2, axis=1)
+        >>> state, metrics = strategy.tell(jax.random.key(2), graphs, cost, state, params)
+        >>> bool(metrics["best_fitness"] == cost.min())
+        True
+    """
+
+    population_size: int
+    num_inputs: int
+    num_outputs: int
+    recurrent: bool = False
+    activations: tuple[str, ...] = ("sigmoid",)
+    max_nodes: int = 100
+    max_connections: int = 400
+    max_species: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("population_size", "num_inputs", "num_outputs", "max_species"):
+            require_count(name, getattr(self, name), 2 if name == "population_size" else 1)
+        nodes, connections = self._first_size
+        require_count("max_nodes", self.max_nodes, nodes)
+        require_count("max_connections", self.max_connections, connections)
+        unknown = [name for name in self.activations if name not in ACTIVATIONS]
+        rule = f"some of {', '.join(ACTIVATIONS)}"
+        require(bool(self.activations) and not unknown, "activations", rule, self.activations)
+
+    @property
+    def _first_size(self) -> tuple[int, int]:
+        seen = self.num_inputs + BIAS
+        return seen + self.num_outputs, seen * self.num_outputs
+
+    @property
+    def default_params(self) -> GraphRates:
+        """The rates."""
+        return GraphRates()
+
+    def init(self, key: Key, params: GraphRates) -> NEATState:
+        """The state before the first `ask`, in tables with room for some growth. The key is consumed."""
+        nodes, connections = self._lengths(*self._first_size)
+        keys = jax.random.split(key, self.population_size)
+        graphs = jax.vmap(lambda key: minimal_graph(key, self.num_inputs, self.num_outputs, nodes, connections))(keys)
+        return NEATState(
+            graphs=graphs,
+            fitness=jnp.full(self.population_size, -jnp.inf),
+            species=no_species(graphs, self.max_species, params.radius),
+            next_id=jnp.array(self._first_size[0]),
+            generation=jnp.array(0),
+        )
+
+    def ask(self, key: Key, state: NEATState, params: GraphRates) -> tuple[Graph, NEATState]:
+        """The graphs to evaluate next. The key is consumed."""
+        key_represent, key_breed, key_vary = jax.random.split(key, 3)
+        belongs, species = assign(state.graphs, state.species, params)
+        survivors, parents, species = breed(key_breed, belongs, state.fitness, species, params)
+        species = represented(key_represent, state.graphs, belongs, species)
+        children, next_id = self._children(key_vary, state, parents, params)
+        stays = survivors != NO_SPECIES
+
+        def place(kept: Array, child: Array) -> Array:
+            return jnp.where(stays.reshape(-1, *(1,) * (kept.ndim - 1)), kept[survivors], child)
+
+        first = state.generation == 0
+        graphs = jax.tree.map(place, state.graphs, children)
+        graphs, species = jax.tree.map(
+            lambda before, after: jnp.where(first, before, after), (state.graphs, state.species), (graphs, species)
+        )
+        return graphs, replace(state, graphs=graphs, species=species, next_id=next_id)
+
+    def tell(
+        self, key: Key, population: Graph, fitness: Float[Array, " population"], state: NEATState, params: GraphRates
+    ) -> tuple[NEATState, dict[str, Any]]:
+        """Take in the scores of the graphs asked for; `fitness` is minimised."""
+        del key, params
+        ranked = jnp.where(jnp.isfinite(fitness), -fitness, -jnp.inf)
+        best = jnp.argmax(ranked)
+        metrics = {
+            "best_fitness": -ranked[best],
+            "best_solution": jax.tree.map(lambda leaf: leaf[best], population),
+            "failed": jnp.sum(~jnp.isfinite(fitness)),
+            "species": jnp.sum(state.species.lives),
+            "nodes": jnp.max(population.num_nodes),
+            "connections": jnp.max(population.num_connections),
+        }
+        return replace(state, graphs=population, fitness=ranked, generation=state.generation + 1), metrics
+
+    def roomy(self, state: NEATState) -> NEATState:
+        """The same state in tables that hold the next generation, whatever it mutates; not to be traced.
+
+        Call it between generations. Lengths are few, each twice the one before, so that few programs are compiled.
+        """
+        now = state.graphs.ids.shape[1], state.graphs.weights.shape[1]
+        nodes, connections = map(max, now, self._lengths(*live_size(state.graphs)))
+        if (nodes, connections) == now:
+            return state
+        representatives = resized(state.species.representatives, nodes, connections)
+        species = replace(state.species, representatives=representatives)
+        return replace(state, graphs=resized(state.graphs, nodes, connections), species=species)
+
+    def _lengths(self, nodes: int, connections: int) -> tuple[int, int]:
+        """Tables for graphs of at most so many nodes and connections, and one more generation."""
+
+        def length(live: int, growth: int, least: int, limit: int) -> int:
+            return min(max(1 << (live + growth - 1).bit_length(), least), limit)
+
+        return length(nodes, GROWTH[0], LEAST[0], self.max_nodes), length(
+            connections, GROWTH[1], LEAST[1], self.max_connections
+        )
+
+    def _children(self, key: Key, state: NEATState, parents: Array, params: GraphRates) -> tuple[Graph, IntScalar]:
+        """A child for every pair of parents, and the first id not given yet."""
+        key_mate, key_split, key_vary = jax.random.split(key, 3)
+        size = self.population_size
+        fitter, other = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], state.graphs) for rows in parents.T)
+        mates = jax.random.bernoulli(key_mate, params.crossover_rate, (size,))
+        other = jax.tree.map(
+            lambda one, two: jnp.where(mates.reshape(-1, *(1,) * (one.ndim - 1)), two, one), fitter, other
+        )
+
+        def vary(keys: Array, fitter: Graph, other: Graph) -> Graph:
+            graph = change_weights(keys[1], cross(keys[0], fitter, other, params), params)
+            if len(self.activations) > 1:
+                graph = change_activation(keys[3], graph, params, len(self.activations))
+            return add_connection(keys[2], graph, params, self.recurrent)
+
+        graphs = jax.vmap(vary)(jax.random.split(key_vary, (size, 4)), fitter, other)
+        splits, next_id = plan_splits(key_split, graphs, params, state.next_id)
+        return jax.vmap(split)(graphs, *splits), next_id

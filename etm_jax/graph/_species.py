@@ -1,0 +1,140 @@
+"""Species of graphs: who is like whom, how many children each has, and who their parents are."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from etm_jax._typing import IntScalar, Key, Scalar, pytree
+from etm_jax.graph._crossover import distances
+from etm_jax.graph._genome import Graph
+from etm_jax.graph._rates import GraphRates
+
+NO_SPECIES = -1
+
+
+@pytree
+class Species:
+    """The species of a population, in a table.
+
+    Attributes:
+        representatives: a graph of each; later members are compared with it.
+        lives: True = the species has members.
+        best: fitness of its best member ever.
+        idle: generations since it became better.
+        radius: greatest distance of a member from the representative.
+    """
+
+    representatives: Graph
+    lives: Bool[Array, " species"]
+    best: Float[Array, " species"]
+    idle: Int[Array, " species"]
+    radius: Scalar
+
+
+def assign(graphs: Graph, species: Species, rates: GraphRates) -> tuple[Int[Array, " population"], Species]:
+    """Everybody's species: the nearest within the radius, or a new one, or the nearest of all if the table is full.
+
+    Distances to all representatives are one batched operation, and one more for each species that is founded.
+    """
+    capacity = species.lives.size
+    away = jax.lax.map(lambda one: distances(graphs, one, rates), species.representatives)
+    away = jnp.where(species.lives[:, None], away, jnp.inf)
+
+    def outside(away: Array) -> Array:
+        return jnp.min(away, axis=0) > species.radius
+
+    def found(carry: tuple[Array, Species]) -> tuple[Array, Species]:
+        away, species = carry
+        founder = jax.tree.map(lambda leaf: leaf[jnp.argmax(outside(away))], graphs)
+        here = jnp.argmin(species.lives)
+        representatives = jax.tree.map(lambda table, row: table.at[here].set(row), species.representatives, founder)
+        away = away.at[here].set(distances(graphs, founder, rates))
+        return away, replace(
+            species,
+            representatives=representatives,
+            lives=species.lives.at[here].set(True),
+            best=species.best.at[here].set(-jnp.inf),
+            idle=species.idle.at[here].set(0),
+        )
+
+    def is_short(carry: tuple[Array, Species]) -> Array:
+        away, species = carry
+        return jnp.any(outside(away)) & ~jnp.all(species.lives)
+
+    away, species = jax.lax.while_loop(is_short, found, (away, species))
+    belongs = jnp.argmin(away, axis=0)
+    lives = jnp.zeros(capacity, bool).at[belongs].set(True)
+    more = jnp.sign(jnp.sum(lives) - rates.target_species)
+    return belongs, replace(species, lives=lives, radius=jnp.maximum(species.radius * 1.1**more, 0.05))
+
+
+def breed(
+    key: Key,
+    belongs: Int[Array, " population"],
+    fitness: Float[Array, " population"],
+    species: Species,
+    rates: GraphRates,
+) -> tuple[Int[Array, " population"], Int[Array, "population 2"], Species]:
+    """Who goes on as it is, and two parents of one species for everybody else, the fitter first. The key is consumed.
+
+    A species has children by its mean fitness above the worst of all, and its best member survives. Whoever failed is
+    no parent, unless all did. Species that have
+    been idle too long have no children and no survivor; the one with the best member of all never is.
+
+    Returns:
+        For each place the member that survives there or `NO_SPECIES`, the parents, and the species a generation older.
+    """
+    size, capacity = fitness.size, species.lives.size
+    key_start, key_parents = jax.random.split(key)
+    finite = jnp.isfinite(fitness)
+    may = finite | ~jnp.any(finite)
+    worst = jnp.min(jnp.where(finite, fitness, jnp.inf))
+    worth = jnp.where(finite, fitness - worst, 0)
+    ranked = jnp.where(finite, fitness, -jnp.inf)
+
+    order = jnp.lexsort((-ranked, belongs))  # members of one species side by side, the best first
+    counts = jnp.zeros(capacity, int).at[belongs].add(1)
+    members = jnp.zeros(capacity, int).at[belongs].add(may)
+    first = jnp.cumsum(counts) - counts
+    top = jnp.where(counts > 0, ranked[order[jnp.minimum(first, size - 1)]], -jnp.inf)
+    better = top > species.best
+    idle = jnp.where(better, 0, species.idle + 1)
+    species = replace(species, best=jnp.maximum(species.best, top), idle=idle)
+
+    breeds = (members > 0) & ((idle <= rates.patience) | (top >= jnp.max(top)))
+    total = jnp.zeros(capacity).at[belongs].add(worth)
+    share = jnp.where(breeds, total / jnp.maximum(members, 1) + 1e-6 * (jnp.max(worth) + 1e-6), 0)
+    edges = jnp.cumsum(share) / jnp.sum(share)
+    # Evenly spaced draws: each species gets its share of children, rounded.
+    draws = (jnp.arange(size) + jax.random.uniform(key_start)) / size
+    of = jnp.minimum(jnp.searchsorted(edges, draws, side="right"), capacity - 1)
+
+    parents = jnp.maximum(jnp.ceil(rates.survival * members), 1)[of]
+    chosen = jnp.floor(jax.random.uniform(key_parents, (2, size)) * parents[None]).astype(int)
+    pairs = order[first[of][None] + jnp.sort(chosen, axis=0)].T
+    opens = jnp.concatenate([jnp.ones(1, bool), of[1:] != of[:-1]])  # the first of a species' places
+    survivors = jnp.where(opens & jnp.isfinite(top[of]), order[first[of]], NO_SPECIES)
+    return survivors, pairs, species
+
+
+def represented(key: Key, graphs: Graph, belongs: Int[Array, " population"], species: Species) -> Species:
+    """The same species, each represented by one of its present members. The key is consumed."""
+    rank = jax.random.permutation(key, belongs.size)
+    drawn = jax.ops.segment_max(rank, belongs, species.lives.size)
+    where = jnp.zeros(belongs.size, int).at[rank].set(jnp.arange(belongs.size))
+    rows = where[jnp.maximum(drawn, 0)]
+    return replace(species, representatives=jax.tree.map(lambda leaf: leaf[rows], graphs))
+
+
+def no_species(graphs: Graph, capacity: int, radius: Scalar | IntScalar | float) -> Species:
+    """A table of species before anybody has been assigned."""
+    rows = jnp.zeros(capacity, int)
+    return Species(
+        representatives=jax.tree.map(lambda leaf: leaf[rows], graphs),
+        lives=rows > 0,
+        best=jnp.full(capacity, -jnp.inf),
+        idle=rows,
+        radius=jnp.asarray(radius, float),
+    )
