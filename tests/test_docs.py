@@ -29,6 +29,7 @@ PACKAGES = [
     "etm_jax.environment",
     "etm_jax.evolution",
     "etm_jax.genomes",
+    "etm_jax.graph",
     "etm_jax.number_task",
     "etm_jax.report",
     "etm_jax.selection",

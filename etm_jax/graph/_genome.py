@@ -69,7 +69,7 @@ def minimal_graph(
     nodes, connections = jnp.arange(max_nodes), jnp.arange(max_connections)
     return Graph(
         ids=nodes,
-        places=jnp.where(nodes < seen, INPUT_PLACE, OUTPUT_PLACE),
+        places=jnp.where(nodes < seen, INPUT_PLACE, OUTPUT_PLACE).astype(float),
         activations=jnp.full(max_nodes, activation),
         is_node=nodes < ends,
         sources=connections % seen,

@@ -114,7 +114,7 @@ class NEAT:
         graphs = jax.vmap(lambda key: minimal_graph(key, self.num_inputs, self.num_outputs, nodes, connections))(keys)
         return NEATState(
             graphs=graphs,
-            fitness=jnp.full(self.population_size, -jnp.inf),
+            fitness=jnp.full(self.population_size, -jnp.inf, float),
             species=no_species(graphs, self.max_species, params.radius),
             next_id=jnp.array(self._first_size[0]),
             generation=jnp.array(0),

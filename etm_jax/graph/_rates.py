@@ -31,10 +31,10 @@ class GraphRates:
     perturb_scale: float = 0.5
     replace_rate: float = 0.1
     replace_scale: float = 1.0
-    weight_limit: float = 8.0
+    weight_limit: float = 30.0
     toggle_rate: float = 0.02
-    add_connection_rate: float = 0.2
-    add_node_rate: float = 0.1
+    add_connection_rate: float = 0.1
+    add_node_rate: float = 0.03
     activation_rate: float = 0.0
     crossover_rate: float = 0.75
     stays_disabled: float = 0.75
@@ -42,5 +42,5 @@ class GraphRates:
     difference_weight: float = 0.4
     radius: float = 1.0
     target_species: float = 10.0
-    survival: float = 0.2
+    survival: float = 0.1
     patience: float = 15.0

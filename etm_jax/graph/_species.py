@@ -134,7 +134,7 @@ def no_species(graphs: Graph, capacity: int, radius: Scalar | IntScalar | float)
     return Species(
         representatives=jax.tree.map(lambda leaf: leaf[rows], graphs),
         lives=rows > 0,
-        best=jnp.full(capacity, -jnp.inf),
+        best=jnp.full(capacity, -jnp.inf, float),
         idle=rows,
         radius=jnp.asarray(radius, float),
     )
