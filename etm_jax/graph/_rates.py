@@ -33,8 +33,8 @@ class GraphRates:
     replace_scale: float = 1.0
     weight_limit: float = 30.0
     toggle_rate: float = 0.02
-    add_connection_rate: float = 0.1
-    add_node_rate: float = 0.03
+    add_connection_rate: float = 0.2
+    add_node_rate: float = 0.05
     activation_rate: float = 0.0
     crossover_rate: float = 0.75
     stays_disabled: float = 0.75
