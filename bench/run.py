@@ -46,7 +46,7 @@ BENCHES = {
     "automata": Bench("Which functions of numbers does the evolution of automata find?"),
     "control": Bench("Who balances a pole, and who drives a car on tracks never seen, with and without memory?"),
     "search": Bench("Which way of searching finds what, at equal evaluations?"),
-    "neat": Bench("Does NEAT solve XOR and parity, how fast beside neat-python, and what do limits cost?"),
+    "graphs": Bench("Does NEAT solve XOR and parity, how fast beside neat-python, and what do limits cost?"),
     "prior_work": Bench("What do networks trained here reach, beside the prior work's table?", out="folder"),
     "ae": Bench("Does adaptive evolution help, and where does it not?", out="folder"),
 }

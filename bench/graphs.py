@@ -1,6 +1,6 @@
 """Does NEAT solve XOR and parity, how fast is a generation beside neat-python's, and what do limits cost?
 
-`python -m bench.neat --out FILE.json`; `--quick` checks that it works. neat-python is measured where it is installed.
+`python -m bench.graphs --out FILE.json`; `--quick` checks that it works. neat-python is measured where it is installed.
 Results: bench/README.md.
 """
 
