@@ -61,13 +61,14 @@ def drive():
 
 
 def go_round():
-    """Deceptive maze: right to the wall's end, up past it, then straight to the goal."""
+    """Deceptive maze: right to the first wall's end, up, left to the second one's, up, then straight to the goal."""
 
     def step(carry, observation):
-        place = 50 * (observation[:2] + 1)
-        below = place[1] < 53
-        onwards = jnp.where(place[0] < 85, jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
-        return carry, jnp.where(below, onwards, (jnp.array([15.0, 85.0]) - place) / 20)
+        x, y = 50 * (observation[:2] + 1)
+        first = jnp.where(x < 83, jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
+        second = jnp.where(x > 17, jnp.array([-1.0, 0.0]), jnp.array([0.0, 1.0]))
+        last = (jnp.array([85.0, 85.0]) - jnp.stack([x, y])) / 20
+        return carry, jnp.where(y < 38, first, jnp.where(y < 68, second, last))
 
     return (), step
 

@@ -1,4 +1,4 @@
-"""Deceptive maze: the goal is above a wall, and the only way round it leads away from the goal first."""
+"""Deceptive maze: two walls between start and goal, and the only way round them leads away from the goal."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,8 @@ from etm_jax.environment import scaled_reward
 
 SIDE, STRIDE = 100.0, 3.0  # of the room, of a step at most
 START, JITTER = (15.0, 15.0), 2.0
-GOAL, REACHED = (15.0, 85.0), 5.0
-SHELF, SHELF_END = 50.0, 80.0  # a wall from the left side at this height, so far
-POST, POST_FOOT = 40.0, 25.0  # a wall down from the shelf: under the goal it is a pocket
+GOAL, REACHED = (85.0, 85.0), 5.0
+WALLS = (35.0, 0.0, 80.0), (65.0, 20.0, 100.0)  # height, from where, to where: the gaps are at opposite sides
 
 
 @pytree
@@ -26,23 +25,23 @@ class DeceptiveMazeState:
 
 @dataclass(frozen=True)
 class DeceptiveMaze:
-    """Find the way from one corner of a room to the other, round a wall between them.
+    """Find the way from one corner of a room to the other, round two walls between them.
 
     The room is 100 by 100. The agent starts near (15, 15) and moves by its two logits, cut at -1 and 1, times 3; a move
     through a wall does not happen. It sees where it is and how far the next wall is in four directions. The goal is
-    (15, 85). A wall at height 50 reaches from the left side to 80, and another one hangs down from it at 40: who gets
-    closer to the goal at every step ends in the pocket below it, at half the distance, and the way round goes through a
-    corner that is farther from the goal than the start. Difficulty changes nothing.
+    (85, 85). A wall at height 35 leaves a gap at the right side, one at height 65 leaves one at the left: who gets
+    closer to the goal at every step ends below it, under the second wall, with 0.8 of the way gone, and the way on
+    leads to the other side of the room and back. Difficulty changes nothing.
 
     The reward is how much of the first distance to the goal is gone at the end, and 1 for who comes within 5 of it,
     which ends the episode; an episode is solved by that. After the deceptive mazes of Lehman and Stanley 2011,
     Abandoning objectives, without their headings and radars.
 
     Attributes:
-        steps: the horizon; the shortest way takes 59.
+        steps: the horizon; the shortest way takes 64.
 
     Raises:
-        ValueError: `steps` is below 60.
+        ValueError: `steps` is below 70.
 
     Example:
         >>> import jax, etm_tasks
@@ -57,13 +56,13 @@ class DeceptiveMaze:
     continuous = True
     solved = 0.99
     input_size, output_size = 6, 2
-    chance_reward, best_reward = 0.039, 1.0  # the first is the mean of random actions
+    chance_reward, best_reward = 0.04, 1.0  # the first is the mean of random actions
 
     steps: int = 100
 
     def __post_init__(self) -> None:
-        if self.steps < 60:
-            raise ValueError(f"deceptive_maze needs steps >= 60, got {self.steps}")
+        if self.steps < 70:
+            raise ValueError(f"deceptive_maze needs steps >= 70, got {self.steps}")
 
     @property
     def name(self) -> str:
@@ -110,8 +109,7 @@ class DeceptiveMaze:
         x, y = GOAL
         lines = (
             [(0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE), (0, 0)],
-            [(0, SHELF), (SHELF_END, SHELF)],
-            [(POST, SHELF), (POST, POST_FOOT)],
+            *([(low, height), (high, height)] for height, low, high in WALLS),
             [(x - REACHED, y), (x + REACHED, y)],
             [(x, y - REACHED), (x, y + REACHED)],
         )
@@ -127,24 +125,23 @@ def _distance(position: Float[Array, "2"]) -> Float[Array, ""]:
 
 
 def _crosses_wall(here: Float[Array, "2"], there: Float[Array, "2"]) -> Bool[Array, ""]:
-    """Whether a straight move meets one of the two walls; the move's own line decides where it meets."""
+    """Whether a straight move meets one of the walls; the move's own line decides where it meets."""
 
-    def crossing(axis: int, level: float, low: float, high: float) -> Bool[Array, ""]:
-        before, after = here[axis] - level, there[axis] - level
+    def crosses(height: float, low: float, high: float) -> Bool[Array, ""]:
+        before, after = here[1] - height, there[1] - height
         share = before / jnp.where(before == after, 1, before - after)
-        other = here[1 - axis] + share * (there[1 - axis] - here[1 - axis])
-        return (before * after <= 0) & (before != after) & (other >= low) & (other <= high)
+        x = here[0] + share * (there[0] - here[0])
+        return (before * after <= 0) & (before != after) & (x >= low) & (x <= high)
 
-    return crossing(1, SHELF, 0.0, SHELF_END) | crossing(0, POST, POST_FOOT, SHELF)
+    return jnp.any(jnp.stack([crosses(*wall) for wall in WALLS]))
 
 
 def _seen(position: Float[Array, "2"]) -> Float[Array, " input"]:
     x, y = position[0], position[1]
-    at_post = (y > POST_FOOT) & (y < SHELF)
-    under_shelf = x < SHELF_END
-    right = jnp.where(at_post & (x < POST), POST, SIDE) - x
-    left = x - jnp.where(at_post & (x > POST), POST, 0)
-    above = jnp.where(under_shelf & (y < SHELF), SHELF, SIDE) - y
-    below = y - jnp.where(under_shelf & (y > SHELF), SHELF, 0)
-    rooms = jnp.stack([right, left, above, below]) / SIDE
+    above, below = SIDE - y, y
+    for height, low, high in WALLS:
+        faces = (x >= low) & (x <= high)
+        above = jnp.where(faces & (y < height), jnp.minimum(above, height - y), above)
+        below = jnp.where(faces & (y >= height), jnp.minimum(below, y - height), below)
+    rooms = jnp.stack([SIDE - x, x, above, below]) / SIDE
     return jnp.concatenate([2 * position / SIDE - 1, 2 * rooms - 1])
