@@ -1,5 +1,7 @@
 """What a graph computes: layers as products of dense matrices, or one step after another with its state kept."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -57,26 +59,48 @@ def apply_graph(
     return values[seen : seen + num_outputs].T
 
 
-def unroll_graph(
-    graph: Graph, inputs: Float[Array, "time input"], num_outputs: int, activations: tuple[str, ...] = ("sigmoid",)
-) -> Float[Array, "time output"]:
-    """Outputs of one graph that may have cycles, one pass a time step; every node keeps its value to the next.
+Step = Callable[[Array, Array], tuple[Array, Array]]
+
+
+def graph_stepper(
+    graph: Graph, num_inputs: int, num_outputs: int, activations: tuple[str, ...] = ("sigmoid",)
+) -> tuple[Float[Array, " node"], Step]:
+    """One graph that may have cycles, as a recurrent cell: one pass a time step, and every node keeps its value.
 
     A signal takes as many steps to an output as its path has connections.
 
     Args:
-        graph: one; all its nodes are 0 before the first step.
+        graph: one.
+        num_inputs: without the bias.
+        num_outputs: of the graph.
+        activations: as for `apply_graph`.
+
+    Returns:
+        The values before the first step, all 0, and `step(values, inputs [input]) -> (values, outputs [output])`.
+    """
+    seen = num_inputs + BIAS
+    weights = weight_matrix(graph)[seen:]
+
+    def step(values: Array, row: Array) -> tuple[Array, Array]:
+        given = jnp.concatenate([row, jnp.ones(BIAS)])
+        sums = weights @ jnp.concatenate([given, values[seen:]])
+        computed = activate(sums, graph.activations[seen:], activations)
+        after = jnp.concatenate([given, jnp.where(graph.is_node[seen:], computed, 0)])
+        return after, after[seen : seen + num_outputs]
+
+    return jnp.zeros(graph.ids.size), step
+
+
+def unroll_graph(
+    graph: Graph, inputs: Float[Array, "time input"], num_outputs: int, activations: tuple[str, ...] = ("sigmoid",)
+) -> Float[Array, "time output"]:
+    """Outputs of one graph as a recurrent cell, `graph_stepper`, over a sequence.
+
+    Args:
+        graph: one.
         inputs: without the bias.
         num_outputs: of the graph.
         activations: as for `apply_graph`.
     """
-    seen = inputs.shape[1] + BIAS
-    weights = weight_matrix(graph)
-
-    def tick(values: Array, row: Array) -> tuple[Array, Array]:
-        values = jnp.concatenate([row, jnp.ones(BIAS), values[seen:]])
-        computed = activate(weights[seen:] @ values, graph.activations[seen:], activations)
-        after = jnp.concatenate([values[:seen], jnp.where(graph.is_node[seen:], computed, 0)])
-        return after, after[seen : seen + num_outputs]
-
-    return jax.lax.scan(tick, jnp.zeros(graph.ids.size), inputs)[1]
+    start, step = graph_stepper(graph, inputs.shape[1], num_outputs, activations)
+    return jax.lax.scan(step, start, inputs)[1]
