@@ -47,6 +47,7 @@ BENCHES = {
     "control": Bench("Who balances a pole, and who drives a car on tracks never seen, with and without memory?"),
     "search": Bench("Which way of searching finds what, at equal evaluations?"),
     "graphs": Bench("Does NEAT solve XOR and parity, how fast beside neat-python, and what do limits cost?"),
+    "evolved_ntm": Bench("Does NEAT find a Turing machine that copies, and does it copy what is longer and wider?"),
     "prior_work": Bench("What do networks trained here reach, beside the prior work's table?", out="folder"),
     "ae": Bench("Does adaptive evolution help, and where does it not?", out="folder"),
 }

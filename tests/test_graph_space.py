@@ -9,7 +9,17 @@ import pytest
 from oracle_hard_tape import Tape
 from test_graph import FUNCTIONS, INPUTS, OUTPUTS, function
 
-from etm_jax.graph import GraphTape, graph_stepper, minimal_graph, paint, pattern_weights, unroll_graph, with_tape
+from bench import evolved_ntm
+from etm_jax.graph import (
+    GraphTape,
+    graph_stepper,
+    minimal_graph,
+    paint,
+    pattern_weights,
+    substrate_weights,
+    unroll_graph,
+    with_tape,
+)
 
 WIDTH = 3
 
@@ -58,6 +68,62 @@ def test_weights_are_the_graphs_output_at_every_pair_of_places():
                 expected[pattern, at, of] = math.copysign(4.0 * size, value)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert 0 < np.sum(expected == 0) < expected.size
+
+
+def test_each_pair_of_groups_has_a_pattern_of_its_own():
+    sources = np.linspace(-1, 1, 3)[:, None], np.zeros((1, 1))
+    targets = np.zeros((1, 1)), np.array([[0.5], [-1.0]])
+    graph, _, _ = drawing(3, 4, seed=2)
+    settings = {"reach": 0.7, "least": 0.3, "greatest": 4.0}
+    found = jax.jit(lambda graph: substrate_weights(graph, sources, targets, FUNCTIONS, **settings))(graph)
+    places = jnp.asarray(np.concatenate(sources), jnp.float32), jnp.asarray(np.concatenate(targets), jnp.float32)
+    patterns = pattern_weights(graph, *places, FUNCTIONS, num_patterns=4, **settings)
+    expected = np.block(
+        [
+            [patterns[0][:1, :3], patterns[2][:1, 3:]],
+            [patterns[1][1:, :3], patterns[3][1:, 3:]],
+        ]
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="of one dimension"):
+        substrate_weights(graph, sources, [np.zeros((1, 2))], FUNCTIONS)
+    with pytest.raises(ValueError, match="must be groups of places"):
+        substrate_weights(graph, [], targets, FUNCTIONS)
+
+
+def copier():
+    """Seven connections of a graph that draw a copier: what the bench searches for."""
+    outputs = evolved_ntm.SOURCES * evolved_ntm.TARGETS
+    bits, delimiter, read, bias = 0, 2, 3, 4
+    answers, write, gate, jump, on = 0, 1, 2, 3, 6
+    near, constant, full, half = 2, 3, 3.0, 0.693  # the last is drawn as half of the greatest weight
+    rows = [
+        (near, bits, write, full),
+        (constant, bias, write, -half),
+        (near, read, answers, full),
+        (constant, bias, gate, full),
+        (constant, delimiter, jump, full),
+        (constant, bias, jump, -half),
+        (constant, bias, on, full),
+    ]
+    graph = minimal_graph(jax.random.key(0), 3, outputs, 4 + outputs, len(rows), connected=False)
+    assert not graph.is_connection.any() and graph.num_nodes == 4 + outputs
+    return graph.replace(
+        sources=jnp.array([row[0] for row in rows]),
+        targets=jnp.array([4 + row[1] * evolved_ntm.TARGETS + row[2] for row in rows]),
+        weights=jnp.array([row[3] for row in rows]),
+        enabled=jnp.ones(len(rows), bool),
+        is_connection=jnp.ones(len(rows), bool),
+    )
+
+
+@pytest.mark.parametrize(("bits", "length"), [(8, 30), (40, 12)])
+def test_a_drawn_copier_copies_what_is_longer_and_wider(bits, length):
+    weights = evolved_ntm.controller_of(copier(), bits)
+    episode = evolved_ntm.copies(jax.random.key(3), 20, length, length, bits)
+    assert evolved_ntm.scores(weights, episode, length + 4)["right"].all()
+    nothing = evolved_ntm.scores(jnp.zeros_like(weights), episode, length + 4)
+    assert not nothing["right"].any() and jnp.allclose(nothing["near"], 0.5)
 
 
 @pytest.mark.parametrize("min_similarity", [0.0, 0.8])

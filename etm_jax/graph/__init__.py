@@ -18,6 +18,7 @@ from etm_jax.graph._neat import NEAT as NEAT
 from etm_jax.graph._neat import NEATState as NEATState
 from etm_jax.graph._pattern import paint as paint
 from etm_jax.graph._pattern import pattern_weights as pattern_weights
+from etm_jax.graph._pattern import substrate_weights as substrate_weights
 from etm_jax.graph._rates import GraphRates as GraphRates
 from etm_jax.graph._species import Species as Species
 from etm_jax.graph._species import assign as assign

@@ -52,7 +52,13 @@ class Graph:
 
 
 def minimal_graph(
-    key: Key, num_inputs: int, num_outputs: int, max_nodes: int, max_connections: int, activation: int = 0
+    key: Key,
+    num_inputs: int,
+    num_outputs: int,
+    max_nodes: int,
+    max_connections: int,
+    activation: int = 0,
+    connected: bool = True,
 ) -> Graph:
     """Every input and the bias lead to every output with normal weights; nothing hidden. The key is consumed.
 
@@ -63,9 +69,10 @@ def minimal_graph(
         max_nodes: length of the table of nodes.
         max_connections: length of the table of connections.
         activation: of all nodes.
+        connected: False = no connection at all.
     """
     seen = num_inputs + BIAS
-    ends, links = seen + num_outputs, seen * num_outputs
+    ends, links = seen + num_outputs, seen * num_outputs * connected
     nodes, connections = jnp.arange(max_nodes), jnp.arange(max_connections)
     return Graph(
         ids=nodes,

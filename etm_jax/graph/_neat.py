@@ -55,6 +55,8 @@ class NEAT:
         num_inputs: without the bias.
         num_outputs: of every graph.
         recurrent: connections may lead to any node but the inputs; evaluate by `unroll_graph`.
+        connected: the first graphs have every connection from an input to an output; False: none, so that evolution
+            chooses what to look at (FS-NEAT, Whiteson et al. 2005). For graphs of many outputs.
         activations: functions that nodes may have; the first is that of the first graphs.
         max_nodes: limit, of a graph with everything.
         max_connections: limit.
@@ -82,6 +84,7 @@ class NEAT:
     num_inputs: int
     num_outputs: int
     recurrent: bool = False
+    connected: bool = True
     activations: tuple[str, ...] = ("sigmoid",)
     max_nodes: int = 100
     max_connections: int = 400
@@ -92,7 +95,7 @@ class NEAT:
             require_count(name, getattr(self, name), 2 if name == "population_size" else 1)
         nodes, connections = self._first_size
         require_count("max_nodes", self.max_nodes, nodes)
-        require_count("max_connections", self.max_connections, connections)
+        require_count("max_connections", self.max_connections, max(connections, 1))
         unknown = [name for name in self.activations if name not in ACTIVATIONS]
         rule = f"some of {', '.join(ACTIVATIONS)}"
         require(bool(self.activations) and not unknown, "activations", rule, self.activations)
@@ -100,7 +103,7 @@ class NEAT:
     @property
     def _first_size(self) -> tuple[int, int]:
         seen = self.num_inputs + BIAS
-        return seen + self.num_outputs, seen * self.num_outputs
+        return seen + self.num_outputs, seen * self.num_outputs * self.connected
 
     @property
     def default_params(self) -> GraphRates:
@@ -111,7 +114,8 @@ class NEAT:
         """The state before the first `ask`, in tables with room for some growth. The key is consumed."""
         nodes, connections = self._lengths(*self._first_size)
         keys = jax.random.split(key, self.population_size)
-        graphs = jax.vmap(lambda key: minimal_graph(key, self.num_inputs, self.num_outputs, nodes, connections))(keys)
+        sizes = self.num_inputs, self.num_outputs, nodes, connections
+        graphs = jax.vmap(lambda key: minimal_graph(key, *sizes, connected=self.connected))(keys)
         return NEATState(
             graphs=graphs,
             fitness=jnp.full(self.population_size, -jnp.inf, float),

@@ -1,6 +1,9 @@
 """Graphs as patterns over space: pictures (CPPN) and the weights of another network (HyperNEAT)."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from etm_jax.graph._forward import apply_graph
@@ -75,3 +78,62 @@ def pattern_weights(
     told = apply_graph(graph, asked.reshape(-1, asked.shape[-1]), num_patterns, activations)
     size = jnp.clip((jnp.abs(told) - least) / (1 - least), 0, 1) * greatest
     return (jnp.sign(told) * size).T.reshape(num_patterns, targets.shape[0], sources.shape[0])
+
+
+def substrate_weights(
+    graph: Graph,
+    sources: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    activations: tuple[str, ...],
+    *,
+    reach: float = 0.1,
+    least: float = 0.2,
+    greatest: float = 5.0,
+) -> Float[Array, "targets sources"]:
+    """The weights of one layer between groups of nodes, each pair of groups by a pattern of its own.
+
+    A substrate of several planes (Pugh and Stanley 2013): groups are told apart by which output of the graph is asked,
+    nodes of a group by their places. A graph that has one connection, from the nearness to one output, joins two
+    groups node by node, however many nodes they have.
+
+    Args:
+        graph: feed-forward, of `2 * dimension + 1` inputs and `len(sources) * len(targets)` outputs, those of the
+            first group of sources first.
+        sources: groups of places, `[node, dimension]` each; known when the program is traced.
+        targets: groups of places.
+        activations: as for `apply_graph`.
+        reach: as for `pattern_weights`; about a third of the distance of neighbours tells them apart.
+        least: as for `pattern_weights`.
+        greatest: as for `pattern_weights`.
+
+    Raises:
+        ValueError: there is no group, or places are not of one dimension.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from etm_jax.graph import minimal_graph, substrate_weights
+        >>> line, point = np.linspace(-1, 1, 4)[:, None], np.zeros((1, 1))
+        >>> graph = minimal_graph(jax.random.key(0), num_inputs=3, num_outputs=4, max_nodes=8, max_connections=16)
+        >>> substrate_weights(graph, [line, point], [line, point], ("tanh",)).shape
+        (5, 5)
+    """
+    dimensions = {np.shape(places)[1:] for places in (*sources, *targets)}
+    if not sources or not targets or len(dimensions) != 1:
+        raise ValueError(f"sources and targets must be groups of places of one dimension, got {dimensions}")
+    # Groups share places, so each place is asked about once.
+    (seen, source_at), (told, target_at) = (
+        np.unique(np.concatenate(groups), axis=0, return_inverse=True) for groups in (sources, targets)
+    )
+    source_group, target_group = (np.repeat(np.arange(len(each)), list(map(len, each))) for each in (sources, targets))
+    patterns = pattern_weights(
+        graph,
+        jnp.asarray(seen, float),
+        jnp.asarray(told, float),
+        activations,
+        num_patterns=len(sources) * len(targets),
+        reach=reach,
+        least=least,
+        greatest=greatest,
+    )
+    which = source_group[None] * len(targets) + target_group[:, None]
+    return patterns[which, target_at.reshape(-1, 1), source_at.reshape(1, -1)]
