@@ -53,10 +53,10 @@ class Settings:
         out: JSON file for the figures.
     """
 
-    bins: tuple[int, ...] = (10, 32, 100)
+    bins: tuple[int, ...] = (10, 32)
     batch_sizes: tuple[int, ...] = (256, 4096)
     joints: int = 64
-    batches: int = 300
+    batches: int = 200
     rounds: int = 5
     threads: int = 1
     quick: bool = False
@@ -146,11 +146,13 @@ def check_same(archive: MapElitesArchive, kept: Population, theirs: Any, ours: d
     """
     from qdax.utils.metrics import default_qd_metrics
 
-    cells = archive.cell_of(theirs.centroids)  # QDax numbers them in another order
-    taken = np.asarray(kept.alive[cells])
-    np.testing.assert_array_equal(taken, np.isfinite(np.asarray(theirs.fitnesses[:, 0])))
-    np.testing.assert_array_equal(kept.fitness[cells][taken], theirs.fitnesses[taken, 0])
-    np.testing.assert_array_equal(kept.genomes[cells][taken], theirs.genotypes[taken])
+    cells = np.asarray(archive.cell_of(theirs.centroids))  # QDax numbers them in another order
+    mine = [np.asarray(leaf)[cells] for leaf in (kept.alive, kept.fitness, kept.genomes)]
+    fitness, genomes = np.asarray(theirs.fitnesses)[:, 0], np.asarray(theirs.genotypes)
+    taken = mine[0]
+    np.testing.assert_array_equal(taken, np.isfinite(fitness))
+    np.testing.assert_array_equal(mine[1][taken], fitness[taken])
+    np.testing.assert_array_equal(mine[2][taken], genomes[taken])
     metrics = default_qd_metrics(theirs, qd_offset=0.0)
     np.testing.assert_allclose(ours["coverage"], metrics["coverage"] / 100, rtol=1e-5)
     np.testing.assert_allclose(ours["qd_score"], metrics["qd_score"], rtol=1e-5)
