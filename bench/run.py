@@ -46,6 +46,7 @@ BENCHES = {
     "automata": Bench("Which functions of numbers does the evolution of automata find?"),
     "control": Bench("Who balances a pole, and who drives a car on tracks never seen, with and without memory?"),
     "search": Bench("Which way of searching finds what, at equal evaluations?"),
+    "quality_diversity": Bench("Does MAP-Elites keep what QDax's keeps, and how long does a batch take to come in?"),
     "graphs": Bench("Does NEAT solve XOR and parity, how fast beside neat-python, and what do limits cost?"),
     "evolved_ntm": Bench("Does NEAT find a Turing machine that copies, and does it copy what is longer and wider?"),
     "prior_work": Bench("What do networks trained here reach, beside the prior work's table?", out="folder"),

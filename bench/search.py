@@ -1,13 +1,17 @@
-"""Which way of searching finds what, at equal evaluations: selectors and archives on the same environments.
+"""Which way of searching finds what, at equal evaluations: selectors, archives and a strategy on the same environments.
 
 `python -m bench.search --out FILE.json` evolves small networks without gradients, five seeds of each search; the
 champion is judged in fresh episodes that chose nothing. `--quick` checks that it works. Results: bench/README.md.
+
+A generation takes a minute to compile and some hundredths of a second to run, so searches that fill a population in
+the same way share a program, which is told by a number which of them it is.
 """
 
 import functools
 import math
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,37 +20,83 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from jaxtyping import Array
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
 from bench._context import context, pin
 from bench._measure import markdown, save
+from bench._one_of import problem_of
 from etm_jax._command_line import make_suite
 from etm_jax._presets import PRESETS
 from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, SelectionConfig
-from etm_jax.evolution import init, make_problem, steps, summarise
+from etm_jax.evolution import init, make_problem, score, steps
+from etm_jax.genomes import Bounds, Genome, random_genome
+from etm_jax.training import StrategyConfig, make_strategy
 
-HEADINGS = ("environment", "search", "fitness found, mean of seeds", "held out: performance", "solved", "CPU s a seed")
-CHECKED_EVERY = 5  # generations between two looks
+HEADINGS = (
+    "environment",
+    "search",
+    "found",
+    "generations until then",
+    "held out: performance",
+    "held out: episodes solved",
+    "CPU s a seed",
+)
+Runs = list[dict[str, Any]]  # of one search, one a seed
+CHECKED_EVERY = 10  # generations between two looks
+HELD_OUT = 1000  # episodes
+HELD_OUT_STREAM = 2**31 - 2  # folded into a seed: keys that no generation draws from
 T_AT_4 = 2.776  # of Student's distribution: the half width of a 95 % interval of five seeds, over sd / sqrt(5)
-PLACES = ("final_x", "final_y")
-SIZES = ("controller_size", "num_slots")
+STRATEGY, SIGMA = "SNES", 0.3  # evosax's, and the first standard deviation of a weight
 
+RING = ArchiveConfig(kind="novelty", size=2048, admitted=8)
+NONE = ArchiveConfig(kind="none")
 SEARCHES: dict[str, tuple[SelectionConfig, ArchiveConfig]] = {
-    "tournament": (SelectionConfig(), ArchiveConfig()),
-    "truncation": (SelectionConfig(method="truncation", truncation_share=0.1), ArchiveConfig()),
-    "lexicase": (SelectionConfig(method="lexicase"), ArchiveConfig()),
-    "aging": (SelectionConfig(method="aging"), ArchiveConfig()),
-    "nsga2": (SelectionConfig(method="nsga2"), ArchiveConfig()),
-    "niches": (SelectionConfig(method="niches"), ArchiveConfig()),
-    "species": (SelectionConfig(method="species"), ArchiveConfig()),
-    "random parents": (SelectionConfig(method="uniform"), ArchiveConfig()),
-    "novelty": (SelectionConfig(), ArchiveConfig(kind="novelty", size=512)),
-    "half novelty": (SelectionConfig(), ArchiveConfig(kind="novelty", size=512, novelty_weight=0.5)),
+    "tournament": (SelectionConfig(), NONE),
+    "truncation": (SelectionConfig(method="truncation", truncation_share=0.1), NONE),
+    "lexicase": (SelectionConfig(method="lexicase"), NONE),
+    "species": (SelectionConfig(method="species"), NONE),
+    "random parents": (SelectionConfig(method="uniform"), NONE),
+    "novelty": (SelectionConfig(), RING),
+    "half novelty": (SelectionConfig(), replace(RING, novelty_weight=0.5)),
+    "aging": (SelectionConfig(method="aging"), NONE),
+    "nsga2": (SelectionConfig(method="nsga2"), NONE),
+    "niches": (SelectionConfig(method="niches"), NONE),
     "map-elites": (SelectionConfig(method="uniform", num_elites=0), ArchiveConfig(kind="map-elites")),
 }
-ENVIRONMENTS = {"deceptive_maze": PLACES, "t_maze": SIZES}  # and what tells networks apart there
+# Searches of a group leave as many places to offspring and keep the same archive, so that one program serves them.
+GROUPS = (
+    ("tournament", "truncation", "lexicase", "species", "random parents", "novelty", "half novelty"),
+    ("aging", "nsga2", "niches"),
+    ("map-elites",),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a search takes place.
+
+    Attributes:
+        task: the environment, as on the command line.
+        descriptors: what tells networks apart there.
+        controllers: of the networks; one kind, where another would only cost compile time.
+        episodes: that a network is scored on; as few as chance allows.
+        generations: of a run.
+    """
+
+    task: str
+    descriptors: tuple[str, ...]
+    controllers: tuple[Any, ...]
+    episodes: int
+    generations: int
+
+
+ENVIRONMENTS = {
+    "deceptive_maze": Setting("deceptive_maze", ("final_x", "final_y"), ("feedforward",), 4, 300),
+    "t_maze": Setting("t_maze,length=10", ("controller_size", "parameters"), ("lstm",), 16, 100),
+}
 
 
 @dataclass(frozen=True)
@@ -57,81 +107,155 @@ class Settings:
         environments: names of them.
         searches: names of them.
         seeds: runs of each.
+        first_seed: the first of them; settings were found on 0 to 2.
         population_size: networks.
-        generations: of each run.
+        generations: of each run; 0 for the environment's own.
         threads: cores to use.
         quick: one seed, one search, a few networks and generations.
         out: JSON file for the figures.
     """
 
     environments: tuple[str, ...] = tuple(ENVIRONMENTS)
-    searches: tuple[str, ...] = tuple(SEARCHES)
+    searches: tuple[str, ...] = (*SEARCHES, STRATEGY)
     seeds: int = 5
+    first_seed: int = 10
     population_size: int = 128
-    generations: int = 60
+    generations: int = 0
     threads: int = 1
     quick: bool = False
     out: Path | None = None
 
 
 def config_of(environment: str, search: str, settings: Settings) -> EvolutionaryTuringConfig:
-    """The preset of acting networks under a search; as few episodes as chance in the environment allows."""
+    """The preset of acting networks under a search; without external memory, which neither environment needs."""
     selection, archive = SEARCHES[search]
+    where, preset = ENVIRONMENTS[environment], PRESETS["acting"]
     return replace(
-        PRESETS["acting"],
-        task=(environment,),
+        preset,
+        task=(where.task,),
         population_size=settings.population_size,
-        max_generations=settings.generations,
-        score_episodes=2 if environment == "deceptive_maze" else 16,
-        selection=replace(selection, descriptors=ENVIRONMENTS[environment]),
+        max_generations=settings.generations or where.generations,
+        score_episodes=where.episodes,
+        selection=replace(selection, descriptors=where.descriptors),
         archive=archive,
+        bounds=replace(preset.bounds, memories=("none",), controllers=where.controllers),
         devices=1,
         lanes=16,
     )
 
 
-def runs(environment: str, search: str, settings: Settings) -> list[dict[str, Any]]:
-    """One run a seed; one program for all."""
-    config = config_of(environment, search, settings)
-    problem = make_problem(config, make_suite(config.task))
-    begin = jax.jit(functools.partial(init, problem))
-    live = jax.jit(lambda state: steps(problem, state, jnp.asarray(config.max_generations), CHECKED_EVERY))
+def searched(
+    environment: str, group: tuple[str, ...], settings: Settings
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The runs of each search of a group, one a seed; one program for all."""
+    configs = [config_of(environment, search, settings) for search in group]
+    problems = [make_problem(config, make_suite(config.task)) for config in configs]
+    last = configs[0].max_generations
+    begin = jax.jit(functools.partial(init, problem_of(problems, 0)))
+    live = jax.jit(lambda state, number: steps(problem_of(problems, number), state, jnp.asarray(last), CHECKED_EVERY))
+    judge = judge_of(problems[0].suite, configs[0].bounds)
+    jax.block_until_ready(live(begin(jax.random.key(0)), jnp.asarray(0)))  # compiling is no part of a search
+    for number, search in enumerate(group):
+        found = []
+        for seed in seeds_of(settings):
+            started, state, rows = time.process_time(), begin(jax.random.key(seed)), []
+            while int(state.generation) < last:
+                state, metrics = live(state, jnp.asarray(number))
+                solved = np.where(metrics["alive"], metrics["accuracy"][..., 0], -np.inf).max(axis=-1)
+                rows.append(solved[: last - CHECKED_EVERY * len(rows)])
+            seconds = time.process_time() - started
+            found.append(outcome(seed, np.concatenate(rows), judge(seed, state.champion), seconds))
+        yield search, found
+
+
+def strategy_runs(environment: str, settings: Settings) -> Runs:
+    """evosax's strategy over the weights of one network, the largest of the search space, at as many evaluations."""
+    config = config_of(environment, "tournament", settings)
+    units, kinds = config.bounds.controller_size[1], config.bounds.controllers
+    bounds = Bounds((8, 8), (4, 4), (1, 1), (1, 1), (units, units), controllers=kinds, memories=("none",))
+    suite: Any = make_suite(config.task)
+    draw = functools.partial(random_genome, bounds=bounds, input_size=suite.input_size, output_size=suite.output_size)
+    genome = draw(jax.random.key(0))
+    strategy = make_strategy(StrategyConfig(STRATEGY, settings.population_size, SIGMA), genome, bounds)
+    judge = judge_of(suite, bounds)
+
+    def generation(before: Any, key: Array) -> tuple[Any, Array]:
+        key_ask, key_tell, key_score = jax.random.split(key, 3)
+
+        def accuracy_and_performance(weights: Array) -> tuple[Array, Array]:
+            one = replace(genome, params=strategy.placed(weights, genome.params))
+            difficulty = jnp.ones(1)
+            result = score(key_score, one, difficulty, bounds=bounds, suite=suite, num_episodes=config.score_episodes)
+            return result.accuracy[0], result.performance[0]
+
+        with jax.numpy_rank_promotion("allow"):  # evosax adds vectors to populations
+            asked, state = strategy.algorithm.ask(key_ask, before, strategy.params)
+        accuracy, performance = jax.vmap(accuracy_and_performance)(asked)
+        with jax.numpy_rank_promotion("allow"):
+            told, _ = strategy.algorithm.tell(key_tell, asked, -performance, state, strategy.params)
+        return jax.tree.map(lambda new, old: new.astype(old.dtype), told, before), jnp.max(accuracy)
+
+    @jax.jit
+    def evolve(key: Array) -> tuple[Genome, Array]:
+        key_genome, key_state, key_run = jax.random.split(key, 3)
+        state = strategy.init(key_state, draw(key_genome).params).inner_state
+        state, solved = jax.lax.scan(generation, state, jax.random.split(key_run, config.max_generations))
+        return replace(genome, params=strategy.placed(state.mean, genome.params)), solved
+
+    jax.block_until_ready(evolve(jax.random.key(0)))
     found = []
-    jax.block_until_ready(live(begin(jax.random.key(0))))  # compiling is no part of a search
-    for seed in range(settings.seeds):
-        started, state, first = time.process_time(), begin(jax.random.key(seed)), None
-        best = -math.inf
-        while int(state.generation) < config.max_generations:
-            state, metrics = live(state)
-            best = max(best, float(np.max(np.where(metrics["alive"], metrics["performance"][..., 0], -np.inf))))
-            if first is None and best > 0.99:
-                first = int(state.generation)
+    for seed in seeds_of(settings):
+        started = time.process_time()
+        champion, solved = jax.block_until_ready(evolve(jax.random.key(seed)))
         seconds = time.process_time() - started
-        held_out = summarise(problem, state, 0.0, 0.0, 0.0)["held_out"]
-        found.append(
-            {
-                "seed": seed,
-                "best": best,
-                "generations": first,
-                "performance": held_out["performance"][environment],
-                "solved": held_out["accuracy"][environment],
-                "cpu_s": seconds,
-            }
-        )
-    print(environment, search, [round(run["performance"], 2) for run in found], flush=True)
+        found.append(outcome(seed, np.asarray(solved), judge(seed, champion), seconds))
     return found
 
 
-def line(environment: str, search: str, found: list[dict[str, Any]]) -> tuple[str, ...]:
+def seeds_of(settings: Settings) -> range:
+    """The seeds to run."""
+    return range(settings.first_seed, settings.first_seed + settings.seeds)
+
+
+def judge_of(suite: Any, bounds: Bounds) -> Callable[[int, Genome], Any]:
+    """The scores of a network in fresh episodes, which the seed names."""
+
+    @jax.jit
+    def judged(key: Array, genome: Genome) -> Any:
+        return score(key, genome, jnp.ones(1), bounds=bounds, suite=suite, num_episodes=HELD_OUT)
+
+    return lambda seed, genome: judged(jax.random.fold_in(jax.random.key(seed), HELD_OUT_STREAM), genome)
+
+
+def outcome(seed: int, solved: np.ndarray, held_out: Any, seconds: float) -> dict[str, Any]:
+    """What a run found.
+
+    Args:
+        seed: of the run.
+        solved: the greatest share of its episodes that some network solved, a number a generation.
+        held_out: the champion's scores.
+        seconds: CPU seconds.
+    """
+    reached = np.flatnonzero(solved >= 1)
+    return {
+        "seed": seed,
+        "found": int(reached[0]) + 1 if reached.size else None,
+        "performance": float(held_out.performance[0]),
+        "solved": float(held_out.accuracy[0]),
+        "cpu_s": seconds,
+    }
+
+
+def line(environment: str, search: str, found: Runs) -> tuple[str, ...]:
     """A row of the table."""
-    best, performance = ([run[name] for run in found] for name in ("best", "performance"))
+    until = [run["found"] for run in found if run["found"] is not None]
     return (
         environment,
         search,
-        with_interval(best),
-        with_interval(performance),
-        f"{sum(run['solved'] >= 0.99 for run in found)} of {len(found)}",
-        f"{np.mean([run['cpu_s'] for run in found]):.0f}",
+        f"{len(until)} of {len(found)}",
+        f"{np.median(until):.0f}" if until else "",
+        *(with_interval([run[name] for run in found]) for name in ("performance", "solved")),
+        f"{np.mean([run['cpu_s'] for run in found]):.1f}",
     )
 
 
@@ -139,6 +263,15 @@ def with_interval(values: list[float]) -> str:
     """The mean, and of five seeds the half width of its 95 % interval."""
     spread = f" +- {T_AT_4 * np.std(values, ddof=1) / math.sqrt(5):.2f}" if len(values) == 5 else ""
     return f"{np.mean(values):.2f}{spread}"
+
+
+def runs_of(environment: str, settings: Settings) -> Iterator[tuple[str, Runs]]:
+    """All searches asked for in one environment."""
+    for group in GROUPS:
+        if asked := tuple(search for search in group if search in settings.searches):
+            yield from searched(environment, asked, settings)
+    if STRATEGY in settings.searches:
+        yield STRATEGY, strategy_runs(environment, settings)
 
 
 def main(settings: Settings) -> None:
@@ -154,12 +287,13 @@ def main(settings: Settings) -> None:
             generations=2,
         )
     where = context()
-    results: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    results: dict[str, dict[str, Runs]] = {}
     for environment in settings.environments:
         results[environment] = {}
-        for search in settings.searches:
-            results[environment][search] = runs(environment, search, settings)
+        for search, found in runs_of(environment, settings):
+            results[environment][search] = found
             save(settings, context=where, runs=results)  # each takes minutes, so each is kept
+            print(*line(environment, search, found), sep="  ", flush=True)
     lines = [line(where, search, found) for where, of in results.items() for search, found in of.items()]
     print(f"{where}\n\n{markdown(HEADINGS, lines)}\n")
 
