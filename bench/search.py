@@ -50,17 +50,19 @@ HELD_OUT = 1000  # episodes
 HELD_OUT_STREAM = 2**31 - 2  # folded into a seed: keys that no generation draws from
 T_AT_4 = 2.776  # of Student's distribution: the half width of a 95 % interval of five seeds, over sd / sqrt(5)
 STRATEGY, SIGMA = "SNES", 0.3  # evosax's, and the first standard deviation of a weight
+KINDS: Any = ("lstm",)  # of controllers; each further one costs compile time
 
 RING = ArchiveConfig(kind="novelty", size=2048, admitted=8)
 NONE = ArchiveConfig(kind="none")
 SEARCHES: dict[str, tuple[SelectionConfig, ArchiveConfig]] = {
     "tournament": (SelectionConfig(), NONE),
+    "novelty": (SelectionConfig(), RING),
+    "novelty, greedy": (SelectionConfig(tournament_size=7), RING),
+    "half novelty": (SelectionConfig(), replace(RING, novelty_weight=0.5)),
     "truncation": (SelectionConfig(method="truncation", truncation_share=0.1), NONE),
     "lexicase": (SelectionConfig(method="lexicase"), NONE),
     "species": (SelectionConfig(method="species"), NONE),
     "random parents": (SelectionConfig(method="uniform"), NONE),
-    "novelty": (SelectionConfig(), RING),
-    "half novelty": (SelectionConfig(), replace(RING, novelty_weight=0.5)),
     "aging": (SelectionConfig(method="aging"), NONE),
     "nsga2": (SelectionConfig(method="nsga2"), NONE),
     "niches": (SelectionConfig(method="niches"), NONE),
@@ -68,7 +70,16 @@ SEARCHES: dict[str, tuple[SelectionConfig, ArchiveConfig]] = {
 }
 # Searches of a group leave as many places to offspring and keep the same archive, so that one program serves them.
 GROUPS = (
-    ("tournament", "truncation", "lexicase", "species", "random parents", "novelty", "half novelty"),
+    (
+        "tournament",
+        "novelty",
+        "novelty, greedy",
+        "half novelty",
+        "truncation",
+        "lexicase",
+        "species",
+        "random parents",
+    ),
     ("aging", "nsga2", "niches"),
     ("map-elites",),
 )
@@ -81,21 +92,19 @@ class Setting:
     Attributes:
         task: the environment, as on the command line.
         descriptors: what tells networks apart there.
-        controllers: of the networks; one kind, where another would only cost compile time.
         episodes: that a network is scored on; as few as chance allows.
         generations: of a run.
     """
 
     task: str
     descriptors: tuple[str, ...]
-    controllers: tuple[Any, ...]
     episodes: int
     generations: int
 
 
 ENVIRONMENTS = {
-    "deceptive_maze": Setting("deceptive_maze", ("final_x", "final_y"), ("feedforward",), 4, 300),
-    "t_maze": Setting("t_maze,length=10", ("controller_size", "parameters"), ("lstm",), 16, 100),
+    "deceptive_maze": Setting("deceptive_maze", ("final_x", "final_y"), 4, 300),
+    "t_maze": Setting("t_maze,length=10", ("controller_size", "parameters"), 16, 100),
 }
 
 
@@ -127,7 +136,7 @@ class Settings:
 
 
 def config_of(environment: str, search: str, settings: Settings) -> EvolutionaryTuringConfig:
-    """The preset of acting networks under a search; without external memory, which neither environment needs."""
+    """The preset of acting networks under a search; LSTMs without external memory, which is enough here."""
     selection, archive = SEARCHES[search]
     where, preset = ENVIRONMENTS[environment], PRESETS["acting"]
     return replace(
@@ -138,7 +147,7 @@ def config_of(environment: str, search: str, settings: Settings) -> Evolutionary
         score_episodes=where.episodes,
         selection=replace(selection, descriptors=where.descriptors),
         archive=archive,
-        bounds=replace(preset.bounds, memories=("none",), controllers=where.controllers),
+        bounds=replace(preset.bounds, memories=("none",), controllers=KINDS),
         devices=1,
         lanes=16,
     )
@@ -171,8 +180,8 @@ def searched(
 def strategy_runs(environment: str, settings: Settings) -> Runs:
     """evosax's strategy over the weights of one network, the largest of the search space, at as many evaluations."""
     config = config_of(environment, "tournament", settings)
-    units, kinds = config.bounds.controller_size[1], config.bounds.controllers
-    bounds = Bounds((8, 8), (4, 4), (1, 1), (1, 1), (units, units), controllers=kinds, memories=("none",))
+    units = config.bounds.controller_size[1]
+    bounds = Bounds((8, 8), (4, 4), (1, 1), (1, 1), (units, units), controllers=KINDS, memories=("none",))
     suite: Any = make_suite(config.task)
     draw = functools.partial(random_genome, bounds=bounds, input_size=suite.input_size, output_size=suite.output_size)
     genome = draw(jax.random.key(0))
