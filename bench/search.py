@@ -149,7 +149,7 @@ def config_of(environment: str, search: str, settings: Settings) -> Evolutionary
         archive=archive,
         bounds=replace(preset.bounds, memories=("none",), controllers=KINDS),
         devices=1,
-        lanes=16,
+        lanes=settings.population_size // 2 + 1,  # two rows hold everybody and the champion
     )
 
 

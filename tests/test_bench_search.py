@@ -27,7 +27,7 @@ def test_a_search_without_novelty_sees_the_fitness_beside_one_with():
     kept = SEEN.replace(alive=jnp.zeros(4, bool))
     view = jax.jit(lambda number: SomeNovel((None, ring), number).view(kept, SEEN).fitness)
     np.testing.assert_array_equal(view(0), SEEN.fitness)
-    np.testing.assert_allclose(view(1), ring.view(kept, SEEN).fitness, rtol=1e-6)
+    np.testing.assert_allclose(view(1), ring.view(kept, SEEN).fitness, atol=1e-3)
 
 
 def test_every_search_belongs_to_a_group_of_its_kind():

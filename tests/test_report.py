@@ -15,6 +15,7 @@ from etm_jax.report import write_report
 from etm_jax.report._ancestry import ancestry, best_of, changed_genes, lay_out, line_of_descent
 from etm_jax.report._attention import attention_section, slots_in_use, trace
 from etm_jax.report._genes import spread
+from etm_jax.report._members import LABEL, _named, members_sections
 from etm_jax.report._run import LineageRow, column, read_run
 from etm_jax.report._tree import spaced
 from etm_jax.task import TaskSuite
@@ -338,3 +339,20 @@ def test_slots_that_no_head_uses_are_cut_at_the_ends():
     assert slots_in_use(weightings) == (40, 52)  # never fewer than can be read
     assert slots_in_use(np.full((1, 100, 2), 0.01)) == (0, 100)  # diffuse: all of them
     assert slots_in_use(np.ones((1, 5, 2))) == (0, 5)
+
+
+def test_a_front_has_a_panel_for_each_pair_and_numbers_that_do_not_overlap():
+    values = np.linspace(0, 1, 30)
+    rows = [
+        {"number": number, "objectives": {"copy": value, "recall": value**2, "multiply_adds": 1 - value}}
+        for number, value in enumerate(values.tolist())
+    ]
+    metrics = [{"generation": one, "hypervolume": 0.1 * one, "front_size": 10 * one} for one in range(3)]
+    (section,) = members_sections(metrics, rows)
+    assert section.title == "The front"
+    assert len(section.panels) == 5
+    assert "filled: few multiply-adds" in section.panels[0]
+    named = _named(values, values**2)
+    assert 29 in named
+    gaps = np.abs(np.diff(np.stack([values, values**2])[:, sorted(named)], axis=1))
+    assert np.all((gaps[0] > LABEL[0]) | (gaps[1] > LABEL[1]))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from etm_jax.report._draw import ACCENT, INK, MUTED, SMALL, marker, over_generations, tint, to_svg
 from etm_jax.report._run import column
@@ -24,6 +25,7 @@ CURVES = {
     "archive_spread": "spread of the descriptors",
 }
 MOST_PAIRS = 3  # panels of two objectives
+LABEL = 0.09, 0.1  # width and height of a member's number, as shares of a panel
 DRAWN_BINS = 10
 Rows = Sequence[dict[str, Any]]
 
@@ -49,7 +51,8 @@ def members_sections(rows: Rows, members: Rows) -> list[Section]:
         title = "The front"
         reading = (
             "Each point is a network that no other found was better than in every objective; every objective is "
-            "better to the right and upwards. The number of a member is its folder in members/."
+            "better to the right and upwards, and a third one the darker a point is filled: who seems beaten in one "
+            "panel is ahead in another. The number of a member, where there is room for it, is its folder in members/."
         )
         pairs = itertools.islice(itertools.combinations(members[0]["objectives"], 2), MOST_PAIRS)
         panels = [_scatter(members, one, other) for one, other in pairs] + panels
@@ -74,18 +77,41 @@ def _curve(rows: Rows, name: str) -> str:
     def draw(axes: Axes) -> None:
         axes.plot(column(rows, "generation"), values, color=INK, marker=marker(rows))
         over_generations(axes, CURVES[name].capitalize(), name.replace("_", " "))
+        if all(float(value).is_integer() for value in values):
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
     return _svg(draw, f"{CURVES[name].capitalize()}: {score(values[0])} at first, {score(values[-1])} at the end.")
 
 
 def _scatter(members: Rows, one: str, other: str) -> str:
     across, up = (np.array([row["objectives"][name] for row in members], float) for name in (one, other))
+    numbers = [row["number"] for row in members]
+    rest = [name for name in members[0]["objectives"] if name not in (one, other)]
+    third = [float(row["objectives"][rest[0]]) for row in members] if len(rest) == 1 else None
 
     def draw(axes: Axes) -> None:
-        axes.plot(across, up, "o", mfc="none", color=ACCENT, ms=5)
-        axes.set(title=f"{_word(other)} over {_word(one)}", xlabel=_word(one), ylabel=_word(other))
+        fill: dict[str, Any] = {"facecolors": "none"} if third is None else {"c": third, "cmap": tint(ACCENT, 0.0)}
+        axes.scatter(across, up, s=26, edgecolors=ACCENT, linewidths=1.2, clip_on=False, zorder=3, **fill)
+        for place in _named(across, up):
+            axes.annotate(f"{numbers[place]}", (across[place], up[place]), (4, 4), textcoords="offset points", size=8)
+        title = f"{_word(other)} over {_word(one)}".capitalize()
+        shade = "" if third is None else f"\nfilled: {_word(rest[0])}"
+        axes.set(title=title + shade, xlabel=_word(one), ylabel=_word(other))
+        axes.margins(0.1)
 
     return _svg(draw, f"{counted(len(members), 'member')} of the front, {_word(other)} over {_word(one)}.")
+
+
+def _named(across: np.ndarray, up: np.ndarray) -> list[int]:
+    """Who gets its number beside it: going from the top right, those whose number would not lie on another's."""
+    extent = [max(float(np.ptp(values)), 1e-9) for values in (across, up)]
+    points = np.stack([across / extent[0], up / extent[1]], axis=1)
+    named: list[int] = []
+    for place in np.argsort(-points.sum(axis=1), kind="stable").tolist():
+        away = np.abs(points[named] - points[place])
+        if np.all((away[:, 0] > LABEL[0]) | (away[:, 1] > LABEL[1])):
+            named.append(place)
+    return named
 
 
 def _word(objective: str) -> str:
