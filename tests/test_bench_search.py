@@ -1,5 +1,7 @@
 """Searches that share a program: each must be what it is alone."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +26,7 @@ def test_one_of_several_selectors_answers_as_it_does_alone():
 
 def test_a_search_without_novelty_sees_the_fitness_beside_one_with():
     ring = NoveltyArchive(size=4, neighbours=1)
-    kept = SEEN.replace(alive=jnp.zeros(4, bool))
+    kept = replace(SEEN, alive=jnp.zeros(4, bool))
     view = jax.jit(lambda number: SomeNovel((None, ring), number).view(kept, SEEN).fitness)
     np.testing.assert_array_equal(view(0), SEEN.fitness)
     # Distances near 0 are square roots of what cancels, so two programs differ by up to the root of rounding.
