@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
-# The suite spends its time compiling programs that run once: a third of it is LLVM's later passes.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# The suite spends its time compiling programs that run once: a third of it is LLVM's later passes. Four devices on two
+# busy cores wait for each other; XLA ends the process after 40 seconds of that unless told otherwise.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_collective_call_terminate_timeout_seconds=900"
+)
 
 import hypothesis
 import jax

@@ -260,6 +260,28 @@ def test_settings_that_make_no_sense_are_refused_by_name(name):
             etm_tasks.make(name, **wrong)
 
 
+def test_with_a_temperature_actions_are_drawn_by_the_softmax_of_bounded_logits():
+    """The junction of a t_maze, reached by whoever goes on in the corridor of one step."""
+    maze = etm_tasks.make("t_maze", length=1)
+    logits = np.array([1.0, 0.0, -0.5])
+    for temperature in (0.5, 2.0):
+        found = rollout(maze, jax.random.key(0), (), lambda c, seen: (c, jnp.asarray(logits)), 4000, 1.0, temperature)
+        weights = np.exp(np.tanh(logits) / temperature)
+        shares = weights / weights.sum()
+        went_on = np.asarray(found.step_valid[:, 1])
+        assert went_on.mean() == pytest.approx(shares[0], abs=0.025)
+        assert (np.asarray(found.total_reward) > 0).mean() == pytest.approx(shares[0] * (1 - shares[0]), abs=0.025)
+        np.testing.assert_array_equal(found.logits, np.broadcast_to(logits.astype(np.float32), found.logits.shape))
+
+
+def test_a_temperature_is_refused_where_it_makes_no_sense():
+    policy = (), lambda carry, seen: (carry, jnp.zeros(2))
+    with pytest.raises(ValueError, match=r"temperature must be a finite number of at least 0, got -1"):
+        rollout(make("t_maze"), jax.random.key(0), *policy, 1, temperature=-1.0)
+    with pytest.raises(ValueError, match=r"temperature must be 0 in car, whose actions are numbers, got 1"):
+        rollout(make("car"), jax.random.key(0), *policy, 1, temperature=1.0)
+
+
 # the mazes
 
 

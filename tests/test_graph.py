@@ -21,6 +21,7 @@ from etm_jax.graph import (
     distances,
     minimal_graph,
     plan_splits,
+    remove_connection,
     resized,
     split,
     unroll_graph,
@@ -31,7 +32,9 @@ INPUTS, OUTPUTS, SIZE = 2, 2, 24
 SEEN = INPUTS + 1
 FUNCTIONS = tuple(ACTIVATIONS)
 STRATEGY = NEAT(SIZE, INPUTS, OUTPUTS, activations=FUNCTIONS)
-BUSY = GraphRates(add_node_rate=0.6, add_connection_rate=0.8, toggle_rate=0.2, activation_rate=0.5)
+BUSY = GraphRates(
+    add_node_rate=0.6, add_connection_rate=0.8, remove_connection_rate=0.2, toggle_rate=0.2, activation_rate=0.5
+)
 X = np.random.default_rng(0).normal(size=(5, INPUTS)).astype(np.float32)
 
 
@@ -50,6 +53,10 @@ def grown(recurrent=False):
     for key in jax.random.split(jax.random.key(1), 8):
         states.append(step(key, strategy.roomy(states[-1])))
     return states
+
+
+def chances(seed, *shape):
+    return jax.random.uniform(jax.random.key(seed), shape, minval=1e-6)
 
 
 def member(graphs, index):
@@ -157,7 +164,7 @@ def test_who_splits_the_same_connection_in_one_generation_makes_the_same_node():
     one = minimal_graph(jax.random.key(0), INPUTS, OUTPUTS, 16, 32)
     graphs = jax.tree.map(lambda leaf: jnp.stack([leaf] * SIZE), one)
     sure = GraphRates(add_node_rate=1.0)
-    splits, next_id = plan_splits(jax.random.key(1), graphs, sure, jnp.array(50))
+    splits, next_id = plan_splits(chances(1, 3, SIZE), graphs, sure, jnp.array(50))
     after = jax.vmap(split)(graphs, *splits)
     by_ends = {}
     for index in range(SIZE):
@@ -171,20 +178,36 @@ def test_who_splits_the_same_connection_in_one_generation_makes_the_same_node():
         by_ends.setdefault((source, target), set()).add((fresh, nodes(graph)[fresh][0]))
     assert len(by_ends) == 6 and all(len(made) == 1 for made in by_ends.values())
     assert len(set.union(*by_ends.values())) == 6
-    again, _ = plan_splits(jax.random.key(2), graphs, sure, next_id)
+    again, _ = plan_splits(chances(2, 3, SIZE), graphs, sure, next_id)
     assert int(again.node_id.min()) >= int(next_id)  # of another generation, another node
 
 
 def test_a_new_connection_is_between_nodes_that_had_none_until_none_is_left():
     graph = resized(member(grown()[-1].graphs, 0), 32, 256)
-    add = jax.jit(lambda key, graph: add_connection(key, graph, GraphRates(add_connection_rate=1.0), False))
+    add = jax.jit(lambda chance, graph: add_connection(chance, graph, GraphRates(add_connection_rate=1.0), False))
     places = [place for place, _ in nodes(graph).values()]
     most = sum(one < other for one in places for other in places)
-    for key in jax.random.split(jax.random.key(3), most - len(links(graph)) + 2):
-        before, graph = graph, add(key, graph)
+    for chance in chances(3, most - len(links(graph)) + 2, 3):
+        before, graph = graph, add(chance, graph)
         assert_sound(graph)
         assert set(links(before)) <= set(links(graph))
     assert len(links(graph)) == most
+
+
+def test_a_graph_loses_connections_and_the_nodes_that_nothing_joins_any_more():
+    graph = max((member(grown()[-1].graphs, index) for index in range(SIZE)), key=lambda one: len(nodes(one)))
+    remove = jax.jit(lambda chance, graph: remove_connection(chance, graph, GraphRates(remove_connection_rate=1.0)))
+    hidden, gone = len(nodes(graph)) - SEEN - OUTPUTS, set()
+    for chance in chances(4, len(links(graph)), 2):
+        before, graph = graph, remove(chance, graph)
+        assert_sound(graph)
+        (lost,) = set(links(before)) - set(links(graph))
+        assert all(links(before)[ends] == link for ends, link in links(graph).items())
+        alone = {end for end in lost if end >= SEEN + OUTPUTS} - {end for ends in links(graph) for end in ends}
+        assert set(nodes(before)) - set(nodes(graph)) == alone
+        gone |= alone
+    assert links(graph) == {} and len(gone) == hidden > 0
+    assert links(remove(chances(5, 2), graph)) == {}
 
 
 def test_full_tables_stop_growth():
@@ -200,11 +223,11 @@ def test_full_tables_stop_growth():
 
 def test_a_child_has_the_fitter_parents_graph_and_common_weights_of_either():
     graphs = grown()[-1].graphs
-    bear = jax.jit(lambda key, one, two: cross(key, one, two, GraphRates()))
+    bear = jax.jit(lambda chance, one, two: cross(chance, one, two, GraphRates()))
     taken = {True: 0, False: 0}
     for index in range(SIZE - 1):
         one, two = member(graphs, index), member(graphs, index + 1)
-        child = bear(jax.random.key(index), one, two)
+        child = bear(chances(index, 2, one.weights.size), one, two)
         assert nodes(child) == nodes(one) and set(links(child)) == set(links(one))
         for ends, (weight, on) in links(child).items():
             (first, first_on), (second, second_on) = links(one)[ends], links(two).get(ends, links(one)[ends])
@@ -232,7 +255,9 @@ def test_species_breed_by_their_mean_and_keep_their_best():
     belongs = jnp.array([0] * 8 + [1] * 8 + [2] * 8)
     fitness = jnp.concatenate([jnp.arange(8.0), jnp.full(8, 7.0), jnp.full(8, -jnp.inf)])  # means 3.5, 7, nobody
     table = no_species(grown()[0].graphs, 4, 1.0)
-    survivors, parents, species = jax.jit(breed)(jax.random.key(0), belongs, fitness, table, GraphRates(survival=0.25))
+    survivors, parents, species = jax.jit(breed)(
+        chances(0, 3, SIZE), belongs, fitness, table, GraphRates(survival=0.25)
+    )
     kept = [int(one) for one in survivors if one != NO_SPECIES]
     assert kept[0] == 7 and len(kept) == 2 and 8 <= kept[1] < 16
     of = belongs[parents]
@@ -246,7 +271,7 @@ def test_species_breed_by_their_mean_and_keep_their_best():
 def test_an_idle_species_has_no_children_unless_it_has_the_best():
     belongs, fitness = jnp.array([0, 1] * 12), jnp.array([1.0, 2.0] * 12)
     table = no_species(grown()[0].graphs, 4, 1.0).replace(best=jnp.full(4, 9.0), idle=jnp.full(4, 15))
-    survivors, parents, _ = jax.jit(breed)(jax.random.key(0), belongs, fitness, table, GraphRates())
+    survivors, parents, _ = jax.jit(breed)(chances(0, 3, SIZE), belongs, fitness, table, GraphRates())
     assert set(np.asarray(belongs[parents]).ravel().tolist()) == {1}
     assert sum(int(one) != NO_SPECIES for one in survivors) == 1
 
@@ -272,7 +297,7 @@ def test_whoever_failed_is_no_parent_and_all_may_fail():
 def test_weights_change_as_often_as_the_rates_say():
     graph = minimal_graph(jax.random.key(0), 99, 10, 120, 1000)
     rates = GraphRates(perturb_rate=0.6, perturb_scale=0.1, replace_rate=0.2, toggle_rate=0)
-    after = jax.jit(lambda key: change_weights(key, graph, rates))(jax.random.key(1))
+    after = jax.jit(lambda chance: change_weights(chance, graph, rates))(chances(1, 2002))
     step = np.abs(np.asarray(after.weights - graph.weights))
     assert abs(np.mean(step == 0) - 0.2) < 0.05
     assert abs(np.mean((step > 0) & (step < 0.35)) - 0.6) < 0.12  # some of those drawn anew are near

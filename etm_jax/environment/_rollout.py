@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from etm_jax._require import require, require_not_negative
 from etm_jax._typing import Key, Scalar, pytree
 from etm_jax.environment._contract import Environment
 
@@ -46,10 +47,17 @@ def rollout(
     step: Step,
     num_episodes: int,
     difficulty: Scalar | float = 1.0,
+    temperature: float = 0.0,
 ) -> Rollout:
     """Let a recurrent network act, each episode from `start_carry`; one scan over the horizon.
 
     The same key gives the same episodes to every network, up to where their actions part them.
+
+    With a temperature actions are drawn from `softmax(tanh(logits) / temperature)`, by Gumbel noise on `tanh(logits)`.
+    For search, not for scoring. A network that always prefers one action earns the same whatever small change its
+    weights undergo, and a strategy sees no slope there; the mean reward of drawn actions is a smooth function of the
+    weights. The bound keeps a network from drowning the noise in larger and larger logits, so that it goes on trying
+    other actions and has to cope with their outcome.
 
     Args:
         environment: where.
@@ -58,6 +66,10 @@ def rollout(
         step: of one episode: `(carry, observation) -> (carry, logits)`, as any recurrent cell.
         num_episodes: side by side.
         difficulty: in [0, 1], handed to the environment.
+        temperature: see above; 0 hands over the logits as they are. Not for actions that are numbers.
+
+    Raises:
+        ValueError: the temperature is negative, or not 0 where actions are numbers.
 
     Example:
         >>> import jax, jax.numpy as jnp, etm_tasks
@@ -68,6 +80,16 @@ def rollout(
         [0.0, 0.0]
     """
 
+    require_not_negative("temperature", temperature)
+    choices = not getattr(environment, "continuous", False)
+    rule = f"0 in {environment.name}, whose actions are numbers"
+    require(choices or temperature == 0, "temperature", rule, temperature)
+
+    def drawn(key: Key, logits: Array) -> Array:
+        if temperature == 0:
+            return logits
+        return jnp.tanh(logits) + temperature * jax.random.gumbel(key, logits.shape, logits.dtype)
+
     def live(key: Key) -> Rollout:
         key_reset, key_steps = jax.random.split(key)
         start, first = environment.reset(key_reset, difficulty)
@@ -75,7 +97,7 @@ def rollout(
         def act(now: tuple[Any, ...], key: Key) -> tuple[tuple[Any, ...], Rollout]:
             carry, state, observation, valid = now
             carry, logits = step(carry, observation)
-            after, seen, reward, done = environment.step(key, state, logits)
+            after, seen, reward, done = environment.step(key, state, drawn(jax.random.fold_in(key, 1), logits))
             lived = Rollout(observations=observation, logits=logits, rewards=reward, step_valid=valid, states=state)
             return (carry, after, seen, valid & ~done), lived
 

@@ -6,15 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etm_jax._typing import Key
 from etm_jax.graph._genome import Graph
 from etm_jax.graph._rates import GraphRates
 
 
-def cross(key: Key, fitter: Graph, other: Graph, rates: GraphRates) -> Graph:
+def cross(chance: Float[Array, "2 connection"], fitter: Graph, other: Graph, rates: GraphRates) -> Graph:
     """The graph of the fitter parent; weights of connections that both have from either (Stanley and Miikkulainen
-    2002, section 3.2). The key is consumed."""
-    chance = jax.random.uniform(key, (2, fitter.weights.size))
+    2002, section 3.2). Chances are uniform in (0, 1)."""
     same = (fitter.sources[:, None] == other.sources[None]) & (fitter.targets[:, None] == other.targets[None])
     same &= fitter.is_connection[:, None] & other.is_connection[None]
     has, where = jnp.any(same, axis=1), jnp.argmax(same, axis=1)

@@ -8,6 +8,8 @@ from etm_jax._typing import Key, pytree
 
 BIAS = 1  # one more input, which is always 1
 INPUT_PLACE, OUTPUT_PLACE = 0.0, 1.0
+NODE_COLUMNS = "ids", "places", "activations", "is_node"  # of the two tables, masks last
+CONNECTION_COLUMNS = "sources", "targets", "weights", "enabled", "is_connection"
 
 
 @pytree
@@ -103,7 +105,7 @@ def resized(graphs: Graph, max_nodes: int, max_connections: int) -> Graph:
         raise ValueError(f"tables of {max_nodes} nodes and {max_connections} connections are shorter than the graphs'")
 
     def table(name: str, leaf: Array) -> Array:
-        length = max_nodes if name in ("ids", "places", "activations", "is_node") else max_connections
+        length = max_nodes if name in NODE_COLUMNS else max_connections
         kept = leaf[..., :length]
         missing = [(0, 0)] * (leaf.ndim - 1) + [(0, length - kept.shape[-1])]
         return jnp.pad(kept, missing)

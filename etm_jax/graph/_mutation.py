@@ -1,15 +1,26 @@
-"""Mutations of graphs. Whoever splits the same connection in the same generation makes the same node."""
+"""Mutations of graphs. Whoever splits the same connection in the same generation makes the same node.
 
+Chances are independent and uniform in (0, 1), see `NEAT.ask`: drawn all at once, since each draw of its own takes the
+compiler half a second.
+"""
+
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import ndtr
 from jaxtyping import Array, Bool, Float, Int
 
-from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
-from etm_jax.graph._genome import INPUT_PLACE, Graph, positions_of
+from etm_jax._typing import BoolScalar, IntScalar, Scalar
+from etm_jax.graph._genome import (
+    CONNECTION_COLUMNS,
+    INPUT_PLACE,
+    NODE_COLUMNS,
+    OUTPUT_PLACE,
+    Graph,
+    positions_of,
+)
 from etm_jax.graph._rates import GraphRates
 
 
@@ -22,12 +33,10 @@ class Splits(NamedTuple):
     share: Float[Array, " population"]
 
 
-def change_weights(key: Key, graph: Graph, rates: GraphRates) -> Graph:
-    """Noise on most weights, some drawn anew, some connections switched on or off. The key is consumed."""
+def change_weights(chance: Float[Array, " twice_connections_plus_two"], graph: Graph, rates: GraphRates) -> Graph:
+    """Noise on most weights, some drawn anew, and perhaps one connection switched on or off."""
     size = graph.weights.size
-    draws = jax.random.normal(key, (2 * size + 2,))
-    noise, chance = draws[:size], ndtr(draws[size:])
-    kind = chance[:size]
+    kind, noise = chance[:size], normal(chance[size : 2 * size])
     anew = kind < rates.replace_rate
     moved = ~anew & (kind < rates.replace_rate + rates.perturb_rate)
     weights = graph.weights + jnp.where(moved, rates.perturb_scale * noise, 0)
@@ -39,9 +48,8 @@ def change_weights(key: Key, graph: Graph, rates: GraphRates) -> Graph:
     )
 
 
-def change_activation(key: Key, graph: Graph, rates: GraphRates, num_functions: int) -> Graph:
-    """With its probability, another function for one node that is no input. The key is consumed."""
-    chance = jax.random.uniform(key, (3,))
+def change_activation(chance: Float[Array, "3"], graph: Graph, rates: GraphRates, num_functions: int) -> Graph:
+    """With its probability, another function for one node that is no input."""
     given = jnp.sum(graph.is_node & (graph.places == INPUT_PLACE))
     node = given + jnp.floor(chance[0] * (graph.num_nodes - given)).astype(int)
     happens = chance[1] < rates.activation_rate
@@ -50,10 +58,8 @@ def change_activation(key: Key, graph: Graph, rates: GraphRates, num_functions: 
     return replace(graph, activations=jnp.where(here, kind, graph.activations))
 
 
-def add_connection(key: Key, graph: Graph, rates: GraphRates, recurrent: bool) -> Graph:
-    """With its probability, a connection between two nodes that had none. The key is consumed."""
-    draws = jax.random.normal(key, (3,))
-    chance = ndtr(draws)
+def add_connection(chance: Float[Array, "3"], graph: Graph, rates: GraphRates, recurrent: bool) -> Graph:
+    """With its probability, a connection between two nodes that had none."""
     size = graph.ids.size
     pairs = positions_of(graph, graph.targets) * size + positions_of(graph, graph.sources)
     taken = jnp.zeros(size * size, int).at[pairs].max(graph.is_connection.astype(int)).reshape(size, size) > 0
@@ -63,18 +69,33 @@ def add_connection(key: Key, graph: Graph, rates: GraphRates, recurrent: bool) -
     where, possible = pick(chance[0], may.ravel())
     happens = (chance[1] < rates.add_connection_rate) & possible
     here = happens & (jnp.arange(graph.weights.size) == graph.num_connections)
-    weight = rates.replace_scale * draws[2]
+    weight = rates.replace_scale * normal(chance[2])
     return _with_connection(graph, here, graph.ids[where % size], graph.ids[where // size], weight)
 
 
-def plan_splits(key: Key, graphs: Graph, rates: GraphRates, next_id: IntScalar) -> tuple[Splits, IntScalar]:
-    """Who splits which connection: the same ends, the same new node. The key is consumed.
+def remove_connection(chance: Float[Array, "2"], graph: Graph, rates: GraphRates) -> Graph:
+    """With its probability, one connection less, and without the hidden nodes that nothing else joins."""
+    which, possible = pick(chance[0], graph.is_connection)
+    happens = (chance[1] < rates.remove_connection_rate) & possible
+    ends = graph.sources[which], graph.targets[which]
+    graph = _without(graph, CONNECTION_COLUMNS, which, happens)
+    for end in ends:
+        joined = jnp.any(graph.is_connection & ((graph.sources == end) | (graph.targets == end)))
+        row = positions_of(graph, end[None])[0]
+        alone = happens & ~joined & (graph.places[row] > INPUT_PLACE) & (graph.places[row] < OUTPUT_PLACE)
+        graph = _without(graph, NODE_COLUMNS, row, alone)
+    return graph
+
+
+def plan_splits(
+    chance: Float[Array, "3 population"], graphs: Graph, rates: GraphRates, next_id: IntScalar
+) -> tuple[Splits, IntScalar]:
+    """Who splits which connection: the same ends, the same new node.
 
     Returns:
         The splits, and the first id not given yet.
     """
     count = graphs.weights.shape[0]
-    chance = jax.random.uniform(key, (3, count))
     which, possible = jax.vmap(pick)(chance[0], graphs.is_connection & graphs.enabled)
     possible &= (graphs.num_nodes < graphs.ids.shape[1]) & (graphs.num_connections + 2 <= graphs.weights.shape[1])
     happens = (chance[1] < rates.add_node_rate) & possible
@@ -119,6 +140,20 @@ def pick(chance: Scalar, allowed: Bool[Array, " any"]) -> tuple[IntScalar, BoolS
     counts = jnp.cumsum(allowed)
     rank = jnp.minimum(jnp.floor(chance * counts[-1]).astype(int), counts[-1] - 1)
     return jnp.sum(counts <= rank), counts[-1] > 0
+
+
+def normal(chance: Float[Array, "*any"]) -> Float[Array, "*any"]:
+    """Standard normal numbers from uniform ones."""
+    return math.sqrt(2) * jax.lax.erf_inv(2 * chance - 1)
+
+
+def _without(graph: Graph, columns: tuple[str, ...], row: IntScalar, happens: BoolScalar) -> Graph:
+    """A row less in one of the tables: the last that exists takes its place, so that those that exist come first."""
+    exists = getattr(graph, columns[-1])
+    rows, last = jnp.arange(exists.size), jnp.sum(exists) - 1
+    here, emptied = happens & (rows == row), happens & (rows == last)
+    moved = {name: jnp.where(here, getattr(graph, name)[last], getattr(graph, name)) for name in columns}
+    return replace(graph, **moved | {columns[-1]: exists & ~emptied})
 
 
 def _with_connection(

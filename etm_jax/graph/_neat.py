@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from etm_jax._require import require, require_count
@@ -12,12 +13,20 @@ from etm_jax._typing import IntScalar, Key, pytree
 from etm_jax.graph._activation import ACTIVATIONS
 from etm_jax.graph._crossover import cross
 from etm_jax.graph._genome import BIAS, Graph, live_size, minimal_graph, resized
-from etm_jax.graph._mutation import add_connection, change_activation, change_weights, plan_splits, split
+from etm_jax.graph._mutation import (
+    add_connection,
+    change_activation,
+    change_weights,
+    plan_splits,
+    remove_connection,
+    split,
+)
 from etm_jax.graph._rates import GraphRates
 from etm_jax.graph._species import NO_SPECIES, Species, assign, breed, no_species, represented
 
 GROWTH = 1, 3  # most nodes and connections that a graph gets in one generation
 LEAST = 16, 32  # shortest tables, which small problems never outgrow
+HALF_STEP = 2.0**-24  # of uniform numbers, which are multiples of 2^-23
 
 
 @pytree
@@ -126,11 +135,15 @@ class NEAT:
 
     def ask(self, key: Key, state: NEATState, params: GraphRates) -> tuple[Graph, NEATState]:
         """The graphs to evaluate next. The key is consumed."""
-        key_represent, key_breed, key_vary = jax.random.split(key, 3)
+        connections = state.graphs.weights.shape[1]
+        sizes = [3, 1, 1, 3, 2 * connections, 2 * connections + 2, 3, 2, 3]
+        # One draw for all, in the middles of its steps, so that none is 0.
+        table = jax.random.uniform(key, (self.population_size, sum(sizes))) + HALF_STEP
+        of_parents, of_species, *of_children = jnp.split(table, np.cumsum(sizes)[:-1], axis=1)
         belongs, species = assign(state.graphs, state.species, params)
-        survivors, parents, species = breed(key_breed, belongs, state.fitness, species, params)
-        species = represented(key_represent, state.graphs, belongs, species)
-        children, next_id = self._children(key_vary, state, parents, params)
+        survivors, parents, species = breed(of_parents.T, belongs, state.fitness, species, params)
+        species = represented(of_species[:, 0], state.graphs, belongs, species)
+        children, next_id = self._children(of_children, state, parents, params)
         stays = survivors != NO_SPECIES
 
         def place(kept: Array, child: Array) -> Array:
@@ -183,22 +196,26 @@ class NEAT:
             connections, GROWTH[1], LEAST[1], self.max_connections
         )
 
-    def _children(self, key: Key, state: NEATState, parents: Array, params: GraphRates) -> tuple[Graph, IntScalar]:
+    def _children(
+        self, chances: list[Array], state: NEATState, parents: Array, params: GraphRates
+    ) -> tuple[Graph, IntScalar]:
         """A child for every pair of parents, and the first id not given yet."""
-        key_mate, key_split, key_vary = jax.random.split(key, 3)
-        size = self.population_size
+        of_mating, of_splits, *of_variation = chances
         fitter, other = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], state.graphs) for rows in parents.T)
-        mates = jax.random.bernoulli(key_mate, params.crossover_rate, (size,))
+        mates = of_mating[:, 0] < params.crossover_rate
         other = jax.tree.map(
             lambda one, two: jnp.where(mates.reshape(-1, *(1,) * (one.ndim - 1)), two, one), fitter, other
         )
 
-        def vary(keys: Array, fitter: Graph, other: Graph) -> Graph:
-            graph = change_weights(keys[1], cross(keys[0], fitter, other, params), params)
+        def vary(chances: list[Array], fitter: Graph, other: Graph) -> Graph:
+            of_cross, of_weights, of_activation, of_loss, of_connection = chances
+            graph = cross(of_cross.reshape(2, -1), fitter, other, params)
+            graph = change_weights(of_weights, graph, params)
             if len(self.activations) > 1:
-                graph = change_activation(keys[3], graph, params, len(self.activations))
-            return add_connection(keys[2], graph, params, self.recurrent)
+                graph = change_activation(of_activation, graph, params, len(self.activations))
+            graph = remove_connection(of_loss, graph, params)
+            return add_connection(of_connection, graph, params, self.recurrent)
 
-        graphs = jax.vmap(vary)(jax.random.split(key_vary, (size, 4)), fitter, other)
-        splits, next_id = plan_splits(key_split, graphs, params, state.next_id)
+        graphs = jax.vmap(vary)(of_variation, fitter, other)
+        splits, next_id = plan_splits(of_splits.T, graphs, params, state.next_id)
         return jax.vmap(split)(graphs, *splits), next_id

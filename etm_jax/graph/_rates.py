@@ -15,6 +15,7 @@ class GraphRates:
         weight_limit: greatest size of a weight.
         toggle_rate: probability that one connection of a graph is switched on or off.
         add_connection_rate: probability that a graph gets a connection.
+        remove_connection_rate: probability that a graph loses one; the paper's graphs never do.
         add_node_rate: probability that a graph's connection is split.
         activation_rate: probability that a node gets another function; matters with several.
         crossover_rate: probability that a child has two parents.
@@ -34,6 +35,7 @@ class GraphRates:
     weight_limit: float = 30.0
     toggle_rate: float = 0.02
     add_connection_rate: float = 0.2
+    remove_connection_rate: float = 0.0
     add_node_rate: float = 0.05
     activation_rate: float = 0.0
     crossover_rate: float = 0.75

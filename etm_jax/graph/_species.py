@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from etm_jax._typing import IntScalar, Key, Scalar, pytree
+from etm_jax._typing import IntScalar, Scalar, pytree
 from etm_jax.graph._crossover import distances
 from etm_jax.graph._genome import Graph
 from etm_jax.graph._rates import GraphRates
@@ -39,8 +39,15 @@ def assign(graphs: Graph, species: Species, rates: GraphRates) -> tuple[Int[Arra
     Distances to all representatives are one batched operation, and one more for each species that is founded.
     """
     capacity = species.lives.size
-    away = jax.lax.map(lambda one: distances(graphs, one, rates), species.representatives)
-    away = jnp.where(species.lives[:, None], away, jnp.inf)
+
+    def nowhere(one: Graph) -> Array:
+        del one
+        return jnp.full(graphs.weights.shape[0], jnp.inf)
+
+    away = jax.lax.map(
+        lambda row: jax.lax.cond(row[0], lambda one: distances(graphs, one, rates), nowhere, row[1]),
+        (species.lives, species.representatives),
+    )
 
     def outside(away: Array) -> Array:
         return jnp.min(away, axis=0) > species.radius
@@ -71,23 +78,23 @@ def assign(graphs: Graph, species: Species, rates: GraphRates) -> tuple[Int[Arra
 
 
 def breed(
-    key: Key,
+    chance: Float[Array, "3 population"],
     belongs: Int[Array, " population"],
     fitness: Float[Array, " population"],
     species: Species,
     rates: GraphRates,
 ) -> tuple[Int[Array, " population"], Int[Array, "population 2"], Species]:
-    """Who goes on as it is, and two parents of one species for everybody else, the fitter first. The key is consumed.
+    """Who goes on as it is, and two parents of one species for everybody else, the fitter first.
 
     A species has children by its mean fitness above the worst of all, and its best member survives. Whoever failed is
     no parent, unless all did. Species that have
-    been idle too long have no children and no survivor; the one with the best member of all never is.
+    been idle too long have no children and no survivor; the one with the best member of all never is. Chances are
+    uniform in (0, 1).
 
     Returns:
         For each place the member that survives there or `NO_SPECIES`, the parents, and the species a generation older.
     """
     size, capacity = fitness.size, species.lives.size
-    key_start, key_parents = jax.random.split(key)
     finite = jnp.isfinite(fitness)
     may = finite | ~jnp.any(finite)
     worst = jnp.min(jnp.where(finite, fitness, jnp.inf))
@@ -108,23 +115,23 @@ def breed(
     share = jnp.where(breeds, total / jnp.maximum(members, 1) + 1e-6 * (jnp.max(worth) + 1e-6), 0)
     edges = jnp.cumsum(share) / jnp.sum(share)
     # Evenly spaced draws: each species gets its share of children, rounded.
-    draws = (jnp.arange(size) + jax.random.uniform(key_start)) / size
+    draws = (jnp.arange(size) + chance[2, 0]) / size
     of = jnp.minimum(jnp.searchsorted(edges, draws, side="right"), capacity - 1)
 
     parents = jnp.maximum(jnp.ceil(rates.survival * members), 1)[of]
-    chosen = jnp.floor(jax.random.uniform(key_parents, (2, size)) * parents[None]).astype(int)
+    chosen = jnp.floor(chance[:2] * parents[None]).astype(int)
     pairs = order[first[of][None] + jnp.sort(chosen, axis=0)].T
     opens = jnp.concatenate([jnp.ones(1, bool), of[1:] != of[:-1]])  # the first of a species' places
     survivors = jnp.where(opens & jnp.isfinite(top[of]), order[first[of]], NO_SPECIES)
     return survivors, pairs, species
 
 
-def represented(key: Key, graphs: Graph, belongs: Int[Array, " population"], species: Species) -> Species:
-    """The same species, each represented by one of its present members. The key is consumed."""
-    rank = jax.random.permutation(key, belongs.size)
-    drawn = jax.ops.segment_max(rank, belongs, species.lives.size)
-    where = jnp.zeros(belongs.size, int).at[rank].set(jnp.arange(belongs.size))
-    rows = where[jnp.maximum(drawn, 0)]
+def represented(
+    chance: Float[Array, " population"], graphs: Graph, belongs: Int[Array, " population"], species: Species
+) -> Species:
+    """The same species, each represented by one of its present members, all alike for chances uniform in (0, 1)."""
+    is_member = belongs[None] == jnp.arange(species.lives.size)[:, None]
+    rows = jnp.argmax(jnp.where(is_member, chance[None], 0), axis=1)
     return replace(species, representatives=jax.tree.map(lambda leaf: leaf[rows], graphs))
 
 
