@@ -1,4 +1,4 @@
-"""Does an evolution strategy teach a network to search anew when the reward has moved, and what do drawn actions matter?
+"""Does an evolution strategy teach a network to search anew when the reward has moved, and need actions be drawn?
 
 `python -m bench.double_t_maze --out FILE.json` tunes the weights of one LSTM by evosax's OpenAI-ES on total reward,
 with actions drawn at a temperature, and judges it by its preferred actions on fresh episodes. `--quick` checks that it
