@@ -15,7 +15,7 @@ ALLOWED = {
     "etm_jax/cells": LEAVES,
     "etm_jax/genomes": ("etm_jax.cells", *LEAVES),
     "etm_jax/variation": ("etm_jax.genomes", "etm_jax.cells", "etm_jax.config", *LEAVES),
-    "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", "etm_jax._checks", *LEAVES),
+    "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", "etm_jax._checks", "etm_jax._require", *LEAVES),
     "etm_jax/emergent": LEAVES,
     "etm_jax/graph": ("etm_jax.cells", "etm_jax._require", *LEAVES),
     "etm_jax/ae": (),
