@@ -95,8 +95,8 @@ class Search:
         start, step = stepper(genome, self.bounds)
         return rollout(self.maze, key, start, step, count, temperature=temperature).total_reward
 
-    def generation(self, state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
-        """The next state, and the candidates' mean total reward."""
+    def generation(self, state: Any, key: jax.Array) -> Any:
+        """The next state."""
         key_ask, key_live, key_tell = jax.random.split(key, 3)
         algorithm, params, settings = self.strategy.algorithm, self.strategy.params, self.settings
 
@@ -107,8 +107,7 @@ class Search:
             candidates, state = algorithm.ask(key_ask, state, params)
         rewards = jax.lax.map(score, candidates, batch_size=8)  # few at a time, which stay in the cache
         with jax.numpy_rank_promotion("allow"):
-            state, _ = algorithm.tell(key_tell, candidates, -rewards, state, params)
-        return state, jnp.mean(rewards)
+            return algorithm.tell(key_tell, candidates, -rewards, state, params)[0]
 
     def solve(self, seed: int) -> dict[str, Any]:
         """One run, to its end or until all episodes of two looks in a row are solved; and its test."""
@@ -116,7 +115,7 @@ class Search:
         state = self.strategy.init(jax.random.key(seed), self.first(seed).params).inner_state
         good, key_look = 0, jax.random.fold_in(jax.random.key(seed), 2**31 - 1)
         for generation in range(1, settings.generations + 1):
-            state, _ = self.compiled(state, jax.random.fold_in(jax.random.key(seed), generation))
+            state = self.compiled(state, jax.random.fold_in(jax.random.key(seed), generation))
             if generation % LOOK_EVERY == 0:
                 found = self.rewards(state.mean, jax.random.fold_in(key_look, generation), LOOK_AT)
                 good = good + 1 if maze.accuracy(found) == 1 else 0

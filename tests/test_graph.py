@@ -15,6 +15,7 @@ from etm_jax.graph import (
     GraphRates,
     add_connection,
     apply_graph,
+    assign,
     breed,
     change_weights,
     cross,
@@ -210,6 +211,20 @@ def test_a_graph_loses_connections_and_the_nodes_that_nothing_joins_any_more():
     assert links(remove(chances(5, 2), graph)) == {}
 
 
+def test_neat_takes_connections_away_at_their_rate():
+    """From twins: one of them survives as it is, every child has one connection less."""
+    still = {
+        name: 0 for name in ("perturb_rate", "replace_rate", "add_node_rate", "add_connection_rate", "toggle_rate")
+    }
+    state = grown()[-1]
+    twins = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * SIZE), state.graphs)
+    species = no_species(twins, STRATEGY.max_species, 1.0)
+    state = state.replace(graphs=twins, fitness=jnp.arange(float(SIZE)), species=species)
+    children, _ = STRATEGY.ask(jax.random.key(5), state, GraphRates(remove_connection_rate=1.0, **still))
+    had = int(twins.num_connections[0])
+    assert sorted(np.asarray(children.num_connections).tolist()) == [had - 1] * (SIZE - 1) + [had]
+
+
 def test_full_tables_stop_growth():
     small = NEAT(SIZE, INPUTS, OUTPUTS, max_nodes=7, max_connections=10)
     state = small.init(jax.random.key(0), BUSY)
@@ -249,6 +264,15 @@ def test_distances_are_those_of_a_loop_over_connections():
         unmatched = len(set(mine) ^ set(other)) / max(len(mine), len(other))
         np.testing.assert_allclose(found[index], unmatched + 0.4 * apart, rtol=1e-5, atol=1e-6)
     assert found[3] == 0
+
+
+def test_nobody_joins_a_species_that_has_died():
+    graphs = grown()[-1].graphs
+    table = no_species(graphs, 3, 100.0)  # every row is represented by the first graph, within reach of all
+    lives = jnp.array([False, True, False])
+    belongs, after = jax.jit(lambda table: assign(graphs, table, GraphRates()))(table.replace(lives=lives))
+    assert set(np.asarray(belongs).tolist()) == {1}
+    np.testing.assert_array_equal(after.lives, lives)
 
 
 def test_species_breed_by_their_mean_and_keep_their_best():
@@ -302,6 +326,12 @@ def test_weights_change_as_often_as_the_rates_say():
     assert abs(np.mean(step == 0) - 0.2) < 0.05
     assert abs(np.mean((step > 0) & (step < 0.35)) - 0.6) < 0.12  # some of those drawn anew are near
     assert np.all(np.asarray(after.enabled) == np.asarray(graph.enabled))
+    sure = dataclasses.replace(rates, perturb_rate=1.0, replace_rate=0.0)
+    moved = jax.jit(lambda chance: change_weights(chance, graph, sure))(chances(2, 2002))
+    size = np.abs(np.asarray(moved.weights - graph.weights)) / 0.1
+    # Of a normal distribution, within three standard deviations of 1,000 draws.
+    assert np.mean(size < 1) == pytest.approx(0.683, abs=0.045)
+    assert np.mean(size < 2) == pytest.approx(0.954, abs=0.02)
 
 
 def test_neat_solves_xor_and_compiles_once():

@@ -88,7 +88,8 @@ def rollout(
     def drawn(key: Key, logits: Array) -> Array:
         if temperature == 0:
             return logits
-        return jnp.tanh(logits) + temperature * jax.random.gumbel(key, logits.shape, logits.dtype)
+        noise = jax.random.gumbel(jax.random.fold_in(key, 1), logits.shape, logits.dtype)
+        return jnp.tanh(logits) + temperature * noise
 
     def live(key: Key) -> Rollout:
         key_reset, key_steps = jax.random.split(key)
@@ -97,7 +98,7 @@ def rollout(
         def act(now: tuple[Any, ...], key: Key) -> tuple[tuple[Any, ...], Rollout]:
             carry, state, observation, valid = now
             carry, logits = step(carry, observation)
-            after, seen, reward, done = environment.step(key, state, drawn(jax.random.fold_in(key, 1), logits))
+            after, seen, reward, done = environment.step(key, state, drawn(key, logits))
             lived = Rollout(observations=observation, logits=logits, rewards=reward, step_valid=valid, states=state)
             return (carry, after, seen, valid & ~done), lived
 
