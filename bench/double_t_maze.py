@@ -1,8 +1,8 @@
-"""Does an evolution strategy teach a network to search anew when the reward has moved, and need actions be drawn?
+"""Does an evolution strategy teach a network to search anew when the reward has moved?
 
 `python -m bench.double_t_maze --out FILE.json` tunes the weights of one LSTM by evosax's OpenAI-ES on total reward,
-with actions drawn at a temperature, and judges it by its preferred actions on fresh episodes. `--quick` checks that it
-works. Results: bench/README.md.
+with actions drawn at a temperature and shown to it, and judges it by its preferred actions on fresh episodes. `--quick`
+checks that it works. Results: bench/README.md.
 """
 
 import sys
@@ -22,7 +22,7 @@ import etm_tasks
 from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._platform import use_compile_cache
-from etm_jax.environment import rollout
+from etm_jax.environment import WithLastAction, rollout
 from etm_jax.genomes import random_genome, stepper
 from etm_jax.training import NetworkConfig, StrategyConfig, make_strategy
 
@@ -39,11 +39,14 @@ class Settings:
         seeds: how many.
         strategy: evosax's name.
         population_size: candidates of a generation.
-        generations: of a run at most.
+        generations: after which a search that has not solved it starts anew.
+        searches: of a run at most, until one solves it.
         episodes: that each candidate is scored on in a generation, the same for all.
         sigma: standard deviation of the candidates' weights.
-        learning_rate: of Adam on the strategy's mean.
+        learning_rate: of AdamW on the strategy's mean.
+        weight_decay: of the same.
         temperature: of the actions while searching; 0: the preferred ones.
+        last_action: whether the network sees what it did last.
         controller_size: units of the LSTM.
         length: steps of a corridor.
         tested: fresh episodes of the test.
@@ -56,11 +59,14 @@ class Settings:
     seeds: int = 5
     strategy: str = "Open_ES"
     population_size: int = 256
-    generations: int = 4000
+    generations: int = 2000
+    searches: int = 5
     episodes: int = 16
     sigma: float = 0.2
     learning_rate: float = 0.03
+    weight_decay: float = 0.1
     temperature: float = 0.5
+    last_action: bool = True
     controller_size: int = 16
     length: int = 1
     tested: int = 2000
@@ -74,20 +80,25 @@ class Search:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.maze = etm_tasks.make("double_t_maze", length=settings.length)
+        maze = etm_tasks.make("double_t_maze", length=settings.length)
+        self.maze = WithLastAction(maze) if settings.last_action else maze
         network = NetworkConfig(cell="none", controller="lstm", controller_size=settings.controller_size)
         self.bounds = network.bounds
-        self.genome = self.first(0)
+        self.genome = self.first(jax.random.key(0))
         config = StrategyConfig(
-            settings.strategy, settings.population_size, sigma=settings.sigma, learning_rate=settings.learning_rate
+            settings.strategy,
+            settings.population_size,
+            settings.sigma,
+            settings.learning_rate,
+            settings.weight_decay if settings.learning_rate else 0.0,
         )
         self.strategy = make_strategy(config, self.genome, self.bounds)
         self.compiled = jax.jit(self.generation)
         self.rewards = jax.jit(lambda live, key, count: self.lived(live, key, count, 0.0), static_argnums=2)
 
-    def first(self, seed: int) -> Any:
-        """The first network of a run."""
-        return random_genome(jax.random.key(seed), self.bounds, self.maze.input_size, self.maze.output_size)
+    def first(self, key: jax.Array) -> Any:
+        """The first network of a search."""
+        return random_genome(key, self.bounds, self.maze.input_size, self.maze.output_size)
 
     def lived(self, live: jax.Array, key: jax.Array, count: int, temperature: float) -> jax.Array:
         """Total rewards of some episodes under these weights."""
@@ -110,22 +121,26 @@ class Search:
             return algorithm.tell(key_tell, candidates, -rewards, state, params)[0]
 
     def solve(self, seed: int) -> dict[str, Any]:
-        """One run, to its end or until all episodes of two looks in a row are solved; and its test."""
+        """Searches until all episodes of two looks in a row are solved; the test of the last one's mean network."""
         maze, settings, start = self.maze, self.settings, time.process_time()
-        state = self.strategy.init(jax.random.key(seed), self.first(seed).params).inner_state
-        good, key_look = 0, jax.random.fold_in(jax.random.key(seed), 2**31 - 1)
-        for generation in range(1, settings.generations + 1):
-            state = self.compiled(state, jax.random.fold_in(jax.random.key(seed), generation))
-            if generation % LOOK_EVERY == 0:
+        key_look, key_test = (jax.random.fold_in(jax.random.key(seed), 2**31 - number) for number in (1, 2))
+        for generation in range(settings.generations * settings.searches):
+            key = jax.random.fold_in(jax.random.key(seed), generation)
+            if generation % settings.generations == 0:
+                fresh = jax.random.fold_in(key, 1)
+                state, good = self.strategy.init(fresh, self.first(fresh).params).inner_state, 0
+            state = self.compiled(state, key)
+            if generation % LOOK_EVERY == LOOK_EVERY - 1:
                 found = self.rewards(state.mean, jax.random.fold_in(key_look, generation), LOOK_AT)
                 good = good + 1 if maze.accuracy(found) == 1 else 0
                 if good == LOOKS_TO_SOLVE:
                     break
         cpu_s = time.process_time() - start
-        found = self.rewards(state.mean, jax.random.fold_in(jax.random.key(seed), 2**31 - 2), settings.tested)
+        found = self.rewards(state.mean, key_test, settings.tested)
         return {
             "seed": seed,
-            "generations": generation,
+            "searches": generation // settings.generations + 1,
+            "generations": generation + 1,
             "cpu_s": cpu_s,
             "performance": float(maze.performance(found)),
             "solved": float(maze.accuracy(found)),
@@ -137,7 +152,7 @@ def main(settings: Settings) -> None:
     pin(settings.threads)
     use_compile_cache("auto")
     if settings.quick:
-        settings = replace(settings, seeds=1, population_size=8, generations=3, episodes=2, tested=20)
+        settings = replace(settings, seeds=1, population_size=8, generations=2, searches=2, episodes=2, tested=20)
     where, runs = context(), []
     search = Search(settings)
     for seed in range(settings.first_seed, settings.first_seed + settings.seeds):

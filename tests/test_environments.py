@@ -13,7 +13,7 @@ import pytest
 from helpers import assert_trees_equal
 
 import etm_tasks
-from etm_jax.environment import Environment, rollout
+from etm_jax.environment import Environment, EnvironmentSuite, WithLastAction, rollout
 from etm_tasks import ENVIRONMENTS, TASKS
 
 BATCH = 256
@@ -280,6 +280,42 @@ def test_a_temperature_is_refused_where_it_makes_no_sense():
         rollout(make("t_maze"), jax.random.key(0), *policy, 1, temperature=-1.0)
     with pytest.raises(ValueError, match=r"temperature must be 0 in car, whose actions are numbers, got 1"):
         rollout(make("car"), jax.random.key(0), *policy, 1, temperature=1.0)
+
+
+def test_with_the_last_action_a_network_sees_what_was_drawn_and_else_what_it_saw_before():
+    maze = make("double_t_maze")
+    seeing = WithLastAction(maze)
+    logits = jnp.array([0.6, 0.2, 0.0])
+
+    def lived(environment):
+        policy = (), lambda carry, seen: (carry, logits)
+        return rollout(environment, jax.random.key(3), *policy, 64, 1.0, 1.0)
+
+    found, plain = lived(seeing), lived(maze)
+    np.testing.assert_array_equal(found.observations[..., :4], plain.observations)
+    np.testing.assert_array_equal(found.total_reward, plain.total_reward)
+    last = np.asarray(found.observations[..., 4:])
+    assert np.all(last[:, 0] == 0)
+    assert np.all(last[:, 1:].sum(axis=-1) == 1)
+    # In the corridor forward alone leads to the junction, at the junction a turn alone leads on.
+    corridor, junction = np.asarray(found.observations[..., 1]) == 1, np.asarray(found.observations[..., 2]) == 1
+    began, went_on = corridor[:, :-1] & junction[:, 1:], junction[:, :-1] & corridor[:, 1:]
+    assert began.any() and went_on.any()
+    assert np.all(last[:, 1:][began] == np.eye(3)[policies.FORWARD])
+    assert np.all(last[:, 1:][went_on][:, policies.FORWARD] == 0)
+
+
+def test_an_environment_with_the_last_action_is_an_environment():
+    maze = make("t_maze")
+    seeing = WithLastAction(maze)
+    assert isinstance(seeing, Environment)
+    assert {seeing: 1}[WithLastAction(make("t_maze"))] == 1
+    assert seeing.observed == (*maze.observed, "last forward", "last left", "last right")
+    assert (seeing.name, seeing.actions, seeing.num_steps) == (maze.name, maze.actions, maze.num_steps)
+    assert EnvironmentSuite((seeing,), (1.0,)).input_size == 7
+    assert not hasattr(seeing, "place")
+    with pytest.raises(ValueError, match="environment must be one whose actions are choices, got 'car'"):
+        WithLastAction(make("car"))
 
 
 # the mazes

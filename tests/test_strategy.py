@@ -64,6 +64,20 @@ def test_every_strategy_moves_the_weights_and_stays_finite(name):
     assert not np.array_equal(strategy.live(moved), strategy.live(genome.params)) or name == "ESMC"
 
 
+def test_weight_decay_takes_its_share_of_the_mean_in_every_step():
+    genome = make_genome(TINY, seed=1)
+    key, means = jax.random.key(0), []
+    for decay in (0.0, 0.5):
+        config = StrategyConfig("Open_ES", population=6, learning_rate=0.1, weight_decay=decay)
+        strategy = make_strategy(config, genome, TINY)
+        before = strategy.init(key, genome.params).inner_state
+        with jax.numpy_rank_promotion("allow"):
+            candidates, asked = strategy.algorithm.ask(key, before, strategy.params)
+            costs = jnp.sum(candidates**2, axis=-1)
+            means.append(strategy.algorithm.tell(key, candidates, costs, asked, strategy.params)[0].mean)
+    np.testing.assert_allclose(means[0] - means[1], 0.1 * 0.5 * before.mean, rtol=1e-5, atol=1e-6)
+
+
 def test_live_weights_are_those_that_exist_and_go_back_to_their_places():
     genome = make_genome(TINY, seed=2)
     strategy = make_strategy(SMALL, genome, TINY)
@@ -179,6 +193,7 @@ def test_losses_that_are_never_finite_end_the_run():
         (["--strategy=SV_Open_ES"], "Open_ES, PGPE, PersistentES, RandomSearch"),
         (["--strategy=SNES", "--strategy-population=1"], "strategy_population must be a whole number of at least 2"),
         (["--strategy=SNES", "--strategy-sigma=0"], "strategy_sigma must be a finite number above 0"),
+        (["--strategy=Open_ES", "--strategy-weight-decay=0.1"], "strategy_weight_decay must be 0 without a strategy_l"),
         (
             ["--strategy=Open_ES", "--strategy-population=5"],
             "got 5; evosax says: Population size must be even",

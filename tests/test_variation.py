@@ -1,5 +1,6 @@
 """Mutation, growth and crossover: what changes, how often, and what must stay."""
 
+import dataclasses
 import functools
 
 import jax
@@ -140,14 +141,17 @@ def test_the_controller_takes_gaussian_steps():
 
 def test_noise_touches_only_weights_that_exist_and_has_its_scale():
     genome = make_genome(TINY, seed=8)
+    output = genome.params["output"] | {"bias": jnp.zeros_like(genome.params["output"]["bias"])}
+    genome = dataclasses.replace(genome, params=genome.params | {"output": output})
     noisy = jax.jit(lambda key: add_weight_noise(key, genome, TINY, 0.1))(jax.random.key(1))
     live = mask_of(genome, TINY)
     ratios = []
     for old, new, exists in zip(*map(jax.tree.leaves, (genome.params, noisy.params, live)), strict=True):
         assert np.all(np.asarray(new)[~np.asarray(exists)] == 0)
         held = np.asarray(old)[np.asarray(exists)]
-        ratios.extend((np.asarray(new)[np.asarray(exists)] - held) / np.sqrt(np.mean(held**2)))
+        ratios.extend((np.asarray(new)[np.asarray(exists)] - held) / max(np.sqrt(np.mean(held**2)), 0.1))
     assert np.std(ratios) == pytest.approx(0.1, rel=0.15)
+    assert np.all(np.asarray(noisy.params["output"]["bias"]) != 0)  # what is 0 moves, too
 
 
 def test_crossover_takes_genes_and_blocks_from_both_parents():

@@ -4,6 +4,7 @@ from etm_jax.environment._contract import Environment as Environment
 from etm_jax.environment._contract import scaled_reward as scaled_reward
 from etm_jax.environment._gymnax import GymnaxEnvironment as GymnaxEnvironment
 from etm_jax.environment._gymnax import from_gymnax as from_gymnax
+from etm_jax.environment._last_action import WithLastAction as WithLastAction
 from etm_jax.environment._rollout import Rollout as Rollout
 from etm_jax.environment._rollout import rollout as rollout
 from etm_jax.environment._suite import AnySuite as AnySuite

@@ -101,6 +101,8 @@ class StrategyConfig:
     sigma: Annotated[float, arg(name="strategy-sigma")] = 0.1  # first standard deviation of a weight
     # of Adam on the strategy's mean; 0: the strategy's own optimiser
     learning_rate: Annotated[float, arg(name="strategy-learning-rate")] = 0.0
+    # of the mean under Adam, as in AdamW; keeps weights so small that the noise on them still makes a difference
+    weight_decay: Annotated[float, arg(name="strategy-weight-decay")] = 0.0
 
     def __post_init__(self) -> None:
         if self.name:
@@ -108,6 +110,9 @@ class StrategyConfig:
         require_count("strategy_population", self.population, 2)
         require_positive("strategy_sigma", self.sigma)
         require_not_negative("strategy_learning_rate", self.learning_rate)
+        require_not_negative("strategy_weight_decay", self.weight_decay)
+        adam = self.learning_rate > 0 or self.weight_decay == 0
+        require(adam, "strategy_weight_decay", "0 without a strategy_learning_rate", self.weight_decay)
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> Wei
     """The strategy that the settings name, over the weights of one network that exist.
 
     `sigma` sets the first standard deviation wherever the algorithm has one to set, `learning_rate` replaces its
-    optimiser by Adam where it has one.
+    optimiser by Adam where it has one, `weight_decay` makes that AdamW (Loshchilov and Hutter 2019).
 
     Args:
         config: the settings.
@@ -157,7 +157,7 @@ def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> Wei
     if "std_schedule" in taken:
         options["std_schedule"] = optax.constant_schedule(config.sigma)
     if "optimizer" in taken and config.learning_rate:
-        options["optimizer"] = optax.adam(config.learning_rate)
+        options["optimizer"] = optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
     if "sampling_fn" in taken:
         channels = num_channels_of(genome.params, bounds.family), genome.params["output"]["bias"].shape[0]
         fresh = WeightStrategy(None, None, mask).live

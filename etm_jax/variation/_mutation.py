@@ -13,6 +13,7 @@ from etm_jax.variation._rates import VariationRates
 
 LOCAL_SHARE_OF_RANGE = 8  # a local step goes at most this fraction of the range, and at least 1
 MOST_BOOST = 4.0
+LEAST_SIZE = 0.1  # of an array to which noise is relative: biases, which begin at 0, would else never move
 
 
 def mutate_architecture(
@@ -52,13 +53,14 @@ def boosted_gene_rate(rates: VariationRates, diversity: Float[Array, ""]) -> Flo
 
 
 def add_weight_noise(key: Key, genome: Genome, bounds: Bounds, scale: Float[Array, ""] | float) -> Genome:
-    """Add Gaussian noise to the weights that exist, relative to each array's root mean square. The key is consumed."""
+    """Add Gaussian noise to the weights that exist, relative to each array's root mean square or to 0.1, whichever is
+    more. The key is consumed."""
     exists = mask_of(genome, bounds)
     draws = draw_like(exists, lambda size: jax.random.normal(key, (size,), genome.params["output"]["bias"].dtype))
 
     def noisy(array: Array, exists: Array, draw: Array) -> Array:
         array = jnp.where(exists, array, 0)
-        size = jnp.sqrt(jnp.sum(array * array) / jnp.maximum(jnp.sum(exists), 1))
+        size = jnp.maximum(jnp.sqrt(jnp.sum(array * array) / jnp.maximum(jnp.sum(exists), 1)), LEAST_SIZE)
         return jnp.where(exists, array + (scale * size).astype(array.dtype) * draw, 0)
 
     return replace(genome, params=jax.tree.map(noisy, genome.params, exists, draws))

@@ -15,7 +15,8 @@ class VariationRates:
             controller size always takes a Gaussian step.
         controller_sigma: standard deviation of that step, in units.
         noise_rate: probability that an offspring's weights get noise.
-        noise_scale: standard deviation of the noise, as a share of the root mean square of each weight array.
+        noise_scale: standard deviation of the noise, as a share of the root mean square of each weight array, or of 0.1
+            if that is more.
         learning_sigma: standard deviation of a step of the logarithms of the learning genes, at every birth.
         crossover_rate: probability that an offspring has two parents.
         immigrant_rate: probability that an offspring is a random genome in truth, of no parent.
