@@ -49,6 +49,7 @@ BENCHES = {
     "quality_diversity": Bench("Does MAP-Elites keep what QDax's keeps, and how long does a batch take to come in?"),
     "graphs": Bench("Does NEAT solve XOR and parity, how fast beside neat-python, and what do limits cost?"),
     "evolved_ntm": Bench("Does NEAT find a Turing machine that copies, and does it copy what is longer and wider?"),
+    "graph_maze": Bench("Does NEAT find a graph that remembers a cue, by a tape or by its own loops?"),
     "double_t_maze": Bench("Does an evolution strategy teach a network to search anew when the reward has moved?"),
     "prior_work": Bench("What do networks trained here reach, beside the prior work's table?", out="folder"),
     "ae": Bench("Does adaptive evolution help, and where does it not?", out="folder"),
