@@ -1,6 +1,6 @@
 """Does NEAT find a graph that remembers a cue, by a tape that it writes and reads or by its own loops?
 
-`python -m bench.graph_maze --out FILE.json` evolves graphs in a T-maze, without gradients: the controller of a tape with
+`python -m bench.graph_maze --out FILE.json` evolves graphs in a T-maze without gradients: the controller of a tape with
 one hard head, as in evolved Neural Turing Machines (Greve, Jacobsen and Risi 2016), beside recurrent graphs without a
 tape and graphs without either. `--quick` checks that it works. Results: bench/README.md.
 """

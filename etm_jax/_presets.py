@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from etm_jax.config import CurriculumConfig, EmergentConfig, EvolutionaryTuringConfig, LifetimeConfig, SelectionConfig
+from etm_jax.config import (
+    CurriculumConfig,
+    EmergentConfig,
+    EvolutionaryTuringConfig,
+    GraphConfig,
+    LifetimeConfig,
+    SelectionConfig,
+)
 from etm_jax.genomes import Bounds
 from etm_jax.variation import VariationRates
 
@@ -105,6 +112,22 @@ ACTING = EvolutionaryTuringConfig(
     lifetime=LifetimeConfig(inheritance="darwinian"),
 )
 
+# Graphs with a tape that remember a cue and act on it; a minute on a CPU core.
+GRAPHS = replace(
+    ACTING,
+    model="graph",
+    population_size=300,
+    max_generations=60,
+    task=("t_maze=1,length=10",),
+    efficiency_weight=0.0,  # what does nothing yet is what later steps build on
+    score_episodes=16,
+    selection=SelectionConfig(
+        num_elites=10, objectives=("performance", "connections"), descriptors=("connections", "nodes")
+    ),
+    variation=VariationRates(crossover_rate=0.5),
+    graph=GraphConfig(connected=False, slots=12),
+)
+
 PRESETS = {
     "default": DEFAULT,
     "classic": CLASSIC,
@@ -112,5 +135,11 @@ PRESETS = {
     "acting": ACTING,
     "em43": AUTOMATA,
     "em33": RINGS,
+    "graph": GRAPHS,
 }
-PRESET_OF = {"networks": "default", "em43": "em43", "em33": "em33"}  # of a model, where no preset is named
+PRESET_OF = {
+    "networks": "default",
+    "em43": "em43",
+    "em33": "em33",
+    "graph": "graph",
+}  # of a model, where no preset is named

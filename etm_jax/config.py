@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar, overload
 
 from tyro.conf import Suppress, UseAppendAction, arg
 
+from etm_jax._models import EmergentConfig as EmergentConfig
+from etm_jax._models import GraphConfig as GraphConfig
 from etm_jax._require import (
     require,
     require_choice,
@@ -26,7 +28,7 @@ Budget = Literal["equal", "swarm"]
 Precision = Literal["float32", "bfloat16"]
 Method = Literal["tournament", "truncation", "lexicase", "uniform", "aging", "nsga2", "niches", "species"]
 ArchiveKind = Literal["auto", "none", "front", "map-elites", "novelty"]
-Model = Literal["networks", "em43", "em33"]
+Model = Literal["networks", "em43", "em33", "graph"]
 Storage = Literal["genomes", "seeds"]
 Optimiser = Literal["adam", "adamw", "rmsprop", "sgd", "ae_adam", "ae_adamw", "ae_sgdm", "ae_schedule_free_adamw"]
 _Settings = TypeVar("_Settings")
@@ -139,35 +141,6 @@ class IslandConfig:
 
 
 @dataclass(frozen=True)
-class EmergentConfig:
-    """The cellular automata of the models em43 and em33, and how they mutate."""
-
-    programme_length: int = 32  # cells of a programme of em43
-    window: int = 200  # cells of its tape
-    max_steps: int = 800  # after so many steps a tape counts as one that does not halt
-    bins: int = 8  # input cells of em33 for each observed number
-    programme_cells: int = 6  # other cells after each of these
-    steps: int = 24  # of em33 for one observation
-    rule_rate: float = 0.02  # probability that an entry of an offspring's rule is drawn anew
-    programme_rate: float = 0.06  # the same of a cell of its programme
-    rule: str = ""  # a rule that all have, so that programmes alone evolve: 64 digits (em43) or 27 (em33); empty: none
-
-    def __post_init__(self) -> None:
-        require_count("emergent.programme_length", self.programme_length, 1)
-        require_count("emergent.max_steps", self.max_steps, 1)
-        least = self.programme_length + 5
-        require_count("emergent.window", self.window, least)
-        require_share("emergent.rule_rate", self.rule_rate)
-        require_share("emergent.programme_rate", self.programme_rate)
-        require_count("emergent.bins", self.bins, 1)
-        require_count("emergent.programme_cells", self.programme_cells, 1)
-        require_count("emergent.steps", self.steps, 1)
-        allowed = {0: "", 27: "012", 64: "0123"}.get(len(self.rule))
-        fits = allowed is not None and set(self.rule) <= set(allowed)
-        require(fits, "emergent.rule", "64 digits from 0 to 3 (em43), 27 from 0 to 2 (em33), or empty", self.rule)
-
-
-@dataclass(frozen=True)
 class EvolutionaryTuringConfig:
     """All settings of a run.
 
@@ -214,6 +187,7 @@ class EvolutionaryTuringConfig:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     islands: IslandConfig = field(default_factory=IslandConfig)
     emergent: EmergentConfig = field(default_factory=EmergentConfig)
+    graph: GraphConfig = field(default_factory=GraphConfig)
 
     def __post_init__(self) -> None:
         for name in ("population_size", "max_generations", "input_dim", "output_dim", "score_episodes"):

@@ -51,11 +51,11 @@ class Source:
 
     model: Model | None = None
     """What evolves. networks: networks with memory; em43: cellular automata that compute functions of numbers; em33:
-    cellular automata that act in environments."""
-    preset: Literal["default", "classic", "quick", "acting", "em43", "em33"] | None = None
+    cellular automata that act in environments; graph: networks that grow node by node and act in environments."""
+    preset: Literal["default", "classic", "quick", "acting", "em43", "em33", "graph"] | None = None
     """Settings to start from. default: solves copy on a laptop in minutes; classic: the classic search space,
-    population 50, 100 generations; quick: a first look; acting: small networks that drive a toy car; em43 and em33:
-    automata, the presets of these models."""
+    population 50, 100 generations; quick: a first look; acting: small networks that drive a toy car; em43, em33 and
+    graph: the presets of these models."""
     config: Path | None = None
     """A TOML file with settings, as a run folder's config.toml; replaces the preset where it says something."""
     resume: Path | None = None

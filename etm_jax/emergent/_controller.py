@@ -117,6 +117,11 @@ class EvolvedEM33:
     programme_cells: int = 6
     steps: int = 24
 
+    @property
+    def input_size(self) -> int:
+        """Numbers observed."""
+        return self.num_variables
+
     def policy(self) -> RingPolicy:
         """The ring's first cells and its step, as of `controller`."""
         em = EM33(self.num_variables, self.bins, self.programme_cells, self.steps)

@@ -21,6 +21,7 @@ from etm_jax.evolution._generation import fitness_of as fitness_of
 from etm_jax.evolution._generation import init as init
 from etm_jax.evolution._generation import step as step
 from etm_jax.evolution._generation import steps as steps
+from etm_jax.evolution._graphs import Graphs as Graphs
 from etm_jax.evolution._history import History as History
 from etm_jax.evolution._islands import state_sharding as state_sharding
 from etm_jax.evolution._lifetime import Result as Result

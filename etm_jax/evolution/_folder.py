@@ -11,6 +11,7 @@ from etm_jax._rows import Row
 from etm_jax.config import EvolutionaryTuringConfig, read_config, to_toml
 from etm_jax.emergent import AUTOMATON, load_automaton
 from etm_jax.genomes import load_network
+from etm_jax.graph import GRAPH, load_graph
 
 _Settings = TypeVar("_Settings")
 
@@ -108,13 +109,14 @@ class RunFolder:
 
 
 def load_best(run: str | Path) -> Any:
-    """The compact network or the automaton that a run saved as its best.
+    """The compact network, the automaton or the graph that a run saved as its best.
 
     Args:
         run: the run folder.
 
     Returns:
-        A flax module: `model(inputs [batch time input]) -> logits [batch time output]`, or an `EvolvedEM43`.
+        A flax module: `model(inputs [batch time input]) -> logits [batch time output]`, an `EvolvedEM43`, or what
+        acts by its `policy()`: an `EvolvedEM33` or an `EvolvedGraph`.
 
     Raises:
         ValueError: the folder holds no network; a run writes it when it ends or is interrupted.
@@ -124,8 +126,11 @@ def load_best(run: str | Path) -> Any:
 
 
 def load_model(folder: Path) -> Any:
-    """The network or the automaton of a folder that a family saved it in."""
-    return load_automaton(folder) if (folder / AUTOMATON).exists() else load_network(folder)
+    """The network, the automaton or the graph of a folder that a family saved it in."""
+    for name, load in ((AUTOMATON, load_automaton), (GRAPH, load_graph)):
+        if (folder / name).exists():
+            return load(folder)
+    return load_network(folder)
 
 
 def _read_rows(path: Path) -> list[Row]:

@@ -5,6 +5,7 @@ import optax
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.environment import AnySuite
 from etm_jax.evolution._devices import device_mesh
+from etm_jax.evolution._graphs import graphs
 from etm_jax.evolution._lifetime import make_optimiser
 from etm_jax.evolution._measure import check_measures
 from etm_jax.evolution._networks import Networks
@@ -14,8 +15,6 @@ from etm_jax.evolution._ring_automata import ring_automata
 from etm_jax.evolution._seeded_networks import seeded_networks
 from etm_jax.evolution._suites import for_networks, learnable
 from etm_jax.selection import ARCHIVES, SELECTORS, Archive, Selector
-
-FAMILIES = {"em43": number_automata, "em33": ring_automata}  # of automata, by model
 
 
 def make_problem(
@@ -61,12 +60,16 @@ def make_family(config: EvolutionaryTuringConfig, suite: AnySuite) -> Family:
         return networks if config.population_storage == "genomes" else seeded_networks(config, networks)
     if config.population_storage != "genomes":
         storage = config.population_storage
-        raise ValueError(f"automata have no weights, so population_storage must be genomes, got {storage}")
+        raise ValueError(f"the model {config.model} has no seeds, so population_storage must be genomes, got {storage}")
     if inheritance != "darwinian":
-        raise ValueError(f"automata learn nothing, so lifetime.inheritance must be darwinian, got {inheritance}")
+        raise ValueError(
+            f"the model {config.model} learns nothing, so lifetime.inheritance must be darwinian, got {inheritance}"
+        )
     if config.tiers > 1:
-        raise ValueError(f"automata are all of one size, so tiers must be 1, got {config.tiers}")
-    return FAMILIES[config.model](config.emergent, suite)
+        raise ValueError(f"the model {config.model} computes in one shape, so tiers must be 1, got {config.tiers}")
+    if config.model == "graph":
+        return graphs(config.graph, suite)
+    return (number_automata if config.model == "em43" else ring_automata)(config.emergent, suite)
 
 
 def make_selector(settings: SelectionConfig) -> Selector:

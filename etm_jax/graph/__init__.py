@@ -3,6 +3,10 @@
 from etm_jax.graph._activation import ACTIVATIONS as ACTIVATIONS
 from etm_jax.graph._crossover import cross as cross
 from etm_jax.graph._crossover import distances as distances
+from etm_jax.graph._evolved import GRAPH as GRAPH
+from etm_jax.graph._evolved import EvolvedGraph as EvolvedGraph
+from etm_jax.graph._evolved import load_graph as load_graph
+from etm_jax.graph._evolved import save_graph as save_graph
 from etm_jax.graph._forward import apply_graph as apply_graph
 from etm_jax.graph._forward import graph_stepper as graph_stepper
 from etm_jax.graph._forward import unroll_graph as unroll_graph
@@ -10,6 +14,7 @@ from etm_jax.graph._genome import Graph as Graph
 from etm_jax.graph._genome import minimal_graph as minimal_graph
 from etm_jax.graph._genome import resized as resized
 from etm_jax.graph._mutation import add_connection as add_connection
+from etm_jax.graph._mutation import add_node as add_node
 from etm_jax.graph._mutation import change_activation as change_activation
 from etm_jax.graph._mutation import change_weights as change_weights
 from etm_jax.graph._mutation import plan_splits as plan_splits
@@ -20,6 +25,7 @@ from etm_jax.graph._neat import NEATState as NEATState
 from etm_jax.graph._pattern import paint as paint
 from etm_jax.graph._pattern import pattern_weights as pattern_weights
 from etm_jax.graph._pattern import substrate_weights as substrate_weights
+from etm_jax.graph._policy import GraphPolicy as GraphPolicy
 from etm_jax.graph._rates import GraphRates as GraphRates
 from etm_jax.graph._species import Species as Species
 from etm_jax.graph._species import assign as assign

@@ -87,6 +87,17 @@ def remove_connection(chance: Float[Array, "2"], graph: Graph, rates: GraphRates
     return graph
 
 
+def add_node(chance: Float[Array, "2"], graph: Graph, rates: GraphRates) -> Graph:
+    """With its probability, a node within a connection. The new id follows from those of the two ends, so graphs that
+    split the same connection agree without a table of innovations, in whatever generation; who has that node gets none.
+    """
+    which, possible = pick(chance[0], _may_split(graph))
+    node_id, share = _named(graph.sources[which], graph.targets[which])
+    has = jnp.any(graph.is_node & (graph.ids == node_id))
+    happens = (chance[1] < rates.add_node_rate) & possible & ~has
+    return split(graph, happens, which, node_id, share)
+
+
 def plan_splits(
     chance: Float[Array, "3 population"], graphs: Graph, rates: GraphRates, next_id: IntScalar
 ) -> tuple[Splits, IntScalar]:
@@ -96,8 +107,7 @@ def plan_splits(
         The splits, and the first id not given yet.
     """
     count = graphs.weights.shape[0]
-    which, possible = jax.vmap(pick)(chance[0], graphs.is_connection & graphs.enabled)
-    possible &= (graphs.num_nodes < graphs.ids.shape[1]) & (graphs.num_connections + 2 <= graphs.weights.shape[1])
+    which, possible = jax.vmap(pick)(chance[0], jax.vmap(_may_split)(graphs))
     happens = (chance[1] < rates.add_node_rate) & possible
     rows = jnp.arange(count)
     ends = graphs.sources[rows, which], graphs.targets[rows, which]
@@ -106,7 +116,7 @@ def plan_splits(
     differs = (source[1:] != source[:-1]) | (target[1:] != target[:-1])
     group = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(differs)])
     groups = jnp.zeros(count, int).at[order].set(group)
-    # One share for each new node, so that a place belongs to an id; never the middle, so that no two are equal.
+    # One share for each new node, so that a place belongs to an id.
     share = 0.25 + 0.5 * chance[2][groups]
     return Splits(happens, which, next_id + groups, share), next_id + count
 
@@ -133,6 +143,22 @@ def split(graph: Graph, happens: BoolScalar, connection: IntScalar, node_id: Int
     )
     graph = _with_connection(graph, first, source, node_id, 1.0)
     return _with_connection(graph, second, node_id, target, weight)
+
+
+def _may_split(graph: Graph) -> Bool[Array, " connection"]:
+    """Connections that carry a signal, if there is room for a node and two connections more."""
+    room = (graph.num_nodes < graph.ids.size) & (graph.num_connections + 2 <= graph.weights.size)
+    return graph.is_connection & graph.enabled & room
+
+
+def _named(source: IntScalar, target: IntScalar) -> tuple[IntScalar, Scalar]:
+    """The id, at least 2^30, and the share of the node between two ends: the rounds of MurmurHash3 (Appleby 2011)."""
+    mixed = source.astype(jnp.uint32) * jnp.uint32(0x9E3779B1) + target.astype(jnp.uint32)
+    for factor in (0x85EBCA6B, 0xC2B2AE35):
+        mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(factor)
+    mixed ^= mixed >> 16
+    share = 0.25 + 0.5 * (mixed & 0xFFFF).astype(float) / 2**16
+    return ((mixed >> 2) | jnp.uint32(1 << 30)).astype(jnp.int32), share
 
 
 def pick(chance: Scalar, allowed: Bool[Array, " any"]) -> tuple[IntScalar, BoolScalar]:

@@ -12,19 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from etm_jax.cells import NTM
-from etm_jax.emergent import EvolvedEM33
 from etm_jax.environment import EnvironmentSuite, Rollout
 from etm_jax.report._draw import ACCENT, FAILED, MUTED, SETTINGS, to_svg
+from etm_jax.report._run import Actor
 from etm_jax.report._section import Key, Section
 
 EPISODES = 4  # drawn
 FIRST = 0  # the environment that is shown
 
 
-def played(model: NTM | EvolvedEM33, suite: EnvironmentSuite, episodes: int) -> Rollout:
+def played(model: Actor, suite: EnvironmentSuite, episodes: int) -> Rollout:
     """Episodes of the suite's first environment, at its greatest difficulty."""
     hardest, key = jnp.ones(len(suite.names)), jax.random.key(0)
-    if isinstance(model, EvolvedEM33):
+    if not isinstance(model, NTM):
         return jax.jit(lambda key: suite.rollouts(key, *model.policy(), episodes, hardest)[FIRST])(key)
 
     @nnx.jit
@@ -40,7 +40,7 @@ def has_places(suite: EnvironmentSuite) -> bool:
     return hasattr(suite.environments[FIRST], "place") and hasattr(suite.environments[FIRST], "outline")
 
 
-def path_section(model: NTM | EvolvedEM33, suite: EnvironmentSuite, png: Path) -> Section:
+def path_section(model: Actor, suite: EnvironmentSuite, png: Path) -> Section:
     """Where the champion went in a few episodes; the same picture is saved as a PNG file."""
     lived = played(model, suite, EPISODES)
     rewards = np.asarray(lived.total_reward)

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from etm_jax.cells import NTM
-from etm_jax.emergent import EvolvedEM33
 from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.report._acting import played
 from etm_jax.report._draw import ACCENT, INK, MUTED, SECOND, tint, to_svg
+from etm_jax.report._run import Actor
 from etm_jax.report._section import Section
 from etm_jax.report._words import counted
 from etm_jax.task import TaskSuite
@@ -40,16 +40,15 @@ class Trace:
     writes: np.ndarray
 
 
-def trace(model: NTM | EvolvedEM33, suite: Suite) -> Trace:
+def trace(model: Actor, suite: Suite) -> Trace:
     """Run the network on one episode of the suite's first task or environment, at its greatest length.
 
     Raises:
         ValueError: the network was not made for this suite.
     """
-    taken = model.num_variables if isinstance(model, EvolvedEM33) else model.input_size
-    if taken != suite.input_size:
+    if model.input_size != suite.input_size:
         raise ValueError(
-            f"model takes {taken} input channels but the suite has {suite.input_size}; give the suite that "
+            f"model takes {model.input_size} input channels but the suite has {suite.input_size}; give the suite that "
             "the run was made with"
         )
     if isinstance(suite, EnvironmentSuite):
@@ -78,7 +77,7 @@ def _answered(model: NTM, suite: TaskSuite) -> Trace:
     return Trace(channels, *_by_head(model, weightings[0, :end]))
 
 
-def _acted(model: NTM | EvolvedEM33, suite: EnvironmentSuite) -> Trace:
+def _acted(model: Actor, suite: EnvironmentSuite) -> Trace:
     lived = played(model, suite, 1)
     end = int(np.sum(lived.step_valid[0]))
     rewards, logits = np.asarray(lived.rewards[0, :end]), lived.logits[0, :end]
@@ -112,7 +111,7 @@ def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
     return max(0, min(first, end - FEWEST_SLOTS)), end
 
 
-def attention_section(model: NTM | EvolvedEM33 | None, suite: Suite, who: str = "champion") -> Section:
+def attention_section(model: Actor | None, suite: Suite, who: str = "champion") -> Section:
     """The episode, the network's answer, and the weighting of every head, one above the other over a common time."""
     title = f"What the {who} reads and writes"
     if model is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from etm_jax.emergent import EvolvedEM33
 from etm_jax.environment import AnySuite, EnvironmentSuite, Suite
+from etm_jax.graph import EvolvedGraph
 from etm_jax.number_task import NumberSuite
 from etm_jax.report._ancestry import ancestry, best_of
 from etm_jax.report._headline import headline, status
@@ -88,6 +89,7 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite) -> list
 def _at_work(run: Path, model: Any, suite: Suite) -> list[Section]:
     from etm_jax.report._acting import has_places, path_section
     from etm_jax.report._attention import attention_section
+    from etm_jax.report._graph import graph_section
     from etm_jax.report._space_time import ring_section
 
     sections = [attention_section(model, suite)]
@@ -97,4 +99,6 @@ def _at_work(run: Path, model: Any, suite: Suite) -> list[Section]:
         sections.append(path_section(model, suite, run / "path.png"))
     if isinstance(model, EvolvedEM33):
         sections.append(ring_section(model, suite, run / "space_time.png"))
+    if isinstance(model, EvolvedGraph):
+        sections.append(graph_section(model, suite))
     return sections

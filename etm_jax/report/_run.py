@@ -11,9 +11,11 @@ import numpy as np
 
 from etm_jax.cells import NTM
 from etm_jax.emergent import EvolvedEM33, EvolvedEM43
+from etm_jax.graph import EvolvedGraph
 
 NO_PARENT = -1
-Model = NTM | EvolvedEM43 | EvolvedEM33  # what a run hands out
+Actor = NTM | EvolvedEM33 | EvolvedGraph  # what acts in environments
+Model = Actor | EvolvedEM43  # what a run hands out
 
 
 @dataclass(frozen=True)
