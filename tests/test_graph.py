@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import assert_trees_equal
 
 from etm_jax.graph import (
     ACTIVATIONS,
     NEAT,
     GraphRates,
     add_connection,
+    add_node,
     apply_graph,
     assign,
     breed,
@@ -21,10 +23,8 @@ from etm_jax.graph import (
     cross,
     distances,
     minimal_graph,
-    plan_splits,
     remove_connection,
     resized,
-    split,
     unroll_graph,
 )
 from etm_jax.graph._species import NO_SPECIES, no_species
@@ -161,12 +161,11 @@ def test_longer_tables_change_nothing_and_shorter_ones_are_refused():
         resized(graphs, 6, 90)
 
 
-def test_who_splits_the_same_connection_in_one_generation_makes_the_same_node():
+def test_who_splits_the_same_connection_makes_the_same_node_in_whatever_generation():
     one = minimal_graph(jax.random.key(0), INPUTS, OUTPUTS, 16, 32)
     graphs = jax.tree.map(lambda leaf: jnp.stack([leaf] * SIZE), one)
-    sure = GraphRates(add_node_rate=1.0)
-    splits, next_id = plan_splits(chances(1, 3, SIZE), graphs, sure, jnp.array(50))
-    after = jax.vmap(split)(graphs, *splits)
+    splits = jax.jit(jax.vmap(lambda chance, graph: add_node(chance, graph, GraphRates(add_node_rate=1.0))))
+    after = splits(chances(1, SIZE, 2), graphs)
     by_ends = {}
     for index in range(SIZE):
         graph = member(after, index)
@@ -175,12 +174,13 @@ def test_who_splits_the_same_connection_in_one_generation_makes_the_same_node():
         ((source, target),) = [ends for ends, (_, on) in links(graph).items() if not on]
         weight = links(one)[source, target][0]
         assert links(graph)[source, fresh] == (1.0, True) and links(graph)[fresh, target] == (weight, True)
-        assert 50 <= fresh < int(next_id)
+        assert fresh >= 2**30  # no input's or output's
         by_ends.setdefault((source, target), set()).add((fresh, nodes(graph)[fresh][0]))
     assert len(by_ends) == 6 and all(len(made) == 1 for made in by_ends.values())
     assert len(set.union(*by_ends.values())) == 6
-    again, _ = plan_splits(chances(2, 3, SIZE), graphs, sure, next_id)
-    assert int(again.node_id.min()) >= int(next_id)  # of another generation, another node
+    # The same connection, switched on again and the only one that is: the graph has its node already.
+    renewed = dataclasses.replace(after, enabled=after.is_connection & ~after.enabled)
+    assert_trees_equal(splits(chances(2, SIZE, 2), renewed), renewed)
 
 
 def test_a_new_connection_is_between_nodes_that_had_none_until_none_is_left():

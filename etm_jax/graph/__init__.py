@@ -17,9 +17,7 @@ from etm_jax.graph._mutation import add_connection as add_connection
 from etm_jax.graph._mutation import add_node as add_node
 from etm_jax.graph._mutation import change_activation as change_activation
 from etm_jax.graph._mutation import change_weights as change_weights
-from etm_jax.graph._mutation import plan_splits as plan_splits
 from etm_jax.graph._mutation import remove_connection as remove_connection
-from etm_jax.graph._mutation import split as split
 from etm_jax.graph._neat import NEAT as NEAT
 from etm_jax.graph._neat import NEATState as NEATState
 from etm_jax.graph._pattern import paint as paint

@@ -1,4 +1,4 @@
-"""Mutations of graphs. Whoever splits the same connection in the same generation makes the same node.
+"""Mutations of graphs. Whoever splits the same connection makes the same node.
 
 Chances are independent and uniform in (0, 1), see `NEAT.ask`: drawn all at once, since each draw of its own takes the
 compiler half a second.
@@ -6,11 +6,10 @@ compiler half a second.
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import BoolScalar, IntScalar, Scalar
 from etm_jax.graph._genome import (
@@ -22,15 +21,6 @@ from etm_jax.graph._genome import (
     positions_of,
 )
 from etm_jax.graph._rates import GraphRates
-
-
-class Splits(NamedTuple):
-    """Which connection each graph of a population splits, and the node that it gets there."""
-
-    happens: Bool[Array, " population"]
-    connection: Int[Array, " population"]
-    node_id: Int[Array, " population"]
-    share: Float[Array, " population"]
 
 
 def change_weights(chance: Float[Array, " twice_connections_plus_two"], graph: Graph, rates: GraphRates) -> Graph:
@@ -88,40 +78,20 @@ def remove_connection(chance: Float[Array, "2"], graph: Graph, rates: GraphRates
 
 
 def add_node(chance: Float[Array, "2"], graph: Graph, rates: GraphRates) -> Graph:
-    """With its probability, a node within a connection. The new id follows from those of the two ends, so graphs that
-    split the same connection agree without a table of innovations, in whatever generation; who has that node gets none.
+    """With its probability, a node within a connection that carries a signal, if there is room.
+
+    The new id follows from those of the two ends, so graphs that split the same connection agree, without a table of
+    innovations and in whatever generation; a graph that has that node already gets none.
     """
-    which, possible = pick(chance[0], _may_split(graph))
+    which, possible = pick(chance[0], graph.is_connection & graph.enabled)
     node_id, share = _named(graph.sources[which], graph.targets[which])
     has = jnp.any(graph.is_node & (graph.ids == node_id))
-    happens = (chance[1] < rates.add_node_rate) & possible & ~has
-    return split(graph, happens, which, node_id, share)
+    room = (graph.num_nodes < graph.ids.size) & (graph.num_connections + 2 <= graph.weights.size)
+    happens = (chance[1] < rates.add_node_rate) & possible & room & ~has
+    return _split(graph, happens, which, node_id, share)
 
 
-def plan_splits(
-    chance: Float[Array, "3 population"], graphs: Graph, rates: GraphRates, next_id: IntScalar
-) -> tuple[Splits, IntScalar]:
-    """Who splits which connection: the same ends, the same new node.
-
-    Returns:
-        The splits, and the first id not given yet.
-    """
-    count = graphs.weights.shape[0]
-    which, possible = jax.vmap(pick)(chance[0], jax.vmap(_may_split)(graphs))
-    happens = (chance[1] < rates.add_node_rate) & possible
-    rows = jnp.arange(count)
-    ends = graphs.sources[rows, which], graphs.targets[rows, which]
-    order = jnp.lexsort((*ends, ~happens))
-    source, target = (jnp.where(happens, end, -1)[order] for end in ends)
-    differs = (source[1:] != source[:-1]) | (target[1:] != target[:-1])
-    group = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(differs)])
-    groups = jnp.zeros(count, int).at[order].set(group)
-    # One share for each new node, so that a place belongs to an id.
-    share = 0.25 + 0.5 * chance[2][groups]
-    return Splits(happens, which, next_id + groups, share), next_id + count
-
-
-def split(graph: Graph, happens: BoolScalar, connection: IntScalar, node_id: IntScalar, share: Scalar) -> Graph:
+def _split(graph: Graph, happens: BoolScalar, connection: IntScalar, node_id: IntScalar, share: Scalar) -> Graph:
     """A node within a connection: the old one is disabled, of the new two the first weighs 1, the second as the old."""
     source, target, weight = graph.sources[connection], graph.targets[connection], graph.weights[connection]
     ends = positions_of(graph, jnp.stack([source, target]))
@@ -143,12 +113,6 @@ def split(graph: Graph, happens: BoolScalar, connection: IntScalar, node_id: Int
     )
     graph = _with_connection(graph, first, source, node_id, 1.0)
     return _with_connection(graph, second, node_id, target, weight)
-
-
-def _may_split(graph: Graph) -> Bool[Array, " connection"]:
-    """Connections that carry a signal, if there is room for a node and two connections more."""
-    room = (graph.num_nodes < graph.ids.size) & (graph.num_connections + 2 <= graph.weights.size)
-    return graph.is_connection & graph.enabled & room
 
 
 def _named(source: IntScalar, target: IntScalar) -> tuple[IntScalar, Scalar]:

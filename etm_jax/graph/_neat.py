@@ -13,14 +13,7 @@ from etm_jax._typing import IntScalar, Key, pytree
 from etm_jax.graph._activation import ACTIVATIONS
 from etm_jax.graph._crossover import cross
 from etm_jax.graph._genome import BIAS, Graph, live_size, minimal_graph, resized
-from etm_jax.graph._mutation import (
-    add_connection,
-    change_activation,
-    change_weights,
-    plan_splits,
-    remove_connection,
-    split,
-)
+from etm_jax.graph._mutation import add_connection, add_node, change_activation, change_weights, remove_connection
 from etm_jax.graph._rates import GraphRates
 from etm_jax.graph._species import NO_SPECIES, Species, assign, breed, no_species, represented
 
@@ -37,14 +30,12 @@ class NEATState:
         graphs: the population.
         fitness: of the graphs, maximised; -inf before they are evaluated and for those that failed.
         species: of the generation before.
-        next_id: the first node id not given yet.
         generation: generations told.
     """
 
     graphs: Graph
     fitness: Float[Array, " population"]
     species: Species
-    next_id: IntScalar
     generation: IntScalar
 
 
@@ -129,21 +120,20 @@ class NEAT:
             graphs=graphs,
             fitness=jnp.full(self.population_size, -jnp.inf, float),
             species=no_species(graphs, self.max_species, params.radius),
-            next_id=jnp.array(self._first_size[0]),
             generation=jnp.array(0),
         )
 
     def ask(self, key: Key, state: NEATState, params: GraphRates) -> tuple[Graph, NEATState]:
         """The graphs to evaluate next. The key is consumed."""
         connections = state.graphs.weights.shape[1]
-        sizes = [3, 1, 1, 3, 2 * connections, 2 * connections + 2, 3, 2, 3]
+        sizes = [3, 1, 1, 2 * connections, 2 * connections + 2, 3, 2, 3, 2]
         # One draw for all, in the middles of its steps, so that none is 0.
         table = jax.random.uniform(key, (self.population_size, sum(sizes))) + HALF_STEP
         of_parents, of_species, *of_children = jnp.split(table, np.cumsum(sizes)[:-1], axis=1)
         belongs, species = assign(state.graphs, state.species, params)
         survivors, parents, species = breed(of_parents.T, belongs, state.fitness, species, params)
         species = represented(of_species[:, 0], state.graphs, belongs, species)
-        children, next_id = self._children(of_children, state, parents, params)
+        children = self._children(of_children, state.graphs, parents, params)
         stays = survivors != NO_SPECIES
 
         def place(kept: Array, child: Array) -> Array:
@@ -154,7 +144,7 @@ class NEAT:
         graphs, species = jax.tree.map(
             lambda before, after: jnp.where(first, before, after), (state.graphs, state.species), (graphs, species)
         )
-        return graphs, replace(state, graphs=graphs, species=species, next_id=next_id)
+        return graphs, replace(state, graphs=graphs, species=species)
 
     def tell(
         self, key: Key, population: Graph, fitness: Float[Array, " population"], state: NEATState, params: GraphRates
@@ -196,26 +186,23 @@ class NEAT:
             connections, GROWTH[1], LEAST[1], self.max_connections
         )
 
-    def _children(
-        self, chances: list[Array], state: NEATState, parents: Array, params: GraphRates
-    ) -> tuple[Graph, IntScalar]:
-        """A child for every pair of parents, and the first id not given yet."""
-        of_mating, of_splits, *of_variation = chances
-        fitter, other = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], state.graphs) for rows in parents.T)
+    def _children(self, chances: list[Array], graphs: Graph, parents: Array, params: GraphRates) -> Graph:
+        """A child for every pair of parents."""
+        of_mating, *of_variation = chances
+        fitter, other = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], graphs) for rows in parents.T)
         mates = of_mating[:, 0] < params.crossover_rate
         other = jax.tree.map(
             lambda one, two: jnp.where(mates.reshape(-1, *(1,) * (one.ndim - 1)), two, one), fitter, other
         )
 
         def vary(chances: list[Array], fitter: Graph, other: Graph) -> Graph:
-            of_cross, of_weights, of_activation, of_loss, of_connection = chances
+            of_cross, of_weights, of_activation, of_loss, of_connection, of_node = chances
             graph = cross(of_cross.reshape(2, -1), fitter, other, params)
             graph = change_weights(of_weights, graph, params)
             if len(self.activations) > 1:
                 graph = change_activation(of_activation, graph, params, len(self.activations))
             graph = remove_connection(of_loss, graph, params)
-            return add_connection(of_connection, graph, params, self.recurrent)
+            graph = add_connection(of_connection, graph, params, self.recurrent)
+            return add_node(of_node, graph, params)
 
-        graphs = jax.vmap(vary)(of_variation, fitter, other)
-        splits, next_id = plan_splits(of_splits.T, graphs, params, state.next_id)
-        return jax.vmap(split)(graphs, *splits), next_id
+        return jax.vmap(vary)(of_variation, fitter, other)
