@@ -60,7 +60,7 @@ class Settings:
     strategy: str = "Open_ES"
     population_size: int = 256
     generations: int = 2000
-    searches: int = 5
+    searches: int = 10
     episodes: int = 16
     sigma: float = 0.2
     learning_rate: float = 0.03
