@@ -177,5 +177,5 @@ def test_what_has_no_seed_is_refused_in_one_line(flags, says, tmp_path, capsys):
 
 def test_automata_have_no_seeds():
     automata = dataclasses.replace(PRESETS["em43"], population_storage="seeds")
-    with pytest.raises(ValueError, match="automata have no weights, so population_storage must be genomes, got seeds"):
+    with pytest.raises(ValueError, match="em43 has no seeds, so population_storage must be genomes, got seeds"):
         make_problem(automata, evolve.suite_of(automata))
