@@ -22,7 +22,7 @@ def graph_section(model: EvolvedGraph, suite: EnvironmentSuite) -> Section:
     return Section(
         title="The champion's graph",
         reading=f"Signals run from the inputs on the left to the outputs on the right; {size}. An arc that bends down "
-        "leads back or stays within a column. Width is the size of the weight.",
+        "leads back, one that bends to the left stays within a column. Width is the size of the weight.",
         panels=(to_svg(lambda figure: _draw(figure, model, suite), SIZE, f"Graph of {size}."),),
         keys=(Key("positive weight", ACCENT, "line"), Key("negative weight", SECOND, "line")),
     )
@@ -61,11 +61,10 @@ def _places(columns: np.ndarray) -> np.ndarray:
 
 
 def _arc(axes: Axes, start: Sequence[float], end: Sequence[float], weight: float, most: float) -> None:
-    """One connection; one that leads back bends below."""
-    colour, onwards = (ACCENT if weight > 0 else SECOND), end[0] > start[0]
-    middle = (np.array(start) + np.array(end)) / 2 - np.array([0.0, 0.0 if onwards else 0.18])
-    if tuple(start) == tuple(end):
-        middle = middle + np.array([0.0, 0.06])
+    """One connection; one that leads back bends below, one within a column to the left."""
+    colour = ACCENT if weight > 0 else SECOND
+    bend = (0.0, 0.0) if end[0] > start[0] else (0.0, -0.18) if end[0] < start[0] else (-0.14, 0.0)
+    middle = (np.array(start) + np.array(end)) / 2 + np.array(bend)
     t = np.linspace(0, 1, 20)[:, None]
     path = (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * middle + t**2 * np.array(end)
     axes.plot(*path.T, color=colour, linewidth=0.4 + 2.6 * abs(weight) / most, alpha=0.7, zorder=2)
