@@ -161,7 +161,8 @@ class Search:
 
         A search that is trapped is not brought on by more generations, so a run is several short ones.
         """
-        start, kept, most = time.process_time(), None, -jnp.inf
+        state, start = self.strategy.init(jax.random.key(seed), RATES), time.process_time()
+        kept, most = jax.tree.map(lambda leaf: leaf[0], state.graphs), -1.0
         validation = copies(jax.random.fold_in(jax.random.key(seed), 2**31 - 1), VALIDATION, VALIDATED_AT, VALIDATED_AT)
         for generation in range(self.settings.generations * self.settings.searches):
             key = jax.random.fold_in(jax.random.key(seed), generation)

@@ -43,13 +43,14 @@ BLOCK = re.compile(r"^```python *\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def public_names(package):
-    """What a package exports, or what a plain module defines; submodules have pages of their own."""
+    """What a package exports, or what a plain module defines or hands on by `import X as X`."""
     module = importlib.import_module(package)
     names = {name for name, value in vars(module).items() if not name.startswith("_") and not inspect.ismodule(value)}
     if hasattr(module, "__path__"):
         return names
     imports = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)]
-    return names - {alias.asname or alias.name for node in imports for alias in node.names}
+    aliases = [alias for node in imports for alias in node.names if alias.asname != alias.name]
+    return names - {alias.asname or alias.name for alias in aliases}
 
 
 def is_documented(name, value):

@@ -83,7 +83,7 @@ class EvolvedGraph:
             "nodes": nodes,
             "hidden_nodes": nodes - self.acts.num_inputs - BIAS - self.acts.num_outputs,
             "connections": len(self.connections["weights"]),
-            "enabled_connections": sum(self.connections["enabled"]),
+            "enabled_connections": int(sum(self.connections["enabled"])),
             "slots": self.acts.tape.num_slots if self.acts.tape else 0,
         }
 
