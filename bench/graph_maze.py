@@ -23,7 +23,7 @@ from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._platform import use_compile_cache
 from etm_jax.environment import rollout
-from etm_jax.graph import NEAT, Graph, GraphTape, NEATState, graph_stepper, with_tape
+from etm_jax.graph import NEAT, Graph, GraphPolicy, GraphTape, NEATState
 
 FUNCTIONS = ("tanh",)
 MEMORIES = "tape", "loops", "none"
@@ -69,23 +69,17 @@ class Search:
     def __init__(self, memory: str, settings: Settings) -> None:
         self.settings, self.memory = settings, memory
         self.maze = etm_tasks.make("t_maze", length=settings.length)
-        self.tape = GraphTape(settings.length + 2, settings.slot_width)
-        self.sizes = self.maze.input_size, self.maze.output_size
-        if memory == "tape":
-            self.sizes = self.sizes[0] + settings.slot_width, self.sizes[1] + self.tape.num_outputs
-        self.strategy = NEAT(
-            settings.population_size, *self.sizes, recurrent=memory == "loops", connected=False, activations=FUNCTIONS
-        )
+        tape = GraphTape(settings.length + 2, settings.slot_width) if memory == "tape" else None
+        self.acts = GraphPolicy(self.maze.input_size, self.maze.output_size, FUNCTIONS, tape)
+        sizes = settings.population_size, self.acts.num_inputs, self.acts.num_outputs
+        self.strategy = NEAT(*sizes, recurrent=memory == "loops", connected=False, activations=FUNCTIONS)
         self.rates = replace(self.strategy.default_params, add_connection_rate=0.5)
         self.compiled = jax.jit(self.generation)
         self.rewards = jax.jit(self.lived, static_argnums=2)
 
     def lived(self, graph: Graph, key: jax.Array, count: int) -> jax.Array:
         """Total rewards of some episodes."""
-        start, step = graph_stepper(graph, *self.sizes, FUNCTIONS)
-        if self.memory == "tape":
-            start, step = with_tape(start, step, self.tape)
-        return rollout(self.maze, key, start, step, count).total_reward
+        return rollout(self.maze, key, *self.acts.of(graph), count).total_reward
 
     def generation(self, state: NEATState, key: jax.Array) -> tuple[NEATState, Graph]:
         """The next state, and the best graph."""

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from etm_jax._require import require
+
 
 def steep_sigmoid(x: Array) -> Array:
     """The sigmoid of 4.9 x (Stanley and Miikkulainen 2002, section 4.1)."""
@@ -21,6 +23,16 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gaussian": lambda x: jnp.exp(-jnp.square(jnp.clip(x, -9, 9))),
     "absolute": jnp.abs,
 }
+
+
+def check_activations(names: tuple[str, ...]) -> None:
+    """Refuse names of functions that there are not.
+
+    Raises:
+        ValueError: one is unknown, or there is none.
+    """
+    known = bool(names) and all(name in ACTIVATIONS for name in names)
+    require(known, "activations", f"some of {', '.join(ACTIVATIONS)}", names)
 
 
 def activate(

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from etm_jax._require import require, require_count
+from etm_jax._require import require_count
 from etm_jax._typing import IntScalar, Key, pytree
-from etm_jax.graph._activation import ACTIVATIONS
+from etm_jax.graph._activation import check_activations
 from etm_jax.graph._crossover import cross
 from etm_jax.graph._genome import BIAS, Graph, live_size, minimal_graph, resized
 from etm_jax.graph._mutation import add_connection, add_node, change_activation, change_weights, remove_connection
@@ -96,9 +96,7 @@ class NEAT:
         nodes, connections = self._first_size
         require_count("max_nodes", self.max_nodes, nodes)
         require_count("max_connections", self.max_connections, max(connections, 1))
-        unknown = [name for name in self.activations if name not in ACTIVATIONS]
-        rule = f"some of {', '.join(ACTIVATIONS)}"
-        require(bool(self.activations) and not unknown, "activations", rule, self.activations)
+        check_activations(self.activations)
 
     @property
     def _first_size(self) -> tuple[int, int]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from jaxtyping import Array
 
-from etm_jax._require import require, require_count
-from etm_jax.graph._activation import ACTIVATIONS
+from etm_jax._require import require_count
+from etm_jax.graph._activation import check_activations
 from etm_jax.graph._forward import graph_stepper
 from etm_jax.graph._genome import Graph
 from etm_jax.graph._tape import GraphTape, with_tape
@@ -48,9 +48,7 @@ class GraphPolicy:
     def __post_init__(self) -> None:
         require_count("input_size", self.input_size, 1)
         require_count("output_size", self.output_size, 1)
-        unknown = [name for name in self.activations if name not in ACTIVATIONS]
-        rule = f"some of {', '.join(ACTIVATIONS)}"
-        require(bool(self.activations) and not unknown, "activations", rule, self.activations)
+        check_activations(self.activations)
 
     @property
     def num_inputs(self) -> int:
