@@ -73,9 +73,10 @@ class WithLastAction:
     @property
     def observed(self) -> tuple[str, ...]:
         """Names of the channels, if the environment names its own."""
-        numbers = range(self.environment.output_size)
-        actions = getattr(self.environment, "actions", tuple(f"action {number}" for number in numbers))
-        return (*self.environment.observed, *(f"last {action}" for action in actions))  # pyright: ignore
+        environment: Any = self.environment  # whose names are no part of the protocol
+        numbers = range(environment.output_size)
+        actions = getattr(environment, "actions", tuple(f"action {number}" for number in numbers))
+        return (*environment.observed, *(f"last {action}" for action in actions))
 
     def reset(self, key: Key, difficulty: Scalar | float = 1.0) -> tuple[Any, Float[Array, " input"]]:
         """As the environment. The key is consumed."""

@@ -1,6 +1,6 @@
 """The family of graphs: controllers that grow node by node and act in environments, with or without a tape."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,15 @@ from etm_jax.graph import (
     GraphPolicy,
     GraphRates,
     GraphTape,
-    add_connection,
-    add_node,
-    change_activation,
-    change_weights,
-    cross,
     distances,
     minimal_graph,
-    remove_connection,
+    num_chances,
     save_graph,
+    uniform,
+    vary,
 )
 from etm_jax.variation import VariationRates
 
-HALF_STEP = 2.0**-24  # of uniform numbers, which are multiples of 2^-23
 STRUCTURE = GraphRates(difference_weight=0.0)  # distances by connections alone
 
 
@@ -63,7 +59,7 @@ class Graphs:
         The rates of mutation are those of the graphs' own settings.
         """
         del rates, gene_rate
-        size, settings = self.config.max_connections, self.config
+        settings = self.config
         own = GraphRates(
             perturb_rate=settings.perturb_rate,
             perturb_scale=settings.perturb_scale,
@@ -73,18 +69,16 @@ class Graphs:
             remove_connection_rate=settings.remove_connection_rate,
             add_node_rate=settings.add_node_rate,
         )
-        chance = jax.random.uniform(key, (4 * size + 12,)) + HALF_STEP  # one draw for all is less to compile
-        of_cross, of_weights, of_activation, of_loss, of_connection, of_node = jnp.split(
-            chance, [2 * size, 4 * size + 2, 4 * size + 5, 4 * size + 7, 4 * size + 10]
+        # What an only parent has disabled stays so.
+        own = replace(own, stays_disabled=jnp.where(mates, own.stays_disabled, 1.0))
+        return vary(
+            uniform(key, (num_chances(settings.max_connections),)),
+            first,
+            jax.tree.map(lambda one, two: jnp.where(mates, two, one), first, second),
+            own,
+            len(settings.activations),
+            settings.recurrent,
         )
-        crossed = cross(of_cross.reshape(2, size), first, second, own)
-        child = jax.tree.map(lambda both, one: jnp.where(mates, both, one), crossed, first)
-        child = change_weights(of_weights, child, own)
-        if len(settings.activations) > 1:
-            child = change_activation(of_activation, child, own, len(settings.activations))
-        child = remove_connection(of_loss, child, own)
-        child = add_connection(of_connection, child, own, settings.recurrent)
-        return add_node(of_node, child, own)
 
     def diversity(self, genomes: Graph) -> Scalar:
         """How many connections a member does not have in common with the first one, as a share of both, on average."""

@@ -30,3 +30,6 @@ from etm_jax.graph._species import assign as assign
 from etm_jax.graph._species import breed as breed
 from etm_jax.graph._tape import GraphTape as GraphTape
 from etm_jax.graph._tape import with_tape as with_tape
+from etm_jax.graph._variation import num_chances as num_chances
+from etm_jax.graph._variation import uniform as uniform
+from etm_jax.graph._variation import vary as vary

@@ -6,20 +6,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._require import require_count
 from etm_jax._typing import IntScalar, Key, pytree
 from etm_jax.graph._activation import check_activations
-from etm_jax.graph._crossover import cross
 from etm_jax.graph._genome import BIAS, Graph, live_size, minimal_graph, resized
-from etm_jax.graph._mutation import add_connection, add_node, change_activation, change_weights, remove_connection
 from etm_jax.graph._rates import GraphRates
 from etm_jax.graph._species import NO_SPECIES, Species, assign, breed, no_species, represented
+from etm_jax.graph._variation import num_chances, uniform, vary
 
 GROWTH = 1, 3  # most nodes and connections that a graph gets in one generation
 LEAST = 16, 32  # shortest tables, which small problems never outgrow
-HALF_STEP = 2.0**-24  # of uniform numbers, which are multiples of 2^-23
 
 
 @pytree
@@ -123,15 +121,14 @@ class NEAT:
 
     def ask(self, key: Key, state: NEATState, params: GraphRates) -> tuple[Graph, NEATState]:
         """The graphs to evaluate next. The key is consumed."""
-        connections = state.graphs.weights.shape[1]
-        sizes = [3, 1, 1, 2 * connections, 2 * connections + 2, 3, 2, 3, 2]
-        # One draw for all, in the middles of its steps, so that none is 0.
-        table = jax.random.uniform(key, (self.population_size, sum(sizes))) + HALF_STEP
-        of_parents, of_species, *of_children = jnp.split(table, np.cumsum(sizes)[:-1], axis=1)
+        sizes = [3, 1, 1, num_chances(state.graphs.weights.shape[1])]
+        table = uniform(key, (self.population_size, sum(sizes)))  # one draw for all
+        of_parents, of_species, of_mating, of_variation = jnp.split(table, np.cumsum(sizes)[:-1], axis=1)
         belongs, species = assign(state.graphs, state.species, params)
         survivors, parents, species = breed(of_parents.T, belongs, state.fitness, species, params)
         species = represented(of_species[:, 0], state.graphs, belongs, species)
-        children = self._children(of_children, state.graphs, parents, params)
+        mates = of_mating[:, 0] < params.crossover_rate
+        children = self._children(of_variation, state.graphs, parents, mates, params)
         stays = survivors != NO_SPECIES
 
         def place(kept: Array, child: Array) -> Array:
@@ -184,23 +181,21 @@ class NEAT:
             connections, GROWTH[1], LEAST[1], self.max_connections
         )
 
-    def _children(self, chances: list[Array], graphs: Graph, parents: Array, params: GraphRates) -> Graph:
+    def _children(
+        self,
+        chances: Float[Array, "population chance"],
+        graphs: Graph,
+        parents: Int[Array, "population 2"],
+        mates: Bool[Array, " population"],
+        params: GraphRates,
+    ) -> Graph:
         """A child for every pair of parents."""
-        of_mating, *of_variation = chances
         fitter, other = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], graphs) for rows in parents.T)
-        mates = of_mating[:, 0] < params.crossover_rate
         other = jax.tree.map(
             lambda one, two: jnp.where(mates.reshape(-1, *(1,) * (one.ndim - 1)), two, one), fitter, other
         )
 
-        def vary(chances: list[Array], fitter: Graph, other: Graph) -> Graph:
-            of_cross, of_weights, of_activation, of_loss, of_connection, of_node = chances
-            graph = cross(of_cross.reshape(2, -1), fitter, other, params)
-            graph = change_weights(of_weights, graph, params)
-            if len(self.activations) > 1:
-                graph = change_activation(of_activation, graph, params, len(self.activations))
-            graph = remove_connection(of_loss, graph, params)
-            graph = add_connection(of_connection, graph, params, self.recurrent)
-            return add_node(of_node, graph, params)
+        def child(chance: Array, fitter: Graph, other: Graph) -> Graph:
+            return vary(chance, fitter, other, params, len(self.activations), self.recurrent)
 
-        return jax.vmap(vary)(of_variation, fitter, other)
+        return jax.vmap(child)(chances, fitter, other)
