@@ -132,8 +132,9 @@ class Problem:
 
     @property
     def birth_lanes(self) -> int:
-        """Children that are borne at once; over several devices all, since parents cross devices together."""
-        return self.lanes if self.mesh.size == 1 and self.family.born_in_turn else 0
+        """Children in one vmap: one where they are computed one after another, since a vmapped condition is computed and
+        compiled on both sides."""
+        return self.lanes if self.family.born_in_turn else 0
 
     @property
     def objectives(self) -> tuple[str, ...]:
