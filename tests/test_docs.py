@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 import runpy
@@ -39,6 +40,7 @@ PACKAGES = [
     "etm_tasks",
 ]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FIRST_PAGE = ROOT / "docs" / "index.md"
 BLOCK = re.compile(r"^```python *\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -104,14 +106,36 @@ def blocks_of(page):
     return [(text[: match.start(1)].count("\n"), match.group(1)) for match in BLOCK.finditer(text)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def evolves(source):
+    """Runs a whole evolution of networks, which takes long to compile."""
+    return "EvolutionaryTuringMachine(" in source or "EvolvingTuringMachine(" in source
+
+
+def execute(page, blocks):
+    namespace = {"__name__": "example"}
+    for line, source in blocks:
+        exec(compile("\n" * line + source, str(page), "exec"), namespace)
+
+
+def of_pages(pages):
+    return pytest.mark.parametrize("page", pages, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@of_pages(PAGES)
 def test_examples_run(page, tmp_path, monkeypatch):
+    """Up to the first that evolves networks, but for that of the first page."""
     if not page.is_file():
         pytest.fail(f"{page.name} is missing: its examples are part of the tests")
     monkeypatch.chdir(tmp_path)
-    namespace = {"__name__": "example"}
-    for line, source in blocks_of(page):
-        exec(compile("\n" * line + source, str(page), "exec"), namespace)
+    whole = page == FIRST_PAGE
+    execute(page, itertools.takewhile(lambda block: whole or not evolves(block[1]), blocks_of(page)))
+
+
+@pytest.mark.slow
+@of_pages([page for page in PAGES if page != FIRST_PAGE and any(evolves(source) for _, source in blocks_of(page))])
+def test_examples_that_evolve_networks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    execute(page, blocks_of(page))
 
 
 def test_examples_are_found():
@@ -128,12 +152,17 @@ def modules():
     return names
 
 
-@pytest.mark.parametrize("name", modules())
+# Each compiles a generation of networks, which the example of the first page does, too.
+LONG = {"etm_jax._machine", "etm_jax.evolution._strategy"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in modules()])
 def test_doctests_pass(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def test_doctests_are_found():
+    assert set(modules()) >= LONG
     tests = [test for name in modules() for test in doctest.DocTestFinder().find(importlib.import_module(name))]
     assert sum(bool(test.examples) for test in tests) >= 8
 

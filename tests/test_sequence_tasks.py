@@ -196,7 +196,7 @@ def test_lengths_of_n_grams_are_mixed_and_scaled_by_difficulty():
 
 def test_n_grams_score_0_at_one_half_and_1_at_the_estimator():
     task = etm_tasks.make("n_grams")
-    episode = episodes(task, 1000)
+    episode = episodes(task, 200)
     half, best = jnp.zeros(episode.targets.shape), logits_of(task.estimate(episode))
     assert float(task.performance(half, episode)) < 1e-5
     assert float(task.accuracy(half, episode)) < 0.01

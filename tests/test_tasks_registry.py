@@ -208,9 +208,21 @@ def episodes(task, seed=0, difficulty=1.0, batch_size=BATCH):
 
 def many_episodes(task):
     """Enough for statistics of a task with one bit an episode."""
-    return jax.tree.map(
-        lambda *parts: jnp.asarray(np.concatenate(parts)), *[episodes(task, seed) for seed in range(16)]
-    )
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *[episodes(task, seed) for seed in range(16)])
+
+
+@functools.cache
+def judge(task):
+    """Jitted: accuracy, performance and loss of outputs."""
+
+    def scores(outputs, episode):
+        return task.accuracy(outputs, episode), task.performance(outputs, episode), task.loss(outputs, episode)
+
+    return jax.jit(scores)
+
+
+def judged(task, outputs, episode):
+    return map(float, judge(task)(np.asarray(outputs, np.float32), episode))
 
 
 def lengths(name, task, episode):
@@ -218,7 +230,7 @@ def lengths(name, task, episode):
 
 
 def right(episode):
-    return 20 * episode.targets - 10
+    return 20 * np.asarray(episode.targets) - 10
 
 
 def test_every_listed_task_is_tested_here():
@@ -254,7 +266,10 @@ def test_a_second_difficulty_needs_no_second_compile(name):
     assert len(sampler(task)[1]) == 1
 
 
-@every_task
+PLAIN = ("copy", "n_grams", "logic")  # without jit every operation compiles by itself
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *(pytest.param(n, marks=pytest.mark.slow) for n in CASES if n not in PLAIN)])
 def test_a_jitted_sample_is_the_plain_one(name):
     plain = make(name).sample(jax.random.key(0), BATCH)
     assert_trees_equal(episodes(make(name)), plain)
@@ -319,32 +334,34 @@ def test_answers_are_fair_bits_or_one_symbol_a_place(name):
 @every_task
 def test_right_outputs_score_1_and_inverted_ones_0(name):
     task, episode = make(name), episodes(make(name))
-    assert float(task.accuracy(right(episode), episode)) == 1
-    assert float(task.performance(right(episode), episode)) == 1
-    assert float(task.loss(right(episode), episode)) < 1e-3
-    assert float(task.accuracy(-right(episode), episode)) == 0
-    assert float(task.performance(-right(episode), episode)) == 0
-    assert float(task.loss(-right(episode), episode)) > 5
+    accuracy, performance, loss = judged(task, right(episode), episode)
+    assert (accuracy, performance) == (1, 1) and loss < 1e-3
+    accuracy, performance, loss = judged(task, -right(episode), episode)
+    assert (accuracy, performance) == (0, 0) and loss > 5
 
 
 @every_task
 def test_one_wrong_answer_spoils_one_sequence(name):
     task, episode = make(name), episodes(make(name))
     step = int(np.flatnonzero(episode.step_valid[5])[-1])
-    outputs = right(episode).at[5, step].multiply(-1)
-    np.testing.assert_allclose(task.accuracy(outputs, episode), 1 - 1 / BATCH, rtol=1e-6)
-    below = task.performance(outputs, episode) < 1 or name == "n_grams"  # which has no answers that inputs tell
-    assert below and task.performance(outputs, episode) > 0.9
+    outputs = right(episode)
+    outputs[5, step] *= -1
+    accuracy, performance, _ = judged(task, outputs, episode)
+    np.testing.assert_allclose(accuracy, 1 - 1 / BATCH, rtol=1e-6)
+    below = performance < 1 or name == "n_grams"  # which has no answers that inputs tell
+    assert below and performance > 0.9
 
 
 @every_task
 def test_guesses_score_about_0(name):
     task, episode = make(name), many_episodes(make(name))
     for seed in range(5):
-        guesses = jnp.asarray(np.random.default_rng(seed).normal(size=episode.targets.shape), float)
-        assert float(task.performance(guesses, episode)) < 0.12
-        assert float(task.accuracy(guesses, episode)) < CASES[name].guessed
-    assert float(task.performance(jnp.zeros(episode.targets.shape), episode)) < 0.12
+        guesses = np.random.default_rng(seed).normal(size=episode.targets.shape)
+        accuracy, performance, _ = judged(task, guesses, episode)
+        assert performance < 0.12
+        assert accuracy < CASES[name].guessed
+    _, performance, _ = judged(task, np.zeros(episode.targets.shape), episode)
+    assert performance < 0.12
 
 
 @every_task
@@ -353,15 +370,14 @@ def test_outputs_that_are_not_finite_never_score(name, broken):
     task = make(name)
     for seed in range(4):  # answers have more zeros than ones with some keys and fewer with others
         episode = episodes(task, seed)
-        outputs = jnp.full(episode.targets.shape, broken)
-        assert float(task.accuracy(outputs, episode)) == 0
-        assert float(task.performance(outputs, episode)) == 0
+        accuracy, performance, _ = judged(task, np.full(episode.targets.shape, broken), episode)
+        assert (accuracy, performance) == (0, 0)
 
 
 @every_task
 def test_the_loss_has_a_gradient_at_valid_steps_only(name):
     task, episode = make(name), episodes(make(name))
-    grads = np.asarray(jax.grad(lambda outputs: task.loss(outputs, episode))(jnp.zeros(episode.targets.shape)))
+    grads = np.asarray(jax.jit(jax.grad(task.loss))(np.zeros(episode.targets.shape, np.float32), episode))
     valid = np.asarray(episode.step_valid)
     assert np.all(grads[valid] != 0)
     assert not grads[~valid].any()
@@ -394,10 +410,9 @@ def test_empty_copy_episodes_count_neither_for_nor_against():
     episode = episodes(task)
     empty = ~np.any(np.asarray(episode.step_valid), axis=1)
     assert 0.1 < empty.mean() < 0.5  # one of four lengths
-    assert float(task.accuracy(right(episode), episode)) == 1
-    spoilt = right(episode) * jnp.where(jnp.asarray(empty), -1.0, 1.0)[:, None, None]
-    assert float(task.accuracy(spoilt, episode)) == 1
-    assert float(task.performance(spoilt, episode)) == 1
+    for outputs in (right(episode), right(episode) * np.where(empty, -1.0, 1.0)[:, None, None]):
+        accuracy, performance, _ = judged(task, outputs, episode)
+        assert (accuracy, performance) == (1, 1)
 
 
 def test_a_batch_of_empty_copy_episodes_scores_0_and_has_a_finite_gradient():
@@ -405,12 +420,9 @@ def test_a_batch_of_empty_copy_episodes_scores_0_and_has_a_finite_gradient():
     episode = episodes(task, difficulty=0.0)
     assert not np.any(episode.step_valid)
     np.testing.assert_array_equal(episode.inputs[:, 0], np.broadcast_to([0, 0, 1], (BATCH, 3)))
-    outputs = jnp.ones(episode.targets.shape)
-    assert float(task.accuracy(outputs, episode)) == 0
-    assert float(task.performance(outputs, episode)) == 0
-    value, grads = jax.value_and_grad(lambda outputs: task.loss(outputs, episode))(outputs)
-    assert float(value) == 0
-    assert not np.any(grads)
+    outputs = np.ones(episode.targets.shape, np.float32)
+    assert list(judged(task, outputs, episode)) == [0, 0, 0]
+    assert not np.any(jax.jit(jax.grad(task.loss))(outputs, episode))
 
 
 # repeat copy

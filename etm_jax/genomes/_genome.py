@@ -57,7 +57,8 @@ def random_genome(key: Key, bounds: Bounds, input_size: int, output_size: int) -
         >>> import jax
         >>> from etm_jax.genomes import Bounds, random_genome
         >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
-        >>> population = jax.vmap(lambda key: random_genome(key, bounds, 3, 2))(jax.random.split(jax.random.key(0), 5))
+        >>> draw = jax.jit(jax.vmap(lambda key: random_genome(key, bounds, 3, 2)))
+        >>> population = draw(jax.random.split(jax.random.key(0), 5))
         >>> population.architecture.num_slots.shape
         (5,)
     """
@@ -102,7 +103,7 @@ def apply(
         >>> from etm_jax.genomes import Bounds, apply, random_genome
         >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
         >>> genome = random_genome(jax.random.key(0), bounds, 3, 2)
-        >>> apply(genome, jnp.ones((7, 3)), bounds).shape
+        >>> jax.jit(lambda genome, inputs: apply(genome, inputs, bounds))(genome, jnp.ones((7, 3))).shape
         (7, 2)
     """
     return unroll(genome, inputs, bounds, **how).outputs

@@ -70,10 +70,14 @@ class NEAT:
         >>> strategy = NEAT(100, num_inputs=2, num_outputs=1)
         >>> params = strategy.default_params
         >>> state = strategy.init(jax.random.key(0), params)
-        >>> graphs, state = strategy.ask(jax.random.key(1), state, params)
-        >>> outputs = jax.vmap(lambda graph: apply_graph(graph, x, 1))(graphs)
-        >>> cost = jnp.mean((outputs[..., 0] - (x[:, 0] != x[:, 1])[None]) ** 2, axis=1)
-        >>> state, metrics = strategy.tell(jax.random.key(2), graphs, cost, state, params)
+        >>> @jax.jit
+        ... def generation(key, state):
+        ...     key_ask, key_tell = jax.random.split(key)
+        ...     graphs, state = strategy.ask(key_ask, state, params)
+        ...     outputs = jax.vmap(lambda graph: apply_graph(graph, x, 1))(graphs)
+        ...     cost = jnp.mean((outputs[..., 0] - (x[:, 0] != x[:, 1])[None]) ** 2, axis=1)
+        ...     return *strategy.tell(key_tell, graphs, cost, state, params), cost
+        >>> state, metrics, cost = generation(jax.random.key(1), state)
         >>> bool(metrics["best_fitness"] == cost.min())
         True
     """

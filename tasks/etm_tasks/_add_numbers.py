@@ -39,7 +39,7 @@ class AddNumbers(SymbolTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("add_numbers", max_digits=4)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, episode.targets.shape
         ((4, 16, 14), (4, 16, 14))
     """

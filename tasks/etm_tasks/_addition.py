@@ -36,7 +36,7 @@ class Addition(SymbolTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("addition", digits=3)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, episode.targets.shape
         ((4, 5, 30), (4, 5, 66))
     """

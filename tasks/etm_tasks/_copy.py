@@ -28,7 +28,7 @@ class Copy(BinaryTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("copy", bits=8, max_length=20)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, episode.targets.shape
         ((4, 41, 9), (4, 41, 8))
     """

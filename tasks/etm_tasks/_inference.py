@@ -47,7 +47,7 @@ class Inference(GraphTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("inference", max_nodes=6, max_out_degree=3)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, episode.targets.shape
         ((4, 30, 92), (4, 30, 90))
     """

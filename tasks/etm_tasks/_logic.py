@@ -44,7 +44,7 @@ class Logic(BinaryTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("logic", max_length=3)
-        >>> task.sample(jax.random.key(0), batch_size=4).inputs.shape
+        >>> jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4).inputs.shape
         (4, 3, 102)
     """
 

@@ -38,7 +38,7 @@ class NGrams:
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("n_grams", context=2, min_length=50, max_length=50)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, task.optimal_bits(episode).shape
         ((4, 49, 1), (4,))
     """

@@ -28,7 +28,7 @@ class Parity(BinaryTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("parity", bits=16)
-        >>> task.sample(jax.random.key(0), batch_size=4).inputs.shape
+        >>> jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4).inputs.shape
         (4, 1, 16)
     """
 

@@ -32,7 +32,7 @@ class PrioritySort(BinaryTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("priority_sort", max_vectors=10, answers=8)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, episode.targets.shape
         ((4, 19, 10), (4, 19, 8))
     """

@@ -33,7 +33,7 @@ class AssociativeRecall(BinaryTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("recall", max_items=3)
-        >>> task.sample(jax.random.key(0), batch_size=4).inputs.shape
+        >>> jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4).inputs.shape
         (4, 20, 8)
     """
 

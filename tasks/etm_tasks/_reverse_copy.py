@@ -27,7 +27,7 @@ class ReverseCopy(BinaryTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("reverse_copy", bits=8, max_length=20)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, episode.targets.shape
         ((4, 41, 9), (4, 41, 8))
     """

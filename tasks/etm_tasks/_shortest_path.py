@@ -40,7 +40,7 @@ class ShortestPath(GraphTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("shortest_path", max_nodes=6, max_out_degree=3, max_path=2)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, episode.targets.shape
         ((4, 32, 92), (4, 32, 90))
     """

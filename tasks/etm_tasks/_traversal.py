@@ -36,7 +36,7 @@ class Traversal(GraphTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("traversal", max_nodes=6, max_out_degree=3, max_path=4)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, episode.targets.shape
         ((4, 27, 92), (4, 27, 90))
     """

@@ -31,7 +31,7 @@ class VocabCopy(SymbolTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("vocab_copy", symbols=97, max_length=20)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, episode.targets.shape
         ((4, 41, 98), (4, 41, 97))
     """

@@ -32,7 +32,7 @@ class VocabRepeatCopy(SymbolTask):
     Example:
         >>> import jax, etm_tasks
         >>> task = etm_tasks.make("vocab_repeat_copy", max_length=3, max_repeats=4)
-        >>> episode = task.sample(jax.random.key(0), batch_size=4)
+        >>> episode = jax.jit(task.sample, static_argnums=1)(jax.random.key(0), 4)
         >>> episode.inputs.shape, episode.targets.shape
         ((4, 18, 99), (4, 18, 97))
     """
