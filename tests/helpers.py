@@ -75,11 +75,11 @@ def genes(**changes):
 
 
 def make_params(bounds, seed=0):
-    """Every weight drawn, biases too. From NumPy: eager JAX operations compile one by one."""
+    """Every weight drawn, biases too. From NumPy by `device_put`: `jnp.asarray` compiles a program a shape."""
     draws, sizes = np.random.default_rng(seed), bounds.axis_sizes(INPUT_SIZE, OUTPUT_SIZE)
 
     def draw(parameter):
-        return jnp.asarray(0.5 * draws.normal(size=[sizes[axis] for axis in parameter.axes]), float)
+        return jax.device_put(0.5 * draws.normal(size=[sizes[axis] for axis in parameter.axes]))
 
     return jax.tree.map(draw, table_of(bounds.family))
 
@@ -91,7 +91,7 @@ def make_genome(bounds, seed=0, **changes):
 
 
 def make_inputs(seed=0, num_steps=NUM_STEPS):
-    return jnp.asarray(np.random.default_rng(1000 + seed).normal(size=(num_steps, INPUT_SIZE)), float)
+    return jax.device_put(np.random.default_rng(1000 + seed).normal(size=(num_steps, INPUT_SIZE)))
 
 
 def make_probe(num_steps=NUM_STEPS):
@@ -163,7 +163,7 @@ def padded_like(params, exact, bounds, chosen, fill):
         padded = np.full_like(np.asarray(array), fill)
         if name in exact.get(block, {}):
             padded[np.ix_(*(positions[axis] for axis in parameter.axes))] = exact[block][name]
-        return jnp.asarray(padded)
+        return jax.device_put(padded)
 
     names = {block: {name: name for name in part} for block, part in params.items()}
     blocks = {block: dict.fromkeys(part, block) for block, part in params.items()}

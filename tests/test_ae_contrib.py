@@ -94,8 +94,9 @@ def test_complex_parameters_are_a_clear_error(make):
 
 @pytest.mark.parametrize("name", READY)
 def test_hyperparameters_can_be_injected_around_a_factory(name):
-    factory = READY[name]
-    injected, plain = optax.inject_hyperparams(lambda learning_rate: factory(learning_rate))(1e-3), factory(1e-3)
+    # At a small rate the loss moves by little more than its rounding, and its trend is then mostly rounding.
+    factory, rate = READY[name], 0.1
+    injected, plain = optax.inject_hyperparams(lambda learning_rate: factory(learning_rate))(rate), factory(rate)
     params, state = PARAMS, injected.init(PARAMS)
     expected, plain_state = PARAMS, plain.init(PARAMS)
     step, plain_step = (jax.jit(functools.partial(one_step, tx, **EXTRA)) for tx in (injected, plain))
@@ -125,12 +126,16 @@ def test_a_schedule_for_what_the_laws_leave_alone_is_followed():
     assert moved == [False, False, True]
 
 
+SHARDED = ("ae_adamw, noise", "optax.lion, stored direction", "ae_schedule_free_adamw")
+
+
 @pytest.mark.parametrize(
     ("chain", "kind"),
     [
-        *((chain, AxisType.Explicit) for chain in CHAINS),
+        *((chain, AxisType.Explicit) for chain in SHARDED),
         ("ae_adam", AxisType.Auto),
-        ("optax.lion, stored direction", AxisType.Auto),
+        *(pytest.param(chain, AxisType.Explicit, marks=pytest.mark.slow) for chain in CHAINS if chain not in SHARDED),
+        pytest.param("optax.lion, stored direction", AxisType.Auto, marks=pytest.mark.slow),
     ],
 )
 def test_state_and_updates_are_sharded_like_the_parameters(chain, kind):

@@ -61,7 +61,7 @@ def chances(seed, *shape):
 
 
 def member(graphs, index):
-    return jax.tree.map(lambda leaf: leaf[index], graphs)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], graphs)
 
 
 def links(graph):
@@ -184,7 +184,7 @@ def test_who_splits_the_same_connection_makes_the_same_node_in_whatever_generati
 
 
 def test_a_new_connection_is_between_nodes_that_had_none_until_none_is_left():
-    graph = resized(member(grown()[-1].graphs, 0), 32, 256)
+    graph = resized(jax.tree.map(jnp.asarray, member(grown()[-1].graphs, 0)), 32, 256)
     add = jax.jit(lambda chance, graph: add_connection(chance, graph, GraphRates(add_connection_rate=1.0), False))
     places = [place for place, _ in nodes(graph).values()]
     most = sum(one < other for one in places for other in places)
@@ -220,17 +220,23 @@ def test_neat_takes_connections_away_at_their_rate():
     twins = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * SIZE), state.graphs)
     species = no_species(twins, STRATEGY.max_species, 1.0)
     state = state.replace(graphs=twins, fitness=jnp.arange(float(SIZE)), species=species)
-    children, _ = STRATEGY.ask(jax.random.key(5), state, GraphRates(remove_connection_rate=1.0, **still))
+    rates = GraphRates(remove_connection_rate=1.0, **still)
+    children, _ = jax.jit(lambda key, state: STRATEGY.ask(key, state, rates))(jax.random.key(5), state)
     had = int(twins.num_connections[0])
     assert sorted(np.asarray(children.num_connections).tolist()) == [had - 1] * (SIZE - 1) + [had]
 
 
 def test_full_tables_stop_growth():
     small = NEAT(SIZE, INPUTS, OUTPUTS, max_nodes=7, max_connections=10)
+
+    @jax.jit
+    def step(key, state):
+        graphs, state = small.ask(key, state, BUSY)
+        return graphs, small.tell(key, graphs, jnp.arange(float(SIZE)), state, BUSY)[0]
+
     state = small.init(jax.random.key(0), BUSY)
     for key in jax.random.split(jax.random.key(1), 6):
-        graphs, state = small.ask(key, small.roomy(state), BUSY)
-        state, _ = small.tell(key, graphs, jnp.arange(float(SIZE)), state, BUSY)
+        graphs, state = step(key, small.roomy(state))
     assert graphs.ids.shape == (SIZE, 7) and int(graphs.num_connections.max()) == 10
     for index in range(SIZE):
         assert_sound(member(graphs, index))
@@ -301,17 +307,19 @@ def test_an_idle_species_has_no_children_unless_it_has_the_best():
 
 
 def test_whoever_failed_is_no_parent_and_all_may_fail():
+    ask = jax.jit(STRATEGY.ask)
+    tell = jax.jit(STRATEGY.tell)
     for cost in (jnp.where(jnp.arange(SIZE) < 20, jnp.nan, 1.0), jnp.full(SIZE, jnp.nan)):
         state = STRATEGY.init(jax.random.key(0), BUSY)
-        graphs, state = STRATEGY.ask(jax.random.key(1), state, BUSY)
-        state, metrics = STRATEGY.tell(jax.random.key(2), graphs, cost, state, BUSY)
+        graphs, state = ask(jax.random.key(1), state, BUSY)
+        state, metrics = tell(jax.random.key(2), graphs, cost, state, BUSY)
         assert int(metrics["failed"]) == int(np.isnan(cost).sum())
-        children, _ = STRATEGY.ask(jax.random.key(3), state, BUSY)
+        children, _ = ask(jax.random.key(3), state, BUSY)
         for index in range(SIZE):
             assert_sound(member(children, index))
     still = GraphRates(perturb_rate=0, replace_rate=0, add_node_rate=0, add_connection_rate=0, toggle_rate=0)
     state = state.replace(fitness=jnp.where(jnp.arange(SIZE) < 20, -jnp.inf, 1.0))
-    children, _ = STRATEGY.ask(jax.random.key(4), state, still)
+    children, _ = ask(jax.random.key(4), state, still)
     weights = {tuple(np.asarray(row)) for row in state.graphs.weights[20:, :6]}
     mixed = np.asarray(children.weights[:, :6])
     allowed = [{row[column] for row in weights} for column in range(6)]

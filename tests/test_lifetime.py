@@ -113,7 +113,7 @@ def test_a_genome_sets_the_rate_it_starts_at_and_acquires_the_one_it_ends_at():
 
 def test_the_number_of_steps_may_be_traced():
     genome, _ = learnt(0)
-    config = LifetimeConfig(batch_size=2)
+    config = LifetimeConfig(batch_size=2, optimiser="sgd")
     settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
 
     def live(steps):

@@ -1,23 +1,44 @@
 """From a padded genome to a network of exact sizes, and back."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
+from etm_jax._typing import Params
 from etm_jax.cells import (
     NTM,
+    Family,
     MemoryCell,
     Parameter,
     active_by_axis,
-    axes_of,
     exact,
     map_table,
     num_channels_of,
     table_of,
 )
-from etm_jax.genomes._architecture import active_axes, architecture_from, bounds_of, describe, ranges
+from etm_jax.genomes._architecture import Architecture, active_axes, architecture_from, bounds_of, describe, ranges
 from etm_jax.genomes._bounds import CHOICES, Bounds
 from etm_jax.genomes._genome import Genome
+
+
+@functools.partial(jax.jit, static_argnames=("bounds", "num_channels", "num_outputs"))
+def _exists(
+    architecture: Architecture, bounds: Bounds, num_channels: int, num_outputs: int
+) -> dict[str, Bool[Array, "_"]]:
+    """Which entries of each padded axis exist. Jitted, since op by op this is some thirty compiles."""
+    sizes = bounds.axis_sizes(num_channels, num_outputs)
+    return active_by_axis(active_axes(architecture, bounds), sizes["input"], sizes["output"])
+
+
+def _kept(architecture: Architecture, bounds: Bounds, params: Params, family: Family) -> dict[str, np.ndarray]:
+    """The positions of each padded axis that exist, of a network with these parameters."""
+    num_channels, num_outputs = num_channels_of(params, family), params["output"]["bias"].shape[0]
+    return {
+        axis: np.flatnonzero(mask) for axis, mask in _exists(architecture, bounds, num_channels, num_outputs).items()
+    }
 
 
 def compact(genome: Genome, bounds: Bounds) -> NTM:
@@ -37,8 +58,7 @@ def compact(genome: Genome, bounds: Bounds) -> NTM:
         raise ValueError("compact takes one genome, got a population; pick one with jax.tree.map(lambda x: x[i], ...)")
     genes = describe(genome.architecture)
     own = bounds_of(genes, bounds.family)
-    active = active_axes(genome.architecture, bounds)
-    kept = {axis: np.flatnonzero(mask) for axis, mask in axes_of(genome.params, active).items()}
+    kept = _kept(genome.architecture, bounds, genome.params, bounds.family)
     # NumPy: the sizes are new for every genome, and JAX would compile each of these for itself.
     params = map_table(
         lambda parameter, array: np.asarray(array)[np.ix_(*(kept[axis] for axis in parameter.axes))],
@@ -68,14 +88,13 @@ def pad(module: NTM, bounds: Bounds) -> Genome:
     architecture = architecture_from(genes)
     params, _ = module.cell.arrays()
     sizes = bounds.axis_sizes(num_channels_of(params, module.cell.family), params["output"]["bias"].shape[0])
-    axes = active_by_axis(active_axes(architecture, bounds), sizes["input"], sizes["output"])
-    kept = {name: np.flatnonzero(mask) for name, mask in axes.items()}
+    kept = _kept(architecture, bounds, params, module.cell.family)
 
     def place(block: str, name: str, parameter: Parameter) -> Array:
         padded = np.zeros([sizes[axis] for axis in parameter.axes], params["output"]["bias"].dtype)
         if name in params.get(block, {}):
             padded[np.ix_(*(kept[axis] for axis in parameter.axes))] = params[block][name]
-        return jnp.asarray(padded)
+        return jax.device_put(padded)  # jnp.asarray compiles a program a shape
 
     padded = {
         block: {name: place(block, name, parameter) for name, parameter in part.items()}
