@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-FLOAT32 = np.finfo(np.float32)
+LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # normal numbers of float32
 MOST_SEED = 2**32 - 1  # a larger one would draw the same numbers as one of these
 WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
 
@@ -44,8 +44,8 @@ def require_not_negative(name: str, value: float) -> None:
 
 def require_float32(name: str, value: float) -> None:
     """0, or a size that float32 holds as a normal number: a smaller one is 0 there, and a larger one infinite."""
-    holds = value == 0 or FLOAT32.tiny <= abs(value) <= FLOAT32.max
-    require(bool(holds), name, f"0 or from {FLOAT32.tiny:.3g} to {FLOAT32.max:.3g}, which float32 can hold", value)
+    holds = value == 0 or LEAST <= abs(value) <= MOST
+    require(holds, name, f"0 or from {LEAST:.3g} to {MOST:.3g}, which float32 can hold", value)
 
 
 def require_count(name: str, value: int, least: int) -> None:

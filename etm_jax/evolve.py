@@ -31,7 +31,7 @@ from etm_jax._console import evolution_progress, show_summary, show_tasks
 from etm_jax._interrupts import ENDINGS, interrupts
 from etm_jax._output import say
 from etm_jax._platform import join_processes, use_compile_cache, use_every_core
-from etm_jax._presets import PRESET_OF, PRESETS
+from etm_jax._presets import PRESET_OF, PRESETS, check_read
 from etm_jax.config import EvolutionaryTuringConfig, Model, read_config, to_toml
 from etm_jax.environment import AnySuite
 from etm_jax.evolution import (
@@ -132,6 +132,9 @@ def read_command(argv: list[str]) -> Command:
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
         check_resume(settings, command, CHANGEABLE)
+    else:
+        with one_line_errors():
+            check_read(command.settings, preset)
     check_processes(command)
     return command
 

@@ -28,6 +28,7 @@ from etm_jax._console import show_summary, show_tasks, training_progress
 from etm_jax._interrupts import ENDINGS, interrupts
 from etm_jax._output import say
 from etm_jax._platform import use_compile_cache
+from etm_jax._require import require
 from etm_jax.config import read_config, to_toml
 from etm_jax.environment import Suite
 from etm_jax.evolution import Checkpoints, RunFolder, for_networks, learnable, load_best
@@ -87,7 +88,29 @@ def read_command(argv: list[str]) -> Command:
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
         check_resume(settings, command, CHANGEABLE)
+    else:
+        with one_line_errors():
+            check_read(command.settings)
     return command
+
+
+def check_read(config: TrainConfig) -> None:
+    """Refuse settings of gradients with a strategy, and of a strategy without one.
+
+    Raises:
+        ValueError: there is such a setting.
+    """
+    default, name = TrainConfig(), config.strategy.name
+    if name:
+        for unread in ("optimiser", "learning_rate", "clip_norm", "final_learning_rate", "rematerialise"):
+            value = getattr(config, unread)
+            rule = f"left out with --strategy {name}, which takes no gradients"
+            require(value == getattr(default, unread), unread, rule, value)
+    else:
+        for item in dataclasses.fields(config.strategy):
+            value = getattr(config.strategy, item.name)
+            unread = value == getattr(default.strategy, item.name)
+            require(unread, f"strategy_{item.name}", "left out without a --strategy", value)
 
 
 def main(argv: list[str] | None = None) -> None:
