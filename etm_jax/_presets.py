@@ -201,10 +201,8 @@ def _named(settings: EvolutionaryTuringConfig) -> dict[str, Any]:
     named = {}
     for item in fields(settings):
         value = getattr(settings, item.name)
-        group = (
-            {f"{item.name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)}
-            if is_dataclass(value)
-            else {}
-        )
-        named |= group or {item.name: value}
+        if is_dataclass(value):
+            named |= {f"{item.name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)}
+        else:
+            named[item.name] = value
     return named
