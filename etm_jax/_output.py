@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import TextIO
+from typing import Any
 
 
 class Output:
@@ -12,7 +12,7 @@ class Output:
         stream: as `sys.stdout`; None, where a process has none, drops everything.
     """
 
-    def __init__(self, stream: TextIO | None):
+    def __init__(self, stream: Any):
         self._stream = stream
 
     def write(self, text: str) -> int:

@@ -27,25 +27,27 @@ def is_number(value: object) -> bool:
 
 def require_share(name: str, value: float) -> None:
     """A number in [0, 1]."""
-    require(is_number(value) and 0 <= value <= 1, name, "a number from 0 to 1", value)
+    require(is_number(value) and bool(0 <= value <= 1), name, "a number from 0 to 1", value)
 
 
 def require_positive(name: str, value: float) -> None:
     """A finite number above 0, which float32 can hold."""
-    require(is_number(value) and math.isfinite(value) and value > 0, name, "a finite number above 0", value)
+    fits = is_number(value) and math.isfinite(value) and bool(value > 0)
+    require(fits, name, "a finite number above 0", value)
     require_float32(name, value)
 
 
 def require_not_negative(name: str, value: float) -> None:
     """A finite number of at least 0, which float32 can hold."""
-    require(is_number(value) and math.isfinite(value) and value >= 0, name, "a finite number of at least 0", value)
+    fits = is_number(value) and math.isfinite(value) and bool(value >= 0)
+    require(fits, name, "a finite number of at least 0", value)
     require_float32(name, value)
 
 
 def require_float32(name: str, value: float) -> None:
     """0, or a size that float32 holds as a normal number: a smaller one is 0 there, and a larger one infinite."""
     holds = value == 0 or LEAST <= abs(value) <= MOST
-    require(holds, name, f"0 or from {LEAST:.3g} to {MOST:.3g}, which float32 can hold", value)
+    require(bool(holds), name, f"0 or from {LEAST:.3g} to {MOST:.3g}, which float32 can hold", value)
 
 
 def require_count(name: str, value: int, least: int) -> None:

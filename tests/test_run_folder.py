@@ -160,7 +160,7 @@ def test_settings_that_no_file_can_hold_are_refused_before_anything_is_made(tmp_
 
 
 def test_numbers_of_numpy_come_back(tmp_path):
-    config = replace(CONFIG, efficiency_weight=np.float64(0.3), lifetime=LifetimeConfig(clip_norm=np.float32(0.1)))
+    config = replace(CONFIG, efficiency_weight=np.float64(0.3), lifetime=LifetimeConfig(clip_norm=np.float64(0.1)))
     assert RunFolder.create(tmp_path / "run", config).config() == config
 
 
@@ -262,7 +262,7 @@ def test_the_first_checkpoint_is_read_back(tmp_path, monkeypatch):
         raise KeyError("no such array")
 
     monkeypatch.setattr(checkpoints, "_read", broken)
-    with pytest.raises(CheckpointError, match="checkpoint 0 cannot be kept in .*no such array"):
+    with pytest.raises(CheckpointError, match=r"checkpoint 0 cannot be kept in .*no such array"):
         checkpoints.save(counted(0))
     checkpoints.close()
 
@@ -411,7 +411,7 @@ def test_a_lost_pipe_does_not_change_the_exit_status(redirect):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_characters_that_a_stream_lacks_are_escaped(capsys):
+def test_characters_that_a_stream_lacks_are_escaped():
     raw = io.BytesIO()
     output = Output(io.TextIOWrapper(raw, encoding="ascii"))
     output.write("é\udc80│")
