@@ -25,7 +25,7 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 # What reading a damaged file raises: RuntimeError of zip files that are encrypted or compressed in unknown ways.
 DAMAGED = (
     OSError,
-    KeyError,
+    LookupError,
     TypeError,
     ValueError,
     EOFError,

@@ -130,7 +130,7 @@ def _check(acts: GraphPolicy, nodes: Any, connections: Any) -> None:
     in_front = np.array_equal(ids[:fixed], np.arange(fixed))
     require(in_front, "the ids of inputs, bias and outputs", f"0 to {fixed - 1}, in front", ids[:fixed].tolist())
     alone = len(set(ids.tolist())) == ids.size
-    require(alone and ids.min() >= 0 and ids.max() < 2**31, "ids", "of 31 bits, each once", ids.tolist())
+    require(alone and bool(ids.min() >= 0 and ids.max() < 2**31), "ids", "of 31 bits, each once", ids.tolist())
     ends = (places[:seen] == INPUT_PLACE).all() and (places[seen:fixed] == OUTPUT_PLACE).all()
     between = ((places >= INPUT_PLACE) & (places <= OUTPUT_PLACE)).all()
     require(bool(ends and between), "places", "0 of inputs, 1 of outputs, and between them of others", places.tolist())
