@@ -59,20 +59,25 @@ class Family(Protocol):
         """What tells genomes apart before they have lived, in [0, 1] by name; descriptors."""
         ...
 
-    def evaluate(
+    def learn(
         self,
         problem: "Problem",
         key: Key,
         genomes: Any,
-        champion: Any,
         difficulty: Float[Array, " task"],
         generation: IntScalar,
         steps: Int[Array, " population"] | None,
-    ) -> tuple[Any, Result, Float[Array, " population"], Scalar]:
-        """Let a population live, then score it and the champion, all on the same episodes. The key is consumed.
+    ) -> Any:
+        """The genomes of a population after a lifetime of learning. The key is consumed; `judge` gets the same one."""
+        ...
+
+    def judge(
+        self, problem: "Problem", key: Key, genomes: Any, champion: Any, difficulty: Float[Array, " task"]
+    ) -> tuple[Result, Float[Array, " population"], Scalar]:
+        """Score a population and the champion, all on the same fresh episodes. The key is consumed.
 
         Returns:
-            The genomes after learning, their results, their merits, and the champion's merit.
+            The genomes' results, their merits, and the champion's merit.
         """
         ...
 
@@ -99,6 +104,28 @@ class Family(Protocol):
     def learning(self, genomes: Any) -> dict[str, Float[Array, " population"]]:
         """The factors by which each genome learns, if it does; for the record."""
         ...
+
+
+class LearnsNothing:
+    """What a family is whose genomes live as they were born."""
+
+    def learn(
+        self,
+        problem: "Problem",
+        key: Key,
+        genomes: Any,
+        difficulty: Float[Array, " task"],
+        generation: IntScalar,
+        steps: Int[Array, " population"] | None,
+    ) -> Any:
+        """The genomes as they are."""
+        del problem, key, difficulty, generation, steps
+        return genomes
+
+    def learning(self, genomes: Any) -> dict[str, Any]:
+        """Nothing."""
+        del genomes
+        return {}
 
 
 @dataclass(frozen=True)
