@@ -55,6 +55,7 @@ def learn_all(
             config=config.lifetime,
             make_optimiser=problem.make_optimiser,
             dtype=problem.dtype,
+            flat=problem.flat,
         )
         return uncrop(learned, config.bounds, tier)
 

@@ -141,6 +141,7 @@ class Problem:
         make_optimiser: from an individual's learning genes to an optax chain; it starts anew in every lifetime.
         mesh: the devices that the population is spread over.
         tiers: the padded shapes that networks compute in, cheapest first; the last one holds everybody.
+        flat: the optimiser treats every weight by itself, so it may be given all as one vector.
     """
 
     config: EvolutionaryTuringConfig
@@ -151,6 +152,7 @@ class Problem:
     make_optimiser: MakeOptimiser
     mesh: Mesh = field(repr=False)
     tiers: tuple[Bounds, ...]
+    flat: bool = False
 
     @property
     def lanes(self) -> int:
