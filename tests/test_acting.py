@@ -18,7 +18,7 @@ import etm_tasks
 from etm_jax import evolve
 from etm_jax.config import LifetimeConfig
 from etm_jax.environment import Environment, EnvironmentSuite, as_suite, from_gymnax, rollout
-from etm_jax.evolution import evaluate, load_best, make_problem, score
+from etm_jax.evolution import load_best, make_problem, score
 from etm_jax.genomes import apply, compact, random_genome, stepper
 from etm_jax.report import write_report
 from etm_jax.task import TaskSuite
@@ -224,8 +224,8 @@ def test_a_score_is_that_of_the_rollouts_and_a_network_that_is_not_finite_fails(
     assert not bool(judge(broken).finite)
 
     two = jax.tree.map(lambda *arrays: jnp.stack(arrays), genome(), broken, genome(1), genome())
-    arguments = (jax.random.key(0), two, genome(), jnp.ones(2), jnp.array(0), None)
-    _, results, merits, _ = jax.jit(lambda *arguments: evaluate(problem, *arguments))(*arguments)
+    arguments = (jax.random.key(0), two, genome(), jnp.ones(2))
+    results, merits, _ = jax.jit(lambda *arguments: problem.family.judge(problem, *arguments))(*arguments)
     np.testing.assert_array_equal(results.finite, [True, False, True, True])
     np.testing.assert_array_equal(np.isnan(merits), [False, True, False, False])
     assert float(merits[0]) == float(merits[3])  # the same episodes

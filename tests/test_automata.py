@@ -145,9 +145,7 @@ def test_scores_are_those_of_the_automaton_run_by_itself():
     made = problem()
     state = init(made, jax.random.key(3))
     genomes = state.population.genomes
-    _, result, merits, _ = made.family.evaluate(
-        made, jax.random.key(0), genomes, state.champion, jnp.ones(1), jnp.array(0), None
-    )
+    result, merits, _ = made.family.judge(made, jax.random.key(0), genomes, state.champion, jnp.ones(1))
     inputs = made.suite.task.train_inputs()
     for index in (0, 7, 399):
         outputs = made.family.model.run(genomes.rule[index], genomes.programme[index], inputs).outputs
@@ -162,9 +160,7 @@ def test_several_devices_score_as_one():
     state = init(one, jax.random.key(3))
     several = problem(devices=4)
     found = [
-        jax.jit(functools.partial(made.family.evaluate, made))(
-            key, state.population.genomes, state.champion, jnp.ones(1), jnp.array(0), None
-        )
+        jax.jit(functools.partial(made.family.judge, made))(key, state.population.genomes, state.champion, jnp.ones(1))
         for made in (one, several)
     ]
     assert_trees_equal(*found)

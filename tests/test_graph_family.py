@@ -100,8 +100,8 @@ def test_scores_are_those_of_the_exported_graph_in_the_same_episodes_whatever_th
     made = problem()
     state, key = init(made, jax.random.key(3)), jax.random.key(7)
     genomes = bred()[1]
-    asked = (key, genomes, state.champion, jnp.ones(1), jnp.array(0), None)
-    _, result, merits, _ = made.family.evaluate(made, *asked)
+    asked = (key, genomes, state.champion, jnp.ones(1))
+    result, merits, _ = made.family.judge(made, *asked)
     assert len(np.unique(result.loss)) > 1
     for index in (0, 11, 23):
         alone = made.family.export(member(genomes, index))
@@ -109,7 +109,7 @@ def test_scores_are_those_of_the_exported_graph_in_the_same_episodes_whatever_th
         assert float(result.loss[index]) == pytest.approx(-float(total.mean()))
         assert float(merits[index]) == pytest.approx(float(MAZE.performance(total) + MAZE.accuracy(total)), abs=1e-6)
     for other in (problem(lanes=5), problem(devices=4)):
-        assert_trees_equal((result, merits), jax.jit(lambda o=other: o.family.evaluate(o, *asked)[1:3])())
+        assert_trees_equal((result, merits), jax.jit(lambda o=other: o.family.judge(o, *asked)[:2])())
 
 
 def test_graphs_learn_to_remember_the_cue_on_their_tape():

@@ -20,7 +20,6 @@ from etm_jax.config import EvolutionaryTuringConfig, IslandConfig, LifetimeConfi
 from etm_jax.evolution import (
     Networks,
     device_mesh,
-    evaluate,
     fitness_of,
     init,
     make_problem,
@@ -78,9 +77,8 @@ def undivided(problem, state):
     settling = state.generation < problem.config.selection.settle_generations
     family, rates = problem.family, problem.config.variation
     population = propose(key_propose, state.population, family, problem.selector, rates, settling)
-    genomes, result, _, _ = evaluate(
-        problem, key_evaluate, population.genomes, state.champion, state.difficulty, state.generation, None
-    )
+    genomes = population.genomes
+    result, _, _ = family.judge(problem, key_evaluate, genomes, state.champion, state.difficulty)
     population = scored(population, genomes, fitness_of(problem, genomes, result), result.by_case)
     return dataclasses.replace(state, key=key, generation=state.generation + 1, population=population)
 

@@ -120,3 +120,22 @@ def test_the_number_of_steps_may_be_traced():
         return learn(jax.random.key(3), genome, jnp.ones(2), 1.0, steps, **settings).params
 
     assert_trees_close(jax.jit(live)(4), jax.jit(lambda: live(4))(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("optimiser", "rtol"), [("sgd", 1e-9), ("ae_adam", 2e-6)])
+def test_weights_as_one_vector_learn_the_same(optimiser, rtol):
+    """In float64, since the order of sums differs in norms and cosines; the laws' own numbers stay float32."""
+    genome, learning = member(compiled_init()(jax.random.key(0)).population.genomes, 0), neutral()
+    with jax.enable_x64(True):
+        double = jax.tree.map(lambda w: w.astype(jnp.float64), genome.params)
+        genome = dataclasses.replace(genome, params=double, learning=learning)
+        config = LifetimeConfig(batch_size=2, optimiser=optimiser)
+        settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
+        shaped, flat = (
+            jax.jit(lambda key, flat=flat: learn(key, genome, jnp.ones(2), 1.0, 4, flat=flat, **settings))(
+                jax.random.key(1)
+            )
+            for flat in (False, True)
+        )
+        assert_trees_close(flat.params, shaped.params, rtol=rtol, atol=rtol / 100)
+        assert_trees_close(flat.learning, shaped.learning, rtol=rtol)

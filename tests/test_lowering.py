@@ -11,7 +11,7 @@ from jax import export
 
 from bench._aot import cycles_of, matmul_flops
 from etm_jax import ae
-from etm_jax.evolution import evaluate, init, learn, member, replicated, step
+from etm_jax.evolution import init, learn, member, replicated, step
 from etm_jax.genomes import apply
 
 PLATFORMS = ("tpu", "cuda")
@@ -48,9 +48,7 @@ def an_evaluation():
     whole = replicated(problem.mesh)
 
     def score(key, state):
-        return evaluate(
-            problem, key, state.population.genomes, state.champion, state.difficulty, state.generation, None
-        )
+        return problem.family.judge(problem, key, state.population.genomes, state.champion, state.difficulty)
 
     spread = jax.jit(score, in_shardings=whole, out_shardings=whole)
     return export.export(spread, platforms=PLATFORMS)(KEY, first_state())

@@ -87,8 +87,8 @@ def test_scores_are_those_of_the_ring_in_the_same_episodes_whatever_the_lanes_an
     made = problem()
     state, key = init(made, jax.random.key(3)), jax.random.key(7)
     genomes = state.population.genomes
-    asked = (key, genomes, state.champion, jnp.ones(1), jnp.array(0), None)
-    _, result, merits, champions = made.family.evaluate(made, *asked)
+    asked = (key, genomes, state.champion, jnp.ones(1))
+    result, merits, champions = made.family.judge(made, *asked)
     for index in (0, 11, 23):
         alone = made.family.export(jax.tree.map(lambda leaf, i=index: leaf[i], genomes))
         total = made.suite.rollouts(key, *alone.policy(), 2, jnp.ones(1))[0].total_reward
@@ -96,7 +96,7 @@ def test_scores_are_those_of_the_ring_in_the_same_episodes_whatever_the_lanes_an
         assert float(merits[index]) == pytest.approx(float(POLE.performance(total) + POLE.accuracy(total)), abs=1e-6)
     assert float(champions) == float(merits[0])
     for other in (problem(lanes=5), problem(devices=4)):
-        assert_trees_equal((result, merits), jax.jit(lambda o=other: o.family.evaluate(o, *asked)[1:3])())
+        assert_trees_equal((result, merits), jax.jit(lambda o=other: o.family.judge(o, *asked)[:2])())
 
 
 def test_rings_learn_to_balance_for_longer():

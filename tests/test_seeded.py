@@ -121,11 +121,11 @@ def test_it_scores_the_networks_that_it_decodes():
     def both(mutants, champion):
         decoded = jax.vmap(family.decode)(mutants), family.decode(champion)
         key, difficulty = shared
-        _, *own = family.evaluate(problem, key, mutants, champion, difficulty, jnp.array(0), None)
+        own = family.judge(problem, key, mutants, champion, difficulty)
         return own, judge(problem, key, *decoded, difficulty)
 
     own, theirs = both(mutants, champion)
-    assert_trees_equal(own, list(theirs))
+    assert_trees_equal(own, theirs)
     assert len(np.unique(own[0].loss)) == 4
 
 

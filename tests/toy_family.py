@@ -37,16 +37,16 @@ class Points:
     def traits(self, genomes):
         return {"x": genomes[:, 0], "y": genomes[:, 1]}
 
-    def evaluate(self, problem, key, genomes, champion, difficulty, generation, steps):
+    def learn(self, problem, key, genomes, difficulty, generation, steps):
         """Whoever is below the quarter circle around (1, 1) is brought there: no point does better in both."""
         away = genomes - 1
         length = jnp.linalg.norm(away, axis=1, keepdims=True)
-        reached = jnp.where(length > 1, 1 + away / length, genomes)
-        performance = 1 - reached[:, :1]
-        result = Result(
-            performance, performance, -performance[:, 0], jnp.isfinite(performance[:, 0]) & (genomes[:, 0] < 0.99)
-        )
-        return reached, result, performance[:, 0], jnp.array(0.0)
+        return jnp.where(length > 1, 1 + away / length, genomes)
+
+    def judge(self, problem, key, genomes, champion, difficulty):
+        performance = 1 - genomes[:, :1]
+        finite = jnp.isfinite(performance[:, 0]) & (genomes[:, 0] < 0.99)
+        return Result(performance, performance, -performance[:, 0], finite), performance[:, 0], jnp.array(0.0)
 
     def padding_efficiency(self, problem, genomes):
         return jnp.array(1.0)

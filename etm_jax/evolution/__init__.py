@@ -15,7 +15,8 @@ from etm_jax.evolution._devices import wait_for_all as wait_for_all
 from etm_jax.evolution._differential import DifferentialEvolution as DifferentialEvolution
 from etm_jax.evolution._differential import DifferentialRates as DifferentialRates
 from etm_jax.evolution._differential import DifferentialState as DifferentialState
-from etm_jax.evolution._evaluation import evaluate as evaluate
+from etm_jax.evolution._evaluation import judge as judge
+from etm_jax.evolution._evaluation import learn_all as learn_all
 from etm_jax.evolution._folder import RunFolder as RunFolder
 from etm_jax.evolution._folder import load_best as load_best
 from etm_jax.evolution._generation import fitness_of as fitness_of
@@ -38,6 +39,8 @@ from etm_jax.evolution._members import write_members as write_members
 from etm_jax.evolution._networks import Networks as Networks
 from etm_jax.evolution._problem import Family as Family
 from etm_jax.evolution._problem import Problem as Problem
+from etm_jax.evolution._programs import compile_generation as compile_generation
+from etm_jax.evolution._programs import first_state as first_state
 from etm_jax.evolution._ring_automata import RingAutomata as RingAutomata
 from etm_jax.evolution._run import Outcome as Outcome
 from etm_jax.evolution._run import run as run

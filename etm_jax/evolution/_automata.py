@@ -1,7 +1,6 @@
 """What families of cellular automata share: genomes of a rule and a programme, and how they vary."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from etm_jax._typing import BoolScalar, Key, Scalar, pytree
 from etm_jax.config import EmergentConfig
 from etm_jax.emergent import constrain_programme, constrain_rule, genome_from
+from etm_jax.evolution._problem import LearnsNothing
 from etm_jax.variation import VariationRates
 
 
@@ -27,7 +27,7 @@ class Automaton:
 
 
 @dataclass(frozen=True)
-class Automata:
+class Automata(LearnsNothing):
     """Automata of so many states and programme cells; `NumberAutomata` and `RingAutomata` add how they live.
 
     Attributes:
@@ -107,8 +107,3 @@ class Automata:
     def genes(self, genomes: Automaton) -> dict[str, Int[Array, " population"]]:
         """How many cells of the programme are not blank."""
         return {"live_cells": jnp.sum(genomes.programme > 0, axis=-1)}
-
-    def learning(self, genomes: Automaton) -> dict[str, Any]:
-        """Nothing: automata do not learn by gradient."""
-        del genomes
-        return {}

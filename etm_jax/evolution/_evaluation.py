@@ -27,49 +27,41 @@ from etm_jax.genomes import (
 )
 
 
-def evaluate(
+def learn_all(
     problem: Problem,
     key: Key,
     genomes: Genome,
-    champion: Genome,
     difficulty: Float[Array, " task"],
     generation: IntScalar,
     steps: Int[Array, " population"] | None,
-) -> tuple[Genome, Result, Float[Array, " population"], Scalar]:
-    """Let a population live, then score it and the champion, all on the same fresh episodes. The key is consumed.
+) -> Genome:
+    """The genomes after learning, each on fresh episodes of its own. The key is consumed.
 
     `steps` are each individual's gradient steps; None for the settings' own number, which is static.
-
-    Returns:
-        The genomes after learning, their results, their merits, and the champion's merit.
     """
-    config, suite = problem.config, for_networks(problem.suite)
-    key_learn, key_score = jax.random.split(key)
-    if config.lifetime.inheritance != "darwinian":
-        tasks = learnable(suite)
+    config, tasks = problem.config, learnable(for_networks(problem.suite))
 
-        def live(tier: Bounds, own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
-            key, genome, *mine = own
-            num_steps = mine[0] if mine else config.lifetime.steps
-            small = crop(genome, config.bounds, tier)
-            learned = learn(
-                key,
-                small,
-                *shared,
-                num_steps,
-                bounds=tier,
-                suite=tasks,
-                config=config.lifetime,
-                make_optimiser=problem.make_optimiser,
-                dtype=problem.dtype,
-            )
-            return uncrop(learned, config.bounds, tier)
+    def live(tier: Bounds, own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
+        key, genome, *mine = own
+        num_steps = mine[0] if mine else config.lifetime.steps
+        small = crop(genome, config.bounds, tier)
+        learned = learn(
+            key,
+            small,
+            *shared,
+            num_steps,
+            bounds=tier,
+            suite=tasks,
+            config=config.lifetime,
+            make_optimiser=problem.make_optimiser,
+            dtype=problem.dtype,
+            flat=problem.flat,
+        )
+        return uncrop(learned, config.bounds, tier)
 
-        own = (jax.random.split(key_learn, config.population_size), genomes, *([] if steps is None else [steps]))
-        shared = (difficulty, learning_rate_scale(problem, generation))
-        genomes = spread(problem, live, own, genomes.architecture, steps, shared)
-
-    return genomes, *judge(problem, key_score, genomes, champion, difficulty)
+    own = (jax.random.split(key, config.population_size), genomes, *([] if steps is None else [steps]))
+    shared = (difficulty, learning_rate_scale(problem, generation))
+    return spread(problem, live, own, genomes.architecture, steps, shared)
 
 
 def judge(

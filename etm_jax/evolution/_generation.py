@@ -1,13 +1,15 @@
-"""One generation of evolution: propose, learn, score, take in. Pure functions of a state."""
+"""One generation of evolution in four stages: propose, learn, judge, close. Pure functions of a state."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from etm_jax._typing import IntScalar, Key, Scalar
+from etm_jax._typing import IntScalar, Key, Scalar, pytree
 from etm_jax.config import IslandConfig
 from etm_jax.evolution._archive import breeding_stock, empty, take_in
 from etm_jax.evolution._budget import lifetime_steps
@@ -55,105 +57,150 @@ def next_difficulty(problem: Problem, difficulty: Float[Array, " task"], result:
 
 
 Contender = tuple[Any, IntScalar, Scalar]
-Shared = tuple[Any, Float[Array, " task"], IntScalar, Any]  # champion, difficulty, generation, archive
 
 
-def live(
-    problem: Problem, keys: tuple[Key, Key], previous: Population, shared: Shared
-) -> tuple[Population, Result, Contender, Scalar]:
-    """Propose the next population of one island, let it live, score it. The keys are consumed.
+@pytree
+class Judged:
+    """How a population, or each of several islands, did.
+
+    Attributes:
+        result: its scores on fresh episodes.
+        merits: how reliable each individual is; NaN for a failed evaluation.
+        champion_merit: the champion's, on the same episodes.
+    """
+
+    result: Result
+    merits: Float[Array, "*island population"]
+    champion_merit: Float[Array, "*island"]
+
+
+def on_islands(
+    function: Callable[[Problem, Any, Any], Any], problem: Problem, own: Any, shared: Any, key: Key | None = None
+) -> Any:
+    """Apply a stage to an undivided population, or to each island with a key of its own.
+
+    Args:
+        function: takes the problem of one island, its key and own arguments as a pair, and the shared arguments.
+        problem: of the whole population.
+        own: arrays of the population; with several islands, with a leading axis of islands.
+        shared: what all islands are given whole.
+        key: consumed; None for a stage that draws nothing.
 
     Returns:
-        The population, its results, its most reliable network, and the champion's merit on the same episodes.
-    """
-    key_propose, key_evaluate = keys
-    champion, difficulty, generation, archive = shared
-    config = problem.config
-    settling = generation < config.selection.settle_generations
-    stock, shown = breeding_stock(problem.archive, archive, previous)
-    population = propose(
-        key_propose,
-        previous,
-        problem.family,
-        problem.selector,
-        config.variation,
-        settling,
-        lanes=problem.birth_lanes,
-        stock=stock,
-        shown=shown,
-    )
-    steps = None
-    if config.lifetime.budget == "swarm":
-        steps = lifetime_steps(config.lifetime, previous, population)
-    learned, result, merits, champion_merit = problem.family.evaluate(
-        problem, key_evaluate, population.genomes, champion, difficulty, generation, steps
-    )
-    inherited = learned if config.lifetime.inheritance == "lamarckian" else population.genomes
-    population = scored(
-        population,
-        inherited,
-        fitness_of(problem, learned, result),
-        result.by_case,
-        objectives_of(problem, learned, result),
-        descriptors_of(problem, learned, result),
-        averaged=config.selection.average_survivors,
-    )
-    claimant = jnp.argmax(jnp.where(population.alive & jnp.isfinite(merits), merits, -jnp.inf))
-    challenger = (
-        member(learned, claimant),
-        population.ids[claimant],
-        jnp.where(population.alive[claimant], merits[claimant], jnp.nan),
-    )
-    return population, result, challenger, champion_merit
-
-
-def live_on_islands(
-    problem: Problem, keys: tuple[Key, Key], previous: Population, shared: Shared
-) -> tuple[Population, Result, Contender, Scalar]:
-    """`live` on each island, with keys of its own. The keys are consumed.
-
-    The challenger is the most reliable of the islands', and the champion is judged on that island's episodes.
+        What the function does; with several islands, with a leading axis of islands.
     """
     config, count = problem.config, problem.config.islands.count
+    if count == 1:
+        return function(problem, (key, own), shared)
     outer, inner = meshes(count, problem.mesh)
     alone = replace(config, population_size=config.population_size // count, islands=IslandConfig())
     island = replace(problem, config=alone, mesh=inner)
-
-    def settle(own: tuple[tuple[Key, Key], Population], shared: Shared):
-        keys, previous = own
-        return live(island, keys, previous, shared)
-
-    own_keys = tuple(jax.random.split(key, count) for key in keys)
-    islands, result, challengers, merits = over_islands(settle, outer, problem.lanes)(
-        (own_keys, divide(previous, count)), shared
-    )
-    claims = challengers[2]
-    claimant = jnp.argmax(jnp.where(jnp.isfinite(claims), claims, -jnp.inf))
-    challenger, champion_merit = pick((challengers, merits), claimant)
-    return unite(islands, previous.next_id), merge(result), challenger, champion_merit
+    keys = None if key is None else jax.random.split(key, count)
+    return over_islands(functools.partial(function, island), outer, problem.lanes)((keys, own), shared)
 
 
-def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[str, Any]]:
-    """One generation.
-
-    Returns:
-        The next state, and what happened: fitness and its parts, descent and genes of the generation.
-    """
-    config = problem.config
+def keys_of(state: EvolutionState) -> tuple[Key, Key, Key]:
+    """The key after a generation, that of its proposal and that of its evaluation."""
     key, key_propose, key_evaluate = jax.random.split(state.key, 3)
-    shared = (state.champion, state.difficulty, state.generation, state.archive)
-    lived = live if config.islands.count == 1 else live_on_islands
-    population, result, challenger, champion_merit = lived(
-        problem, (key_propose, key_evaluate), state.population, shared
-    )
-    best = jnp.argmax(population.scores.ranked)
+    return key, key_propose, key_evaluate
+
+
+def born(problem: Problem, state: EvolutionState) -> tuple[Population, Int[Array, "*island population"] | None]:
+    """The next population, or one for each island, and the gradient steps of each individual; None for equal ones."""
+
+    def propose_one(island: Problem, own: tuple[Key, Population], shared: tuple[IntScalar, Any]):
+        (key, previous), (generation, archive) = own, shared
+        config = island.config
+        stock, shown = breeding_stock(island.archive, archive, previous)
+        population = propose(
+            key,
+            previous,
+            island.family,
+            island.selector,
+            config.variation,
+            generation < config.selection.settle_generations,
+            lanes=island.birth_lanes,
+            stock=stock,
+            shown=shown,
+        )
+        budget = config.lifetime.budget == "swarm"
+        return population, lifetime_steps(config.lifetime, previous, population) if budget else None
+
+    count = problem.config.islands.count
+    previous = state.population if count == 1 else divide(state.population, count)
+    return on_islands(propose_one, problem, previous, (state.generation, state.archive), keys_of(state)[1])
+
+
+def learned(problem: Problem, state: EvolutionState, population: Population, steps: Any) -> Any:
+    """The genomes of a population from `born` after learning."""
+
+    def learn_one(island: Problem, own: tuple[Key, Any], shared: tuple[Array, IntScalar]) -> Any:
+        key, (genomes, steps) = own
+        return island.family.learn(island, key, genomes, *shared, steps)
+
+    if problem.config.lifetime.inheritance == "darwinian":
+        return population.genomes
+    own, shared = (population.genomes, steps), (state.difficulty, state.generation)
+    return on_islands(learn_one, problem, own, shared, keys_of(state)[2])
+
+
+def judged(problem: Problem, state: EvolutionState, genomes: Any) -> Judged:
+    """The scores of genomes that have learned, and the champion's."""
+
+    def judge_one(island: Problem, own: tuple[Key, Any], shared: tuple[Any, Array]) -> Judged:
+        (key, genomes), (champion, difficulty) = own, shared
+        return Judged(*island.family.judge(island, key, genomes, champion, difficulty))
+
+    return on_islands(judge_one, problem, genomes, (state.champion, state.difficulty), keys_of(state)[2])
+
+
+def closed(
+    problem: Problem, state: EvolutionState, population: Population, genomes: Any, found: Judged
+) -> tuple[EvolutionState, dict[str, Any]]:
+    """The state after a generation, and what happened in it.
+
+    Args:
+        problem: what evolves.
+        state: before the generation.
+        population: from `born`.
+        genomes: from `learned`; None for those of the population.
+        found: from `judged`.
+    """
+    config, count = problem.config, problem.config.islands.count
+    genomes = population.genomes if genomes is None else genomes
+
+    def score_one(island: Problem, own: tuple[None, tuple[Population, Any, Judged]], _: None):
+        _, (population, genomes, found) = own
+        inherited = genomes if config.lifetime.inheritance == "lamarckian" else population.genomes
+        result, merits = found.result, found.merits
+        population = scored(
+            population,
+            inherited,
+            fitness_of(island, genomes, result),
+            result.by_case,
+            objectives_of(island, genomes, result),
+            descriptors_of(island, genomes, result),
+            averaged=config.selection.average_survivors,
+        )
+        best = jnp.argmax(jnp.where(population.alive & jnp.isfinite(merits), merits, -jnp.inf))
+        merit = jnp.where(population.alive[best], merits[best], jnp.nan)
+        return population, (member(genomes, best), population.ids[best], merit)
+
+    population, challenger = on_islands(score_one, problem, (population, genomes, found), None)
+    result, champion_merit = found.result, found.champion_merit
+    if count > 1:  # the most reliable of the islands' challengers, and the champion on that island's episodes
+        claims = challenger[2]
+        first = jnp.argmax(jnp.where(jnp.isfinite(claims), claims, -jnp.inf))
+        challenger, champion_merit = pick((challenger, champion_merit), first)
+        population, result = unite(population, state.population.next_id), merge(result)
     champion, champion_id, champion_merit = crown(
         (state.champion, state.champion_id, jnp.where(state.champion_id == NOBODY, jnp.nan, champion_merit)), challenger
     )
+    key = keys_of(state)[0]
     archive = take_in(problem.archive, jax.random.fold_in(key, 0), state.archive, population)
     family, genomes = problem.family, population.genomes
     metrics = {
-        "best": best,
+        "best": jnp.argmax(population.scores.ranked),
         "fitness": population.fitness,
         "alive": population.alive,
         "performance": result.performance,
@@ -169,9 +216,9 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         "learning": family.learning(genomes),
         "archive": {} if problem.archive is None else problem.archive.record(archive.scores),
     }
-    if config.islands.count > 1:
+    if count > 1:
         due = (state.generation + 1) % config.islands.migrate_every == 0
-        population = migrate(population, due, config.islands.count, config.islands.migrants, problem.mesh)
+        population = migrate(population, due, count, config.islands.migrants, problem.mesh)
     state = EvolutionState(
         key=key,
         generation=state.generation + 1,
@@ -184,6 +231,17 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
         archive=archive,
     )
     return state, metrics
+
+
+def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[str, Any]]:
+    """One generation in one function; a run compiles its four stages apart, see `compile_generation`.
+
+    Returns:
+        The next state, and what happened: fitness and its parts, descent and genes of the generation.
+    """
+    population, budgets = born(problem, state)
+    genomes = learned(problem, state, population, budgets)
+    return closed(problem, state, population, genomes, judged(problem, state, genomes))
 
 
 def crown(champion: Contender, challenger: Contender) -> Contender:

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
+from etm_jax._typing import BoolScalar, Key, Scalar
 from etm_jax.config import GraphConfig
 from etm_jax.environment import AnySuite
 from etm_jax.evolution._acting import environments_of, judged, live
 from etm_jax.evolution._lifetime import Result
-from etm_jax.evolution._problem import Problem
+from etm_jax.evolution._problem import LearnsNothing, Problem
 from etm_jax.graph import (
     EvolvedGraph,
     Graph,
@@ -33,7 +33,7 @@ STRUCTURE = GraphRates(difference_weight=0.0)  # distances by connections alone
 
 
 @dataclass(frozen=True)
-class Graphs:
+class Graphs(LearnsNothing):
     """Graphs in tables of the settings' length. Any selection of the engine applies; `graph.NEAT` has its own.
 
     Attributes:
@@ -99,19 +99,11 @@ class Graphs:
         """The costs."""
         return self.costs(genomes)
 
-    def evaluate(
-        self,
-        problem: Problem,
-        key: Key,
-        genomes: Graph,
-        champion: Graph,
-        difficulty: Float[Array, " task"],
-        generation: IntScalar,
-        steps: Int[Array, " population"] | None,
-    ) -> tuple[Graph, Result, Float[Array, " population"], Scalar]:
+    def judge(
+        self, problem: Problem, key: Key, genomes: Graph, champion: Graph, difficulty: Float[Array, " task"]
+    ) -> tuple[Result, Float[Array, " population"], Scalar]:
         """Fresh episodes, the same for everybody. The key is consumed."""
-        del generation, steps
-        return genomes, *live(problem, self.acts.of, key, genomes, champion, difficulty)
+        return live(problem, self.acts.of, key, genomes, champion, difficulty)
 
     def padding_efficiency(self, problem: Problem, genomes: Graph) -> Scalar:
         """Share of the products of a step, a dense matrix of all nodes of the table, that are of connections."""
@@ -138,11 +130,6 @@ class Graphs:
     def genes(self, genomes: Graph) -> dict[str, Int[Array, " population"]]:
         """How many nodes and connections."""
         return {"nodes": genomes.num_nodes, "connections": genomes.num_connections}
-
-    def learning(self, genomes: Graph) -> dict[str, Any]:
-        """Nothing: graphs do not learn by gradient."""
-        del genomes
-        return {}
 
 
 def graphs(config: GraphConfig, suite: AnySuite) -> Graphs:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 
 from etm_jax._rows import Row, by_task, plain
@@ -88,8 +87,3 @@ def lineage_row(generation: int, metrics: dict[str, Any]) -> Row:
         },
         "genes": {name: np.asarray(values).tolist() for name, values in metrics["genes"].items()},
     }
-
-
-def nth(metrics: dict[str, Any], index: int) -> dict[str, Any]:
-    """One generation out of the stacked metrics of several, on the host."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], metrics)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
@@ -135,6 +136,7 @@ def gradient_step(
     suite: TaskSuite,
     config: LifetimeConfig,
     dtype: DTypeLike | None = None,
+    flat: bool = False,
 ) -> tuple[Genome, optax.OptState, Scalar]:
     """One step of learning on fresh episodes, of a lifetime and of plain training alike.
 
@@ -153,6 +155,7 @@ def gradient_step(
         suite: the tasks.
         config: batch size and rematerialisation.
         dtype: precision of the factors of matrix products; None for the weights' own.
+        flat: the optimiser, its state and the mask are of one vector of all weights, see `ravel_pytree`.
 
     Returns:
         The genome after the step, the optimiser's state, and the loss before the step.
@@ -160,10 +163,12 @@ def gradient_step(
     loss, gradients = jax.value_and_grad(batch_loss)(
         genome.params, genome, key, difficulty, bounds, suite, config, dtype
     )
-    updates, state = stepper.update(gradients, state, genome.params, value=loss, mask=mask)
+    params, shaped = ravel_pytree(genome.params) if flat else (genome.params, lambda params: params)
+    gradients = ravel_pytree(gradients)[0] if flat else gradients
+    updates, state = stepper.update(gradients, state, params, value=loss, mask=mask)
     for scale in scales:
         updates = jax.tree.map(lambda update, scale=scale: (update * scale).astype(update.dtype), updates)
-    return replace(genome, params=optax.apply_updates(genome.params, updates)), state, loss
+    return replace(genome, params=shaped(optax.apply_updates(params, updates))), state, loss
 
 
 def learn(
@@ -178,6 +183,7 @@ def learn(
     config: LifetimeConfig,
     make_optimiser: MakeOptimiser,
     dtype: DTypeLike | None = None,
+    flat: bool = False,
 ) -> Genome:
     """One lifetime: gradient steps, each on fresh episodes.
 
@@ -195,9 +201,16 @@ def learn(
         config: warm-up, batch size and rematerialisation.
         make_optimiser: from an individual's learning genes to any optax chain; it starts anew in every lifetime.
         dtype: precision of the factors of matrix products; None for the weights' own.
+        flat: hand the optimiser all weights as one vector, right where it treats every weight by itself; fewer
+            operations to compile and to run.
     """
     stepper = optax.with_extra_args_support(make_optimiser(genome.learning))
-    start, mask = stepper.init(genome.params), mask_of(genome, bounds)
+    shaped = ravel_pytree(genome.params)[1] if flat else lambda params: params
+
+    def packed(tree: Any) -> Any:
+        return ravel_pytree(tree)[0] if flat else tree
+
+    start, mask = stepper.init(packed(genome.params)), packed(mask_of(genome, bounds))
     adaptive = paces_itself(start)
 
     def step(index: IntScalar, carry: tuple[Params, optax.OptState]) -> tuple[Params, optax.OptState]:
@@ -216,11 +229,12 @@ def learn(
             suite=suite,
             config=config,
             dtype=dtype,
+            flat=flat,
         )
         return stepped.params, state
 
     params, state = jax.lax.fori_loop(0, num_steps, step, (genome.params, start))
-    genome = replace(genome, params=ae.eval_params(state, params))
+    genome = replace(genome, params=shaped(ae.eval_params(state, packed(params))))
     return acquire(genome, state, config) if adaptive else genome
 
 

@@ -40,6 +40,7 @@ def make_problem(
         make_optimiser=(lambda learning: optimiser) if optimiser else make_optimiser(config.lifetime),
         mesh=device_mesh(config.population_size, config.devices, config.islands.count),
         tiers=(config.bounds,),
+        flat=optimiser is None,  # somebody's own chain may look at shapes
     )
     check_measures(problem)
     return problem

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
 from etm_jax.cells import NTM
 from etm_jax.evolution._champion import held_out_scores
-from etm_jax.evolution._evaluation import evaluate, padding_efficiency_of
+from etm_jax.evolution._evaluation import judge, learn_all, padding_efficiency_of
 from etm_jax.evolution._lifetime import Result
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._suites import for_networks
@@ -81,18 +81,23 @@ class Networks:
         positions = jax.vmap(lambda one: to_unit_cube(one, self.bounds))(genomes.architecture)
         return {name: positions[:, index] for index, name in enumerate(GENES)} | self.costs(genomes)
 
-    def evaluate(
+    def learn(
         self,
         problem: Problem,
         key: Key,
         genomes: Genome,
-        champion: Genome,
         difficulty: Float[Array, " task"],
         generation: IntScalar,
         steps: Int[Array, " population"] | None,
-    ) -> tuple[Genome, Result, Float[Array, " population"], Scalar]:
-        """Learning by gradient, then fresh episodes. The key is consumed."""
-        return evaluate(problem, key, genomes, champion, difficulty, generation, steps)
+    ) -> Genome:
+        """Gradient steps on fresh episodes. The key is consumed."""
+        return learn_all(problem, jax.random.split(key)[0], genomes, difficulty, generation, steps)
+
+    def judge(
+        self, problem: Problem, key: Key, genomes: Genome, champion: Genome, difficulty: Float[Array, " task"]
+    ) -> tuple[Result, Float[Array, " population"], Scalar]:
+        """Fresh episodes, the same for everybody. The key is consumed."""
+        return judge(problem, jax.random.split(key)[1], genomes, champion, difficulty)
 
     def padding_efficiency(self, problem: Problem, genomes: Genome) -> Scalar:
         """Useful over executed multiply-adds."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from etm_jax._typing import IntScalar, Key, Scalar
+from etm_jax._typing import Key, Scalar
 from etm_jax.config import EmergentConfig
 from etm_jax.emergent import EM43, EvolvedEM43, digits, save_automaton
 from etm_jax.environment import AnySuite
@@ -29,18 +29,11 @@ class NumberAutomata(Automata):
         """The automaton of the settings."""
         return EM43(self.config.window, self.config.max_steps)
 
-    def evaluate(
-        self,
-        problem: Problem,
-        key: Key,
-        genomes: Automaton,
-        champion: Automaton,
-        difficulty: Float[Array, " task"],
-        generation: IntScalar,
-        steps: Int[Array, " population"] | None,
-    ) -> tuple[Automaton, Result, Float[Array, " population"], Scalar]:
+    def judge(
+        self, problem: Problem, key: Key, genomes: Automaton, champion: Automaton, difficulty: Float[Array, " task"]
+    ) -> tuple[Result, Float[Array, " population"], Scalar]:
         """All numbers that evolution sees, through all genomes; nothing is left to chance. The key is consumed."""
-        del key, difficulty, generation, steps
+        del key, difficulty
         everybody = with_champion(genomes, champion, problem.mesh)
         task = function_of(problem.suite)
         inputs = jnp.asarray(task.train_inputs())
@@ -54,7 +47,7 @@ class NumberAutomata(Automata):
         result = scores(outputs, task)
         merits = result.accuracy[:, 0] + result.performance[:, 0]
         size = problem.config.population_size
-        return genomes, jax.tree.map(lambda array: array[:size], result), merits[:size], merits[-1]
+        return jax.tree.map(lambda array: array[:size], result), merits[:size], merits[-1]
 
     def padding_efficiency(self, problem: Problem, genomes: Automaton) -> Scalar:
         """1: tapes are all of one size."""

@@ -59,20 +59,25 @@ class Family(Protocol):
         """What tells genomes apart before they have lived, in [0, 1] by name; descriptors."""
         ...
 
-    def evaluate(
+    def learn(
         self,
         problem: "Problem",
         key: Key,
         genomes: Any,
-        champion: Any,
         difficulty: Float[Array, " task"],
         generation: IntScalar,
         steps: Int[Array, " population"] | None,
-    ) -> tuple[Any, Result, Float[Array, " population"], Scalar]:
-        """Let a population live, then score it and the champion, all on the same episodes. The key is consumed.
+    ) -> Any:
+        """The genomes of a population after a lifetime of learning. The key is consumed; `judge` gets the same one."""
+        ...
+
+    def judge(
+        self, problem: "Problem", key: Key, genomes: Any, champion: Any, difficulty: Float[Array, " task"]
+    ) -> tuple[Result, Float[Array, " population"], Scalar]:
+        """Score a population and the champion, all on the same fresh episodes. The key is consumed.
 
         Returns:
-            The genomes after learning, their results, their merits, and the champion's merit.
+            The genomes' results, their merits, and the champion's merit.
         """
         ...
 
@@ -101,6 +106,28 @@ class Family(Protocol):
         ...
 
 
+class LearnsNothing:
+    """What a family is whose genomes live as they were born."""
+
+    def learn(
+        self,
+        problem: "Problem",
+        key: Key,
+        genomes: Any,
+        difficulty: Float[Array, " task"],
+        generation: IntScalar,
+        steps: Int[Array, " population"] | None,
+    ) -> Any:
+        """The genomes as they are."""
+        del problem, key, difficulty, generation, steps
+        return genomes
+
+    def learning(self, genomes: Any) -> dict[str, Any]:
+        """Nothing."""
+        del genomes
+        return {}
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a run evolves and on what; static, so one compiled generation belongs to one problem.
@@ -114,6 +141,7 @@ class Problem:
         make_optimiser: from an individual's learning genes to an optax chain; it starts anew in every lifetime.
         mesh: the devices that the population is spread over.
         tiers: the padded shapes that networks compute in, cheapest first; the last one holds everybody.
+        flat: the optimiser treats every weight by itself, so it may be given all as one vector.
     """
 
     config: EvolutionaryTuringConfig
@@ -124,6 +152,7 @@ class Problem:
     make_optimiser: MakeOptimiser
     mesh: Mesh = field(repr=False)
     tiers: tuple[Bounds, ...]
+    flat: bool = False
 
     @property
     def lanes(self) -> int:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from etm_jax._typing import IntScalar, Key, Scalar
+from etm_jax._typing import Key, Scalar
 from etm_jax.config import EmergentConfig
 from etm_jax.emergent import EM33, EvolvedEM33, RingPolicy, controller, digits, save_automaton
 from etm_jax.environment import AnySuite
@@ -28,19 +28,11 @@ class RingAutomata(Automata):
         """A ring as what it remembers at the start, and a step."""
         return controller(self.em, self.num_actions, genome.rule, genome.programme)
 
-    def evaluate(
-        self,
-        problem: Problem,
-        key: Key,
-        genomes: Automaton,
-        champion: Automaton,
-        difficulty: Float[Array, " task"],
-        generation: IntScalar,
-        steps: Int[Array, " population"] | None,
-    ) -> tuple[Automaton, Result, Float[Array, " population"], Scalar]:
+    def judge(
+        self, problem: Problem, key: Key, genomes: Automaton, champion: Automaton, difficulty: Float[Array, " task"]
+    ) -> tuple[Result, Float[Array, " population"], Scalar]:
         """Fresh episodes, the same for everybody. The key is consumed."""
-        del generation, steps
-        return genomes, *live(problem, self.policy, key, genomes, champion, difficulty)
+        return live(problem, self.policy, key, genomes, champion, difficulty)
 
     def padding_efficiency(self, problem: Problem, genomes: Automaton) -> Scalar:
         """1: rings are all of one size."""

@@ -4,26 +4,22 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from etm_jax._interrupts import interrupts
 from etm_jax._rows import Row
 from etm_jax.evolution._checkpoint import Checkpoints
-from etm_jax.evolution._devices import any_process, on_this_process, replicated, wait_for_all
+from etm_jax.evolution._devices import any_process, on_this_process, wait_for_all
 from etm_jax.evolution._folder import RunFolder
-from etm_jax.evolution._generation import init, steps
-from etm_jax.evolution._history import History, lineage_row, metrics_row, nth
+from etm_jax.evolution._history import History, lineage_row, metrics_row
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._ladder import choose, next_choice, with_tiers
 from etm_jax.evolution._members import member_rows
 from etm_jax.evolution._problem import Problem
+from etm_jax.evolution._programs import Generation, compile_generation, first_state
 from etm_jax.evolution._state import NOBODY, EvolutionState
 from etm_jax.genomes import Bounds
-
-Trip = Callable[[EvolutionState, jax.Array], tuple[EvolutionState, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -68,8 +64,7 @@ def run(
         ValueError: the folder has rows of other tasks, or rows and no checkpoint; or a checkpoint cannot be kept.
     """
     config = problem.config
-    sharding = state_sharding(config.islands.count, problem.mesh)
-    state = jax.jit(init, static_argnums=0, out_shardings=sharding)(problem, jax.random.key(config.seed))
+    state = first_state(problem)
     restored = checkpoints.restore(state) if checkpoints is not None else None
     if folder is not None:
         folder.check_rows(problem.suite.names, resumed=restored is not None)
@@ -92,15 +87,18 @@ def run(
         while int(state.generation) < config.max_generations and not stop:
             started, first = time.perf_counter(), int(state.generation)
             if stage is None or first == stage.until:
-                state, stage = _next_stage(problem, state, count, stage)
+                state, stage = _next_stage(problem, state, stage)
                 unaccounted = time.perf_counter() - started
                 compile_seconds += unaccounted
                 started = time.perf_counter()
-            state, metrics = jax.block_until_ready(stage.trip(state, stage.last))
+            metrics = []
+            for _ in range(min(count, stage.until - first)):
+                state, happened = stage.generation(state)
+                metrics.append(happened)
+            state, metrics = jax.block_until_ready((state, metrics))
             seconds, done = time.perf_counter() - started, int(state.generation)
             run_seconds += seconds
-            for index, generation in enumerate(range(first, done)):
-                happened = nth(metrics, index)
+            for generation, happened in enumerate(jax.device_get(metrics), first):
                 row = metrics_row(generation, happened, problem.suite, unaccounted, seconds / (done - first))
                 if problem.archive is not None:
                     row |= problem.archive.summary(happened["archive"])
@@ -139,32 +137,17 @@ class _Stage:
     """A stretch of the run between two choices of tiers: its program, and the generation it ends before."""
 
     tiers: tuple[Bounds, ...]
-    trip: Trip
+    generation: Generation
     until: int
-    last: jax.Array
 
 
-def _next_stage(
-    problem: Problem, state: EvolutionState, count: int, before: _Stage | None
-) -> tuple[EvolutionState, _Stage]:
+def _next_stage(problem: Problem, state: EvolutionState, before: _Stage | None) -> tuple[EvolutionState, _Stage]:
     """Choose tiers if that is due, and compile unless they are those of before."""
     config = problem.config
     until = next_choice(config, int(state.generation))
-    last = jax.device_put(jnp.asarray(until), replicated(problem.mesh))
     state = jax.device_put(choose(problem, state), state_sharding(config.islands.count, problem.mesh))
     tiered = with_tiers(problem, state)
     same = before if before and before.tiers == tiered.tiers else None
-    trip = same.trip if same else _compiled_trip(tiered, state, last, count)
+    generation = same.generation if same else compile_generation(tiered, state)
     wait_for_all("compiled")  # the first exchange between processes fails unless they come to it within seconds
-    return state, _Stage(tiered.tiers, trip, until, last)
-
-
-def _compiled_trip(problem: Problem, state: EvolutionState, last: jax.Array, count: int) -> Trip:
-    whole, sharding = replicated(problem.mesh), state_sharding(problem.config.islands.count, problem.mesh)
-    trip = jax.jit(
-        lambda state, last: steps(problem, state, last, count),
-        in_shardings=(sharding, whole),
-        out_shardings=(sharding, whole),
-        donate_argnums=0,
-    )
-    return trip.lower(state, last).compile()
+    return state, _Stage(tiered.tiers, generation, until)

@@ -15,7 +15,7 @@ from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution._evaluation import judge, padding_efficiency_of
 from etm_jax.evolution._lifetime import Result
 from etm_jax.evolution._networks import Networks
-from etm_jax.evolution._problem import Problem
+from etm_jax.evolution._problem import LearnsNothing, Problem
 from etm_jax.genomes import Architecture, Genome, mask_of
 from etm_jax.variation import VariationRates
 
@@ -52,7 +52,7 @@ def _rounded(numbers: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 @dataclass(frozen=True)
-class SeededNetworks:
+class SeededNetworks(LearnsNothing):
     """Networks stored as seeds (Such et al. 2017, arXiv 1712.06567): `theta_n = theta_(n-1) + sigma_n noise(seed_n)`.
 
     The first seed draws architecture and weights; a child has its parent's seeds and one more, and nothing but weights
@@ -143,19 +143,16 @@ class SeededNetworks:
         """Those of the founders."""
         return self.networks.traits(jax.vmap(self.founder)(genomes))
 
-    def evaluate(
+    def judge(
         self,
         problem: Problem,
         key: Key,
         genomes: SeededGenome,
         champion: SeededGenome,
         difficulty: Float[Array, " task"],
-        generation: IntScalar,
-        steps: Int[Array, " population"] | None,
-    ) -> tuple[SeededGenome, Result, Float[Array, " population"], Scalar]:
+    ) -> tuple[Result, Float[Array, " population"], Scalar]:
         """Fresh episodes, the same for everybody. The key is consumed."""
-        del generation, steps
-        return genomes, *judge(problem, key, genomes, champion, difficulty, self.architectures, self.decode)
+        return judge(problem, key, genomes, champion, difficulty, self.architectures, self.decode)
 
     def padding_efficiency(self, problem: Problem, genomes: SeededGenome) -> Scalar:
         """Useful over executed multiply-adds."""
@@ -176,11 +173,6 @@ class SeededNetworks:
     def genes(self, genomes: SeededGenome) -> dict[str, Any]:
         """The architecture, and the number of mutations."""
         return self.networks.genes(self._without_weights(genomes)) | {"mutations": genomes.length - 1}
-
-    def learning(self, genomes: SeededGenome) -> dict[str, Any]:
-        """Nothing: seeded networks do not learn."""
-        del genomes
-        return {}
 
     def _decoded(self, genome: SeededGenome) -> Genome:
         return jax.jit(self.decode)(genome)

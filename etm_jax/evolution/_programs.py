@@ -1,0 +1,87 @@
+"""A generation as compiled programs, one a stage, each with the compile options that suit its work."""
+
+import functools
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import jax
+
+from etm_jax._platform import compile_options
+from etm_jax.evolution._devices import replicated
+from etm_jax.evolution._generation import born, closed, init, judged, learned
+from etm_jax.evolution._islands import state_sharding
+from etm_jax.evolution._problem import Problem
+from etm_jax.evolution._state import EvolutionState
+
+LITTLE = 10**8  # numbers that a run's genomes have in all its generations, up to which varying them is little work
+Generation = Callable[[EvolutionState], tuple[EvolutionState, dict[str, Any]]]
+
+
+def first_state(problem: Problem) -> EvolutionState:
+    """The state before the first generation, from the seed of the settings, where a run's state lies."""
+    sharding = state_sharding(problem.config.islands.count, problem.mesh)
+    start = jax.jit(
+        functools.partial(init, problem), out_shardings=sharding, compiler_options=compile_options("little")
+    )
+    return start(jax.random.key(problem.config.seed))
+
+
+def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
+    """One generation, `step`, as four programs: it proposes, learns, judges and closes.
+
+    Apart they compile faster than as one, at once and each with options of its own. The host waits for none of them, so
+    generations follow each other on the devices without a pause.
+
+    Args:
+        problem: what evolves.
+        state: one of the run; its shapes and where it lies are all that counts.
+
+    Returns:
+        A function from a state, whose memory it takes, to the next state and the generation's metrics, as `step`.
+    """
+    config, mesh = problem.config, problem.mesh
+    whole = state_sharding(config.islands.count, mesh)
+    parts = whole.population.ids  # of populations, and of islands' results
+    learns = config.lifetime.inheritance != "darwinian"
+    lowered = {}
+
+    def lower(stage: Callable[..., Any], out: Any, *arguments: Any, donated: tuple[int, ...] = ()) -> Any:
+        jitted = jax.jit(functools.partial(stage, problem), out_shardings=out, donate_argnums=donated)
+        lowered[stage.__name__] = jitted.lower(*arguments)
+        return _placed(lowered[stage.__name__].out_info, out)
+
+    like = _placed(state, whole)
+    population, steps = lower(born, parts, like)
+    genomes = lower(learned, parts, like, population, steps) if learns else population.genomes
+    found = lower(judged, parts, like, genomes)
+    rest = (population, genomes if learns else None, found)
+    lower(closed, (whole, replicated(mesh)), like, *rest, donated=(0,))
+
+    size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.population.genomes))
+    varying = "little" if size * config.max_generations <= LITTLE else "much"
+    work: dict[str, Literal["little", "much"]] = {born.__name__: varying, closed.__name__: varying}
+
+    def compiled(name: str) -> Callable[..., Any]:
+        return lowered[name].compile(compiler_options=compile_options(work.get(name, "much")))
+
+    with ThreadPoolExecutor() as pool:
+        programs = dict(zip(lowered, pool.map(compiled, lowered), strict=True))
+
+    def generation(state: EvolutionState) -> tuple[EvolutionState, dict[str, Any]]:
+        population, steps = programs[born.__name__](state)
+        genomes = programs[learned.__name__](state, population, steps) if learns else None
+        found = programs[judged.__name__](state, population.genomes if genomes is None else genomes)
+        return programs[closed.__name__](state, population, genomes, found)
+
+    return generation
+
+
+def _placed(tree: Any, sharding: Any) -> Any:
+    """Shapes and types of arrays that lie where a tree of shardings, or of its first levels, says."""
+
+    def place(sharding: Any, part: Any) -> Any:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), part)
+
+    return jax.tree.map(place, sharding, tree)
