@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from etm_jax._distances import squared_distances
 from etm_jax._typing import Key
 from etm_jax.selection._archive import KEEP
 from etm_jax.selection._elites import uniform_over
 from etm_jax.selection._scores import Scores
-from etm_jax.selection._species import squared_distances
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,10 @@ class NoveltyArchive:
         return jnp.full(self.size, KEEP).at[places].set(jnp.where(newcomers.alive[drawn], drawn, KEEP))
 
     def novelty(self, kept: Scores, scores: Scores) -> Float[Array, " population"]:
-        """Mean distance of each member to its nearest neighbours; itself is none of them."""
+        """Mean distance of each member to its nearest neighbours; itself is none of them.
+
+        Memory: one number for each pair of a member and another member or place.
+        """
         if scores.descriptors is None or kept.descriptors is None:
             raise ValueError("novelty needs descriptors, got scores without")
         others = jnp.concatenate([scores.descriptors, kept.descriptors])
