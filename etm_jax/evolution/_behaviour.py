@@ -62,7 +62,9 @@ def end_of(suite: EnvironmentSuite, lived: tuple[Rollout, ...]) -> dict[str, Sca
         last = jax.tree.map(lambda leaf: leaf[jnp.sum(valid) - 1], states)
         points = jnp.concatenate(environment.outline(start))
         low, high = jnp.min(points, axis=0), jnp.max(points, axis=0)
-        return jnp.clip((environment.place(last) - low) / (high - low), 0, 1)
+        extent = high - low
+        share = (environment.place(last) - low) / jnp.where(extent > 0, extent, 1)  # a corridor may have no height
+        return jnp.clip(share, 0, 1)
 
     places = jnp.mean(jax.vmap(one)(first.states, first.step_valid), axis=0)
     return {name: places[index] for index, name in enumerate(END)}

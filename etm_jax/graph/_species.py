@@ -86,10 +86,10 @@ def breed(
 ) -> tuple[Int[Array, " population"], Int[Array, "population 2"], Species]:
     """Who goes on as it is, and two parents of one species for everybody else, the fitter first.
 
-    A species has children by its mean fitness above the worst of all, and its best member survives. Whoever failed is
-    no parent, unless all did. Species that have
-    been idle too long have no children and no survivor; the one with the best member of all never is. Chances are
-    uniform in (0, 1).
+    Every species has one place for its best member, and more by its mean fitness above the worst of all. Species that
+    have been idle too long have no place; the one with the best member of all never is. If there are fewer places than
+    species, those with the best members have them. Whoever failed is no parent, unless all did. Chances are uniform in
+    (0, 1).
 
     Returns:
         For each place the member that survives there or `NO_SPECIES`, the parents, and the species a generation older.
@@ -98,7 +98,8 @@ def breed(
     finite = jnp.isfinite(fitness)
     may = finite | ~jnp.any(finite)
     worst = jnp.min(jnp.where(finite, fitness, jnp.inf))
-    worth = jnp.where(finite, fitness - worst, 0)
+    worth = jnp.where(finite, fitness / 2 - worst / 2, 0)  # halves, so that no difference of finite numbers overflows
+    worth /= jnp.where(jnp.max(worth) > 0, jnp.max(worth), 1)
     ranked = jnp.where(finite, fitness, -jnp.inf)
 
     order = jnp.lexsort((-ranked, belongs))  # members of one species side by side, the best first
@@ -111,12 +112,18 @@ def breed(
     species = replace(species, best=jnp.maximum(species.best, top), idle=idle)
 
     breeds = (members > 0) & ((idle <= rates.patience) | (top >= jnp.max(top)))
+    if size < capacity:
+        best_first = jnp.lexsort((-top, ~breeds))
+        breeds &= jnp.zeros(capacity, bool).at[best_first[:size]].set(True)
+    left = size - jnp.sum(breeds)  # places, once each species has one: its share alone may round to none
     total = jnp.zeros(capacity).at[belongs].add(worth)
-    share = jnp.where(breeds, total / jnp.maximum(members, 1) + 1e-6 * (jnp.max(worth) + 1e-6), 0)
-    edges = jnp.cumsum(share) / jnp.sum(share)
-    # Evenly spaced draws: each species gets its share of children, rounded.
-    draws = (jnp.arange(size) + chance[2, 0]) / size
-    of = jnp.minimum(jnp.searchsorted(edges, draws, side="right"), capacity - 1)
+    share = jnp.where(breeds, total / jnp.maximum(members, 1) + 1e-6, 0)
+    owed = jnp.maximum(size * share / jnp.sum(share) - 1, 0)
+    upto = jnp.cumsum(jnp.where(jnp.any(owed > 0), owed, breeds))
+    # Evenly spaced draws: each species gets what it is owed, rounded up or down.
+    drawn = jnp.clip(jnp.ceil(left * upto / upto[-1] - chance[2, 0]), 0, left).astype(int)
+    ends = jnp.cumsum(breeds) + drawn
+    of = jnp.searchsorted(ends, jnp.arange(size), side="right")
 
     parents = jnp.maximum(jnp.ceil(rates.survival * members), 1)[of]
     chosen = jnp.floor(chance[:2] * parents[None]).astype(int)

@@ -58,6 +58,7 @@ class NoveltyArchive:
 
     def admit(self, key: Key, kept: Scores, newcomers: Scores) -> Int[Array, " place"]:
         """A few newcomers at random, in free places and then in those of the oldest members."""
+        newcomers = newcomers.sound(*self.needs)
         count = min(self.admitted, self.size)
         age = jnp.zeros(self.size, int) if kept.age is None else kept.age
         places = jnp.lexsort((-age, kept.alive))[:count]
@@ -69,6 +70,7 @@ class NoveltyArchive:
 
         Memory: one number for each pair of a member and another member or place.
         """
+        scores = scores.sound(*self.needs)
         if scores.descriptors is None or kept.descriptors is None:
             raise ValueError("novelty needs descriptors, got scores without")
         others = jnp.concatenate([scores.descriptors, kept.descriptors])
@@ -84,6 +86,7 @@ class NoveltyArchive:
 
     def view(self, kept: Scores, scores: Scores) -> Scores:
         """The population with novelty in place of fitness."""
+        scores = scores.sound(*self.needs)
         from_low_to_high = [_scaled(values, scores.alive) for values in (scores.fitness, self.novelty(kept, scores))]
         mixed = (1 - self.weight) * from_low_to_high[0] + self.weight * from_low_to_high[1]
         return scores.replace(fitness=mixed)  # pyright: ignore[reportAttributeAccessIssue]

@@ -46,6 +46,7 @@ class SpeciesSelection:
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents; without descriptors all are of one species. The key is consumed."""
+        scores = scores.sound(*self.needs)
         key_first, key_second = jax.random.split(key)
         founder = self.founders(scores)
         founds = founder == jnp.arange(founder.size)
