@@ -22,7 +22,7 @@ def first_population(key: Key, scores: Scores, family: Family) -> Population:
     size = scores.fitness.size
     genomes = jax.vmap(family.random)(jax.random.split(key, size))
     nobody = jnp.full((size, 2), NOBODY, jnp.int32)
-    return Population(genomes, scores, ids=jnp.arange(size), parents=nobody, next_id=jnp.array(size))
+    return Population(genomes, scores, ids=jnp.arange(size, dtype=jnp.int32), parents=nobody, next_id=jnp.array(size, jnp.int32))
 
 
 def propose(
@@ -78,7 +78,7 @@ def propose(
     arrives = jax.random.bernoulli(jax.random.fold_in(key_fresh, 1), rates.immigrant_rate, (num_children,))
     sound &= ~jnp.concatenate([jnp.zeros(survivors.size, bool), arrives])
     kept_ids, kept_parents = stock.ids[survivors], stock.parents[survivors]
-    ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children)])
+    ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children, dtype=jnp.int32)])
     born = jnp.stack([stock.ids[first], stock.ids[second]], axis=-1)
     parents = jnp.concatenate([kept_parents, born])
     blank = jax.tree.map(jnp.zeros_like, population.scores)
@@ -97,7 +97,7 @@ def propose(
         return choose(sound, proposed, first_population(key_fresh, blank, family).genomes)
 
     genomes = jax.lax.cond(jnp.all(sound), lambda proposed: proposed, replace_failed, proposed)
-    ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
+    ids = jnp.where(sound, ids, population.next_id + jnp.arange(size, dtype=jnp.int32) + num_children)
     parents = jnp.where(sound[:, None], parents, NOBODY)
     stayed = sound & (stays | (jnp.arange(size) < survivors.size))
     scores = choose(sound, scores, blank)

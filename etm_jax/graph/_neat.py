@@ -120,7 +120,7 @@ class NEAT:
             fitness=jnp.full(self.population_size, -jnp.inf, float),
             species=species,
             asked=species,
-            generation=jnp.array(0),
+            generation=jnp.array(0, jnp.int32),
         )
 
     def ask(self, key: Key, state: NEATState, params: GraphRates) -> tuple[Graph, NEATState]:

@@ -103,8 +103,8 @@ def breed(
     ranked = jnp.where(finite, fitness, -jnp.inf)
 
     order = jnp.lexsort((-ranked, belongs))  # members of one species side by side, the best first
-    counts = jnp.zeros(capacity, int).at[belongs].add(1)
-    members = jnp.zeros(capacity, int).at[belongs].add(may)
+    counts = jnp.zeros(capacity, jnp.int32).at[belongs].add(1)
+    members = jnp.zeros(capacity, jnp.int32).at[belongs].add(may)
     first = jnp.cumsum(counts) - counts
     top = jnp.where(counts > 0, ranked[order[jnp.minimum(first, size - 1)]], -jnp.inf)
     better = top > species.best
@@ -121,12 +121,12 @@ def breed(
     owed = jnp.maximum(size * share / jnp.sum(share) - 1, 0)
     upto = jnp.cumsum(jnp.where(jnp.any(owed > 0), owed, breeds))
     # Evenly spaced draws: each species gets what it is owed, rounded up or down.
-    drawn = jnp.clip(jnp.ceil(left * upto / upto[-1] - chance[2, 0]), 0, left).astype(int)
+    drawn = jnp.clip(jnp.ceil(left * upto / upto[-1] - chance[2, 0]), 0, left).astype(jnp.int32)
     ends = jnp.cumsum(breeds) + drawn
     of = jnp.searchsorted(ends, jnp.arange(size), side="right")
 
     parents = jnp.maximum(jnp.ceil(rates.survival * members), 1)[of]
-    chosen = jnp.floor(chance[:2] * parents[None]).astype(int)
+    chosen = jnp.floor(chance[:2] * parents[None]).astype(jnp.int32)
     pairs = order[first[of][None] + jnp.sort(chosen, axis=0)].T
     opens = jnp.concatenate([jnp.ones(1, bool), of[1:] != of[:-1]])  # the first of a species' places
     survivors = jnp.where(opens & jnp.isfinite(top[of]), order[first[of]], NO_SPECIES)
@@ -144,7 +144,7 @@ def represented(
 
 def no_species(graphs: Graph, capacity: int, radius: Scalar | IntScalar | float) -> Species:
     """A table of species before anybody has been assigned."""
-    rows = jnp.zeros(capacity, int)
+    rows = jnp.zeros(capacity, jnp.int32)
     return Species(
         representatives=jax.tree.map(lambda leaf: leaf[rows], graphs),
         lives=rows > 0,

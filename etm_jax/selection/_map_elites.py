@@ -52,7 +52,7 @@ class MapElitesArchive:
 
         NaN is in no cell: the number is that after the last.
         """
-        part = jnp.clip(jnp.floor(descriptors * self.bins), 0, self.bins - 1).astype(int)
+        part = jnp.clip(jnp.floor(descriptors * self.bins), 0, self.bins - 1).astype(jnp.int32)
         cell = part @ self.bins ** jnp.arange(self.num_descriptors - 1, -1, -1)
         return jnp.where(jnp.any(jnp.isnan(descriptors), axis=-1), self.num_places, cell)
 

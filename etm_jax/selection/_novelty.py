@@ -60,7 +60,7 @@ class NoveltyArchive:
         """A few newcomers at random, in free places and then in those of the oldest members."""
         newcomers = newcomers.sound(*self.needs)
         count = min(self.admitted, self.size)
-        age = jnp.zeros(self.size, int) if kept.age is None else kept.age
+        age = jnp.zeros(self.size, jnp.int32) if kept.age is None else kept.age
         places = jnp.lexsort((-age, kept.alive))[:count]
         drawn = uniform_over(key, newcomers.alive, (count,))
         return jnp.full(self.size, KEEP).at[places].set(jnp.where(newcomers.alive[drawn], drawn, KEEP))

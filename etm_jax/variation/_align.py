@@ -102,7 +102,7 @@ def match(unlikeness: Float[Array, "unit unit"]) -> Int[Array, " unit"]:
     """
     size = unlikeness.shape[0]
     most = jnp.finfo(unlikeness.dtype).max  # beyond it only what is taken
-    start = jnp.where(unlikeness < most, unlikeness, most), jnp.zeros(size, int)
+    start = jnp.where(unlikeness < most, unlikeness, most), jnp.zeros(size, jnp.int32)
 
     def take(_: IntScalar, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         left, columns = carry
