@@ -27,10 +27,10 @@ from etm_jax.genomes import random_genome
 from etm_jax.graph import NEAT, GraphTape, minimal_graph, paint, pattern_weights, with_tape
 from etm_jax.number_task import NumberSuite
 from etm_jax.selection import ARCHIVES, SELECTORS, Scores
+from etm_jax.task import TaskSuite
 from etm_jax.variation import VariationRates
 
 MODES = {"double": lambda: jax.enable_x64(True), "strict": lambda: jax.numpy_dtype_promotion("strict")}
-KEY = jax.ShapeDtypeStruct((), jax.dtypes.prng_key_type("fry")) if hasattr(jax.dtypes, "prng_key_type") else None
 ACTS = EnvironmentSuite((etm_tasks.make("t_maze", length=3),), (1.0,))
 NUMBERS = NumberSuite((etm_tasks.make("increment"),), (1.0,))
 DARWINIAN = LifetimeConfig(inheritance="darwinian")
@@ -62,16 +62,31 @@ MODELS = {
     "networks in tiers": lambda: networks(tiers=2),
     "networks in bfloat16": lambda: networks(precision="bfloat16"),
     "networks on islands": lambda: networks(islands=IslandConfig(count=2, migrate_every=1)),
-    "networks, budgets by fitness": lambda: networks(lifetime=dataclasses.replace(SGD, budget="swarm")),
     "networks, rmsprop": lambda: networks(lifetime=dataclasses.replace(SGD, optimiser="rmsprop")),
     "networks that act": lambda: (dataclasses.replace(networks(lifetime=DARWINIAN)[0]), ACTS),
-    "networks as seeds": lambda: networks(population_storage="seeds", seed_capacity=8, lifetime=DARWINIAN),
+    "networks as seeds": lambda: networks(
+        population_storage="seeds",
+        seed_capacity=8,
+        lifetime=DARWINIAN,
+        variation=VariationRates(crossover_rate=0.0, gene_rate=0.0, learning_sigma=0.0),
+    ),
     "networks, averaged": lambda: networks(
         lifetime=DARWINIAN, selection=SelectionConfig(average_survivors=True, settle_generations=2)
     ),
     "networks, front": lambda: selecting("nsga2", "front"),
     "networks, map": lambda: selecting("uniform", "map-elites"),
     "networks, novelty": lambda: selecting("species", "novelty"),
+    "networks that act, by place": lambda: (
+        networks(
+            lifetime=DARWINIAN,
+            selection=SelectionConfig(method="species", descriptors=("final_x", "final_y")),
+        )[0],
+        EnvironmentSuite((etm_tasks.make("deceptive_maze"),), (1.0,)),
+    ),
+    "networks, by their use of memory": lambda: networks(
+        selection=SelectionConfig(method="niches", descriptors=("slots_used", "read_sharpness")),
+        archive=ArchiveConfig(kind="novelty", size=8),
+    ),
     "graph": lambda: model("graph"),
     "graph with a tape": lambda: model("graph", graph=GraphConfig(slots=4, activations=("tanh", "sine"))),
     "em33": lambda: model("em33", emergent=EmergentConfig(bins=2, programme_cells=1, steps=4)),
@@ -83,10 +98,6 @@ MODELS = {
 def mode(request):
     with MODES[request.param]():
         yield request.param
-
-
-def dtypes(tree):
-    return jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), tree)
 
 
 def assert_stays(before, after):
@@ -107,9 +118,6 @@ def test_a_generation_keeps_the_types_of_its_state(name, mode):
     state = jax.eval_shape(lambda: init(problem, jax.random.key(0)))
     after, _ = jax.eval_shape(lambda state: step(problem, state), state)
     assert_stays(state, after)
-
-
-INTEGERS = ("ids", "parents", "next_id", "generation", "champion_id")
 
 
 @pytest.mark.parametrize("name", ["networks", "graph", "em33", "em43", "networks as seeds"])
@@ -190,3 +198,24 @@ def test_automata_alone(mode):
 
 def test_a_random_genome_of_every_kind(mode):
     jax.eval_shape(lambda: random_genome(jax.random.key(0), MIXED, 3, 2))
+
+
+@pytest.mark.parametrize("name", sorted(etm_tasks.TASKS))
+def test_tasks_and_environments(name, mode):
+    """A sample and its scores, or a first step."""
+    task = etm_tasks.make(name)
+
+    def use():
+        if hasattr(task, "train_inputs"):
+            return ()
+        if hasattr(task, "sample"):
+            suite = TaskSuite((task,), (1.0,))
+            episode = suite.sample(jax.random.key(0), 2, jnp.ones(1))
+            outputs = jnp.zeros_like(episode.targets)
+            return suite.loss(outputs, episode), suite.performance(outputs, episode), suite.accuracy(outputs, episode)
+        suite = EnvironmentSuite((task,), (1.0,))
+        policy = lambda carry, seen: (carry, jnp.zeros(suite.output_size))  # noqa: E731
+        lived = suite.rollouts(jax.random.key(0), (), policy, 2, jnp.ones(1))
+        return suite.loss(lived), suite.performance(lived), suite.accuracy(lived)
+
+    jax.eval_shape(use)

@@ -171,7 +171,7 @@ def three_others(key: Key, own: Int[Array, ""], size: int) -> Int[Array, " 3"]:
     """Three members of a population, unlike each other and one's own, all such triples alike. The key is consumed."""
     highest = jnp.arange(size - 1, size - LEAST, -1)
     first, second, third = jax.random.randint(key, (3,), 0, highest)
-    second += second >= first  # steps over what is taken, from the least on
-    third += third >= jnp.minimum(first, second)
-    third += third >= jnp.maximum(first, second)
+    second += (second >= first).astype(second.dtype)  # steps over what is taken, from the least on
+    third += (third >= jnp.minimum(first, second)).astype(third.dtype)
+    third += (third >= jnp.maximum(first, second)).astype(third.dtype)
     return (own + 1 + jnp.stack([first, second, third])) % size

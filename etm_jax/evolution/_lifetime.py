@@ -117,7 +117,7 @@ def batch_loss(
     loss = suite.loss(run.outputs, episode)
     if bounds.ponder_steps[1] == 1:
         return loss
-    counts = before_end(episode)
+    counts = before_end(episode).astype(run.ponder.dtype)
     price = jnp.sum(run.ponder * counts) / jnp.maximum(jnp.sum(counts), 1)
     return loss + config.ponder_cost * price  # Graves 2016, eq. 12, as a mean over the steps
 

@@ -101,7 +101,7 @@ def propose(
     parents = jnp.where(sound[:, None], parents, NOBODY)
     stayed = sound & (stays | (jnp.arange(size) < survivors.size))
     scores = choose(sound, scores, blank)
-    scores = replace(scores, age=scores.age + stayed, alive=jnp.zeros(size, bool))
+    scores = replace(scores, age=scores.age + stayed.astype(scores.age.dtype), alive=jnp.zeros(size, bool))
     return Population(genomes, scores, ids, parents, next_id=population.next_id + num_children + size)
 
 
@@ -136,7 +136,7 @@ def scored(
         times = before.age
 
         def mean(old: Array, new: Array) -> Array:
-            lived = times.reshape(-1, *(1,) * (new.ndim - 1))
+            lived = times.reshape(-1, *(1,) * (new.ndim - 1)).astype(new.dtype)
             return (old * lived + new) / (lived + 1)
 
         measured = ("fitness", "cases", "objectives", "descriptors")

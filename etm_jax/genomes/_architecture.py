@@ -59,7 +59,7 @@ def architecture_at(position: Float[Array, " gene"], bounds: Bounds) -> Architec
     for index, (name, (low, high)) in enumerate(ranges(bounds)):
         genes[name] = low + jnp.floor(position[index] * (high - low + 1)).astype(jnp.int32)
     for index, (name, kinds) in enumerate(choices(bounds), len(RANGES)):
-        allowed = jnp.asarray(kinds)
+        allowed = jnp.asarray(kinds, jnp.int32)
         genes[name] = allowed[jnp.floor(position[index] * allowed.size).astype(jnp.int32)]
     return Architecture(**genes)
 

@@ -52,8 +52,9 @@ def distances(graphs: Graph, one: Graph, rates: GraphRates) -> Float[Array, " po
     rows = one.sources, one.targets, one.weights, one.is_connection
     start = jnp.zeros(graphs.weights.shape, bool), jnp.zeros_like(graphs.weights)
     (has, apart), _ = jax.lax.scan(compare, start, rows)
-    common = jnp.sum(has, axis=1)
-    unmatched = graphs.num_connections + one.num_connections - 2 * common
-    largest = jnp.maximum(jnp.maximum(graphs.num_connections, one.num_connections), 1)
+    common, theirs = jnp.sum(has, axis=1, dtype=apart.dtype), graphs.num_connections.astype(apart.dtype)
+    own = one.num_connections.astype(apart.dtype)
+    unmatched = theirs + own - 2 * common
+    largest = jnp.maximum(jnp.maximum(theirs, own), 1)
     difference = jnp.sum(apart, axis=1) / jnp.maximum(common, 1)
     return rates.excess_weight * unmatched / largest + rates.difference_weight * difference

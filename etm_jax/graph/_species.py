@@ -73,7 +73,7 @@ def assign(graphs: Graph, species: Species, rates: GraphRates) -> tuple[Int[Arra
     away, species = jax.lax.while_loop(is_short, found, (away, species))
     belongs = jnp.argmin(away, axis=0)
     lives = jnp.zeros(capacity, bool).at[belongs].set(True)
-    more = jnp.sign(jnp.sum(lives) - rates.target_species)
+    more = jnp.sign(jnp.sum(lives, dtype=species.radius.dtype) - rates.target_species)
     return belongs, replace(species, lives=lives, radius=jnp.maximum(species.radius * 1.1**more, 0.05))
 
 
@@ -104,28 +104,28 @@ def breed(
 
     order = jnp.lexsort((-ranked, belongs))  # members of one species side by side, the best first
     counts = jnp.zeros(capacity, jnp.int32).at[belongs].add(1)
-    members = jnp.zeros(capacity, jnp.int32).at[belongs].add(may)
+    members = jnp.zeros(capacity, jnp.int32).at[belongs].add(may.astype(jnp.int32))
     first = jnp.cumsum(counts) - counts
     top = jnp.where(counts > 0, ranked[order[jnp.minimum(first, size - 1)]], -jnp.inf)
     better = top > species.best
     idle = jnp.where(better, 0, species.idle + 1)
     species = replace(species, best=jnp.maximum(species.best, top), idle=idle)
 
-    breeds = (members > 0) & ((idle <= rates.patience) | (top >= jnp.max(top)))
+    breeds = (members > 0) & ((idle.astype(fitness.dtype) <= rates.patience) | (top >= jnp.max(top)))
     if size < capacity:
         best_first = jnp.lexsort((-top, ~breeds))
         breeds &= jnp.zeros(capacity, bool).at[best_first[:size]].set(True)
-    left = size - jnp.sum(breeds)  # places, once each species has one: its share alone may round to none
+    left = size - jnp.sum(breeds, dtype=fitness.dtype)  # places, once each species has one: its share alone may round to none
     total = jnp.zeros(capacity).at[belongs].add(worth)
-    share = jnp.where(breeds, total / jnp.maximum(members, 1) + 1e-6, 0)
+    share = jnp.where(breeds, total / jnp.maximum(members, 1).astype(total.dtype) + 1e-6, 0)
     owed = jnp.maximum(size * share / jnp.sum(share) - 1, 0)
-    upto = jnp.cumsum(jnp.where(jnp.any(owed > 0), owed, breeds))
+    upto = jnp.cumsum(jnp.where(jnp.any(owed > 0), owed, breeds.astype(owed.dtype)))
     # Evenly spaced draws: each species gets what it is owed, rounded up or down.
     drawn = jnp.clip(jnp.ceil(left * upto / upto[-1] - chance[2, 0]), 0, left).astype(jnp.int32)
-    ends = jnp.cumsum(breeds) + drawn
+    ends = jnp.cumsum(breeds, dtype=jnp.int32) + drawn
     of = jnp.searchsorted(ends, jnp.arange(size), side="right")
 
-    parents = jnp.maximum(jnp.ceil(rates.survival * members), 1)[of]
+    parents = jnp.maximum(jnp.ceil(rates.survival * members.astype(chance.dtype)), 1)[of]
     chosen = jnp.floor(chance[:2] * parents[None]).astype(jnp.int32)
     pairs = order[first[of][None] + jnp.sort(chosen, axis=0)].T
     opens = jnp.concatenate([jnp.ones(1, bool), of[1:] != of[:-1]])  # the first of a species' places

@@ -82,7 +82,7 @@ class NoveltyArchive:
             -jnp.where(known[None] & ~itself, distance, jnp.inf), min(self.neighbours, others.shape[0])
         )
         found = jnp.isfinite(near)
-        return jnp.sum(jnp.where(found, -near, 0), axis=1) / jnp.maximum(jnp.sum(found, axis=1), 1)
+        return jnp.sum(jnp.where(found, -near, 0), axis=1) / jnp.maximum(jnp.sum(found, axis=1, dtype=near.dtype), 1)
 
     def view(self, kept: Scores, scores: Scores) -> Scores:
         """The population with novelty in place of fitness."""

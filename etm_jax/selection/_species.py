@@ -62,7 +62,7 @@ class SpeciesSelection:
         kin = founder[first][:, None] == founder[None]
         mates = jnp.where(kin, worth[None], 0)
         itself = jnp.arange(founder.size)[None] == first[:, None]
-        mates = jnp.where(jnp.any(mates > 0, axis=-1, keepdims=True), mates, itself)
+        mates = jnp.where(jnp.any(mates > 0, axis=-1, keepdims=True), mates, itself.astype(mates.dtype))
         second = proportional(key_second, mates, scores.alive, shape)
         return Selection(survivors, jnp.stack([first, second], axis=-1))
 

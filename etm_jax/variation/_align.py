@@ -108,6 +108,6 @@ def match(unlikeness: Float[Array, "unit unit"]) -> Int[Array, " unit"]:
         left, columns = carry
         row, column = jnp.divmod(jnp.argmin(left), size)
         left = left.at[row].set(jnp.inf).at[:, column].set(jnp.inf)
-        return left, columns.at[row].set(column)
+        return left, columns.at[row].set(column.astype(jnp.int32))
 
     return jax.lax.fori_loop(0, size, take, start)[1]
