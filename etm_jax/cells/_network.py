@@ -1,5 +1,6 @@
 """A whole network: what `compact` makes of a genome, and what a run exports."""
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -37,4 +38,4 @@ class NTM(nnx.Module):
         """The logits, the weightings of every head over the slots, and the price of pondering."""
         params, active = self.cell.arrays()
         check_channels(inputs.shape, num_channels_of(params, self.cell.family), ("batch", "time"))
-        return cell_unroll(params, active, inputs)
+        return cell_unroll(params, active, jnp.asarray(inputs, params["output"]["bias"].dtype))

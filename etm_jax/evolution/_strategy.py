@@ -22,7 +22,9 @@ def first_population(key: Key, scores: Scores, family: Family) -> Population:
     size = scores.fitness.size
     genomes = jax.vmap(family.random)(jax.random.split(key, size))
     nobody = jnp.full((size, 2), NOBODY, jnp.int32)
-    return Population(genomes, scores, ids=jnp.arange(size, dtype=jnp.int32), parents=nobody, next_id=jnp.array(size, jnp.int32))
+    return Population(
+        genomes, scores, ids=jnp.arange(size, dtype=jnp.int32), parents=nobody, next_id=jnp.array(size, jnp.int32)
+    )
 
 
 def propose(

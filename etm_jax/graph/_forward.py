@@ -34,6 +34,9 @@ def apply_graph(
         num_outputs: of the graph.
         activations: names of the functions that the graph's nodes count in, of `ACTIVATIONS`.
 
+    Raises:
+        ValueError: inputs, bias and outputs are more than the graph has room for.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from etm_jax.graph import apply_graph, minimal_graph
@@ -45,8 +48,8 @@ def apply_graph(
     weights, size = weight_matrix(graph), graph.ids.size
     if seen + num_outputs > size:
         raise ValueError(
-            f"inputs of {inputs.shape[1]} channels, the bias and {num_outputs} outputs are more than the {size} nodes that "
-            "the graph has room for"
+            f"inputs of {inputs.shape[1]} channels, the bias and {num_outputs} outputs are more than the {size} nodes "
+            "that the graph has room for"
         )
     given = jnp.concatenate([inputs.T, jnp.ones((BIAS, inputs.shape[0]))])
 

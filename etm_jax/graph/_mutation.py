@@ -52,7 +52,8 @@ def add_connection(chance: Float[Array, "3"], graph: Graph, rates: GraphRates, r
     """With its probability, a connection between two nodes that had none."""
     size = graph.ids.size
     pairs = positions_of(graph, graph.targets) * size + positions_of(graph, graph.sources)
-    taken = jnp.zeros(size * size, jnp.int32).at[pairs].max(graph.is_connection.astype(jnp.int32)).reshape(size, size) > 0
+    taken = jnp.zeros(size * size, jnp.int32).at[pairs].max(graph.is_connection.astype(jnp.int32))
+    taken = taken.reshape(size, size) > 0
     may = (graph.is_node & (graph.places > INPUT_PLACE))[:, None] & graph.is_node[None] & ~taken
     if not recurrent:
         may &= graph.places[:, None] > graph.places[None]

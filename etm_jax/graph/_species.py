@@ -115,7 +115,8 @@ def breed(
     if size < capacity:
         best_first = jnp.lexsort((-top, ~breeds))
         breeds &= jnp.zeros(capacity, bool).at[best_first[:size]].set(True)
-    left = size - jnp.sum(breeds, dtype=fitness.dtype)  # places, once each species has one: its share alone may round to none
+    # Places, once each species has one: its share alone may round to none.
+    left = size - jnp.sum(breeds, dtype=fitness.dtype)
     total = jnp.zeros(capacity).at[belongs].add(worth)
     share = jnp.where(breeds, total / jnp.maximum(members, 1).astype(total.dtype) + 1e-6, 0)
     owed = jnp.maximum(size * share / jnp.sum(share) - 1, 0)

@@ -68,7 +68,11 @@ def repeated(
     number = (repeats.astype(vectors.dtype) - (most_repeats + 1) / 2) / deviation
     due = (step >= start) & (step <= end)
     return Episode(
-        inputs=with_channels(vectors_at(vectors, step, step < length), step == length, number * (step == length + 1).astype(vectors.dtype)),
+        inputs=with_channels(
+            vectors_at(vectors, step, step < length),
+            step == length,
+            number * (step == length + 1).astype(vectors.dtype),
+        ),
         targets=vectors_at(answers, jnp.where(step < end, (step - start) % length, longest), due),
         step_valid=due,
     )
