@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # They import nothing of the library, so anybody may import them.
-LEAVES = ("etm_jax._typing", "etm_jax._files", "etm_jax._distances")
+LEAVES = ("etm_jax._typing", "etm_jax._files", "etm_jax._require", "etm_jax._distances")
 TASK_FACE = ("etm_jax.task", "etm_jax.environment", "etm_jax._typing")
 
 # Folder: what of this repository it may import besides itself.
@@ -16,9 +16,9 @@ ALLOWED = {
     "etm_jax/cells": LEAVES,
     "etm_jax/genomes": ("etm_jax.cells", *LEAVES),
     "etm_jax/variation": ("etm_jax.genomes", "etm_jax.cells", "etm_jax.config", *LEAVES),
-    "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", "etm_jax._checks", "etm_jax._require", *LEAVES),
+    "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", "etm_jax._checks", *LEAVES),
     "etm_jax/emergent": LEAVES,
-    "etm_jax/graph": ("etm_jax.cells", "etm_jax._require", *LEAVES),
+    "etm_jax/graph": ("etm_jax.cells", *LEAVES),
     "etm_jax/ae": (),
     "tasks/etm_tasks": TASK_FACE,
 }
