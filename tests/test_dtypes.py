@@ -28,6 +28,8 @@ from etm_jax.graph import NEAT, GraphTape, minimal_graph, paint, pattern_weights
 from etm_jax.number_task import NumberSuite
 from etm_jax.selection import ARCHIVES, SELECTORS, Scores
 from etm_jax.task import TaskSuite
+from etm_jax.training import StrategyConfig, TrainConfig, make_training, trip
+from etm_jax.training import init as training_start
 from etm_jax.variation import VariationRates
 
 MODES = {"double": lambda: jax.enable_x64(True), "strict": lambda: jax.numpy_dtype_promotion("strict")}
@@ -128,6 +130,22 @@ def test_ids_and_counters_are_32_bits_wide_whatever_the_precision(name):
     for path, leaf in jax.tree.leaves_with_path(state):
         if jnp.issubdtype(leaf.dtype, jnp.integer):
             assert leaf.dtype.itemsize <= 4, jax.tree_util.keystr(path)
+
+
+TRAININGS = {
+    "adam, cosine": TrainConfig(schedule="cosine", warmup_steps=2),
+    "adamw": TrainConfig(optimiser="adamw"),
+    "rmsprop in bfloat16": TrainConfig(optimiser="rmsprop", precision="bfloat16"),
+    "SNES": TrainConfig(strategy=StrategyConfig("SNES", population=6)),
+    "Sep_CMA_ES": TrainConfig(strategy=StrategyConfig("Sep_CMA_ES", population=6)),
+}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_keeps_the_types_of_its_state(name, mode):
+    training = make_training(TRAININGS[name], SUITE)
+    state = jax.eval_shape(lambda: training_start(training, jax.random.key(0)))
+    assert_stays(state, jax.eval_shape(lambda state: trip(training, state, 3)[0], state))
 
 
 STRATEGIES = {

@@ -160,7 +160,8 @@ def gradient_step(
     loss, gradients = jax.value_and_grad(batch_loss)(
         genome.params, genome, key, difficulty, bounds, suite, config, dtype
     )
-    updates, state = stepper.update(gradients, state, genome.params, value=loss, mask=mask)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises decays to whole numbers of steps
+        updates, state = stepper.update(gradients, state, genome.params, value=loss, mask=mask)
     for scale in scales:
         updates = jax.tree.map(lambda update, scale=scale: (update * scale).astype(update.dtype), updates)
     return replace(genome, params=optax.apply_updates(genome.params, updates)), state, loss
