@@ -169,7 +169,7 @@ def limits_of(search: Search, state: NEATState, settings: Settings) -> list[dict
         bounded.strategy = replace(search.strategy, max_nodes=limit, max_connections=4 * limit)
         live = prepare(bounded.generation, bounded.strategy.roomy(state), key)
         species = replace(state.species, representatives=resized(state.species.representatives, limit, 4 * limit))
-        long = replace(state, graphs=resized(state.graphs, limit, 4 * limit), species=species)
+        long = replace(state, graphs=resized(state.graphs, limit, 4 * limit), species=species, asked=species)
         full = prepare(bounded.generation, long, key)
         cost, padded = costs_of([live, full], settings.rounds)
         rows.append({"limit": limit, "seconds": cost.seconds, "padded_s": padded.seconds, "compile_s": cost.compile_s})

@@ -95,7 +95,8 @@ def bit_loss(outputs: Float[Array, "batch time output"], episode: Episode) -> Sc
     """Mean cross-entropy of the valid bits, in nats; 0 if no step is valid."""
     valid = episode.step_valid[..., None]
     nats = optax.sigmoid_binary_cross_entropy(jnp.where(valid, outputs, 0), jnp.where(valid, episode.targets, 0))
-    return jnp.sum(nats * valid) / jnp.maximum(jnp.sum(valid) * outputs.shape[-1], 1)
+    count = jnp.sum(valid, dtype=nats.dtype) * outputs.shape[-1]
+    return jnp.sum(nats * valid.astype(nats.dtype)) / jnp.maximum(count, 1)
 
 
 def bit_right(outputs: Float[Array, "batch time output"], episode: Episode) -> Bool[Array, "batch time output"]:

@@ -244,7 +244,7 @@ def test_full_tables_stop_growth():
 
 def test_a_child_has_the_fitter_parents_graph_and_common_weights_of_either():
     graphs = grown()[-1].graphs
-    bear = jax.jit(lambda chance, one, two: cross(chance, one, two, GraphRates()))
+    bear = jax.jit(lambda chance, one, two: cross(chance, one, two, True, GraphRates()))
     taken = {True: 0, False: 0}
     for index in range(SIZE - 1):
         one, two = member(graphs, index), member(graphs, index + 1)

@@ -15,7 +15,7 @@ LOG_EPSILON = 1e-12
 def masked_softmax(logits: Float[Array, "*head slot"], active: Bool[Array, " slot"]) -> Float[Array, "*head slot"]:
     """Softmax over the active entries; 0 in the others, all 0 if none is active."""
     active = active.reshape((1,) * (logits.ndim - 1) + (-1,))
-    return jax.nn.softmax(jnp.where(active, logits, MASKED), axis=-1) * active
+    return jax.nn.softmax(jnp.where(active, logits, MASKED), axis=-1) * active.astype(logits.dtype)
 
 
 def content_weighting(
@@ -36,14 +36,16 @@ def shift_up(weighting: Float[Array, "head slot"], slot_active: Bool[Array, " sl
 
     Concatenation and a patch at the wrap-around, not a gather: the gradient of a gather is a scatter.
     """
-    wrapped = jnp.sum(weighting * is_last(slot_active)[None, :], axis=-1, keepdims=True)
-    return jnp.concatenate([wrapped, weighting[:, :-1]], axis=-1) * slot_active[None, :]
+    last, active = (mask[None, :].astype(weighting.dtype) for mask in (is_last(slot_active), slot_active))
+    wrapped = jnp.sum(weighting * last, axis=-1, keepdims=True)
+    return jnp.concatenate([wrapped, weighting[:, :-1]], axis=-1) * active
 
 
 def shift_down(weighting: Float[Array, "head slot"], slot_active: Bool[Array, " slot"]) -> Float[Array, "head slot"]:
     """Move the focus one slot back, slot 0 going to the last existing slot."""
     first = weighting[:, :1]
-    return jnp.concatenate([weighting[:, 1:], jnp.zeros_like(first)], axis=-1) + first * is_last(slot_active)[None, :]
+    last = is_last(slot_active)[None, :].astype(weighting.dtype)
+    return jnp.concatenate([weighting[:, 1:], jnp.zeros_like(first)], axis=-1) + first * last
 
 
 def is_last(slot_active: Bool[Array, " slot"]) -> Bool[Array, " slot"]:

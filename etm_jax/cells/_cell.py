@@ -166,7 +166,7 @@ def think(weights: Weights, active: Active, carry: Carry, drive: Drive) -> Carry
         return replace(carry, hidden=hidden, window=window)
 
     kinds = [gated] * active.family.is_gated + [windowed] * (weights.window is not None)
-    return one_of(kinds, active.has(("window",)).astype(int), carry)
+    return one_of(kinds, active.has(("window",)).astype(jnp.int32), carry)
 
 
 def split_fields(active: Active, interface: Float[Array, " interface"]) -> Fields:

@@ -109,7 +109,8 @@ def nearest_slots(
     """One-hot at the slot of the tape most like each vector, the first of equal ones, or at the end if none is."""
     place, end = place_on_tape(state, active.slot), state.highest - state.lowest
     on_tape = active.slot & (place <= end)
-    difference = jnp.sum(jnp.abs(vectors[:, :, None] - memory[None, :, :]), axis=1) / jnp.sum(active.width)
+    width = jnp.sum(active.width, dtype=memory.dtype)
+    difference = jnp.sum(jnp.abs(vectors[:, :, None] - memory[None, :, :]), axis=1) / width
     similarity = jnp.where(on_tape[None, :], 1 - difference, -jnp.inf)
     best = jnp.max(similarity, axis=1, keepdims=True)
     first = jnp.min(jnp.where(similarity == best, place[None, :], place.size), axis=1)
@@ -124,6 +125,6 @@ def grown(
     place, end = place_on_tape(state, slot_active)[stands_on], state.highest - state.lowest
     has_room: BoolScalar = end + 1 < jnp.sum(slot_active)
     return HardTapeState(
-        lowest=state.lowest - (has_room & (move == BACK) & (place == 0)),
-        highest=state.highest + (has_room & (move == ON) & (place == end)),
+        lowest=state.lowest - (has_room & (move == BACK) & (place == 0)).astype(jnp.int32),
+        highest=state.highest + (has_room & (move == ON) & (place == end)).astype(jnp.int32),
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from etm_jax.cells._active import Active
 from etm_jax.cells._carry import Carry
@@ -23,7 +24,7 @@ def remember(active: Active, carry: Carry, fields: Fields) -> Carry:
         kinds.insert(0, "pointers")
     if not kinds:
         return carry
-    which = sum(position * active.has((kind,)) for position, kind in enumerate(kinds) if position)
+    which = sum(position * active.has((kind,)).astype(jnp.int32) for position, kind in enumerate(kinds) if position)
     return one_of([STEPS[kind] for kind in kinds], which, active, carry, fields)
 
 

@@ -1,11 +1,12 @@
 """A whole network: what `compact` makes of a genome, and what a run exports."""
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from etm_jax.cells._nnx_cell import MemoryCell
 from etm_jax.cells._unroll import Unrolled, cell_unroll
-from etm_jax.cells._weights import num_channels_of
+from etm_jax.cells._weights import check_channels, num_channels_of
 
 
 class NTM(nnx.Module):
@@ -26,10 +27,15 @@ class NTM(nnx.Module):
         return num_channels_of(self.cell.arrays()[0], self.cell.family)
 
     def __call__(self, inputs: Float[Array, "batch time input"]) -> Float[Array, "batch time output"]:
-        """The logits of every step; each sequence starts from the initial state."""
+        """The logits of every step; each sequence starts from the initial state.
+
+        Raises:
+            ValueError: the inputs are no batch of sequences of the network's channels.
+        """
         return self.unroll(inputs).outputs
 
     def unroll(self, inputs: Float[Array, "batch time input"]) -> Unrolled:
         """The logits, the weightings of every head over the slots, and the price of pondering."""
         params, active = self.cell.arrays()
-        return cell_unroll(params, active, inputs)
+        check_channels(inputs.shape, num_channels_of(params, self.cell.family), ("batch", "time"))
+        return cell_unroll(params, active, jnp.asarray(inputs, params["output"]["bias"].dtype))

@@ -15,7 +15,15 @@ from etm_jax.cells._cell import drive_of, join_weights, read_out
 from etm_jax.cells._family import CONTROLLERS, Family
 from etm_jax.cells._parameters import table_of
 from etm_jax.cells._ponder import cell_step
-from etm_jax.cells._weights import axes_of, axis_sizes, initial_params, keep_active, weight_mask
+from etm_jax.cells._weights import (
+    axes_of,
+    axis_sizes,
+    check_channels,
+    initial_params,
+    keep_active,
+    num_channels_of,
+    weight_mask,
+)
 
 
 class Exists(nnx.Variable):
@@ -62,8 +70,13 @@ class MemoryCell(nnx.RNNCellBase):
     def __call__(
         self, carry: Carry, inputs: Float[Array, "*batch input"]
     ) -> tuple[Carry, Float[Array, "*batch output"]]:
-        """One step; every dimension of `inputs` but the last is a batch dimension."""
+        """One step; every dimension of `inputs` but the last is a batch dimension.
+
+        Raises:
+            ValueError: the inputs have another number of channels than the network.
+        """
         params, active = self.arrays()
+        check_channels(inputs.shape, num_channels_of(params, self.family))
         weights = join_weights(params, active)
 
         def step(carry: Carry, inputs: Float[Array, " input"]) -> tuple[Carry, Float[Array, " output"]]:

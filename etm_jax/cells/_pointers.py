@@ -24,13 +24,13 @@ def address(fields: Fields, active: Active, memory: Memory, previous: Weightings
 
     A tape's pointers go from where they are: a Neural Turing Machine's with the gate between content and location shut.
     """
-    head_exists = active.head[:, None]
+    head_exists = active.head[:, None].astype(memory.dtype)
     heads, weighting, located = fields["heads"], previous, previous
     if active.family.has(WITH_KEYS):
         weighting = content_weighting(heads["key"], jax.nn.softplus(heads["strength"]), memory, active.slot)
         if active.gating.size:
             gate = jax.nn.sigmoid(heads["gate"])
-            gate = gate * active.gating[None] if "tape" in active.family.memories else gate
+            gate = gate * active.gating[None].astype(gate.dtype) if "tape" in active.family.memories else gate
             located = gate * weighting + (1 - gate) * previous  # Graves 2014, eq. 7
     if active.location.size == 0:
         return weighting * head_exists
@@ -60,6 +60,6 @@ def move_pointers(
     write = fields["write"]
     erase = jax.nn.sigmoid(write["erase"]) if "erase" in write else jnp.zeros_like(write["add"])
     if "tape" in active.family.memories and "erase" in write:
-        erase = erase * active.has(WITH_KEYS)
+        erase = erase * active.has(WITH_KEYS).astype(erase.dtype)
     memory, reads = write_then_read(memory, write_weightings, read_weightings, erase, write["add"])
     return memory, weightings, reads

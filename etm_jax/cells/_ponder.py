@@ -54,7 +54,7 @@ def cell_step(weights: Weights, active: Active, carry: Carry, drive: Drive) -> t
         halts = running & (last | (1 - left + chance >= HALTED))
         share = jnp.where(running, jnp.where(halts, left, chance), 0)
         mean = jax.tree.map(lambda total, own: counted(total, own, share, running), mean, state)
-        ponder = ponder + running + jnp.where(halts, left, 0)
+        ponder = ponder + running.astype(ponder.dtype) + jnp.where(halts, left, 0)
         return (state, mean, jnp.where(halts, 0, left - share), ponder), (source, state.hidden)
 
     ponder_index = jnp.arange(active.ponder.size)

@@ -26,6 +26,7 @@ from etm_jax.cells._cell import (
     sources_of,
 )
 from etm_jax.cells._ponder import Step, cell_step
+from etm_jax.cells._weights import check_channels, num_channels_of
 
 
 class Unrolled(NamedTuple):
@@ -71,8 +72,9 @@ def cell_unroll(
         Outputs, weightings and the price of pondering, of every step.
 
     Raises:
-        ValueError: `at_once` does not divide the batch.
+        ValueError: the inputs have another number of channels than the network, or `at_once` does not divide the batch.
     """
+    check_channels(inputs.shape, num_channels_of(params, active.family))
     if inputs.ndim == 2:
         results = cell_unroll(params, active, inputs[None], rematerialise=rematerialise, dtype=dtype)
         return jax.tree.map(lambda array: array[0], results)

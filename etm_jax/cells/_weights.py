@@ -181,3 +181,14 @@ def draw_like(tree: Any, sample: Callable[[int], Array]) -> Any:
     parts = jnp.split(sample(ends[-1]), ends[:-1])
     shaped = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
     return jax.tree.unflatten(structure, shaped)
+
+
+def check_channels(shape: tuple[int, ...], num_channels: int, lead: tuple[str, ...] = ()) -> None:
+    """Refuse inputs of another width than a network's, and of another rank where the leading axes are named.
+
+    Raises:
+        ValueError: the shape does not fit.
+    """
+    if shape[-1:] != (num_channels,) or (lead and len(shape) != len(lead) + 1):
+        expected = ", ".join([*(lead or ("...",)), str(num_channels)])
+        raise ValueError(f"inputs must have shape [{expected}], got {list(shape)}")

@@ -53,6 +53,9 @@ def controller(em: EM33, num_actions: int, rule: UInt8[Array, "27"], cells: UInt
     run = _ring(em)
 
     def step(cells: Array, observation: Float[Array, " variable"]) -> tuple[Array, Array]:
+        if observation.shape != (em.num_variables,):
+            expected, found = [em.num_variables], list(observation.shape)
+            raise ValueError(f"observation must have shape {expected}, got {found}; vmap over further axes")
         found = run(rule[None], cells[None], binned(observation, em.bins)[None])
         left, right = (_by_action(beside[0], num_actions) for beside in (found.left, found.right))
         return found.cells[0], GAIN * (right - left) / (left + right + CALM)

@@ -54,8 +54,15 @@ class EvolvedEM43:
 
         A number that asks for a longer tape than evolution used gets one of four times its length behind the
         programme, and as many steps more.
+
+        Raises:
+            ValueError: the inputs are no batch of whole numbers, or of pairs of them.
         """
         numbers = np.asarray(inputs)
+        shaped = numbers.ndim == 1 or (numbers.ndim == 2 and numbers.shape[1] in (1, 2))
+        if not (shaped and numbers.size and np.issubdtype(numbers.dtype, np.integer)):
+            found = f"{numbers.dtype} of shape {list(numbers.shape)}"
+            raise ValueError(f"inputs must be whole numbers of shape [batch] or [batch, 2], at least one, got {found}")
         need = 4 * (int(numbers.reshape(len(numbers), -1).sum(axis=1).max()) + 4)
         window = max(self.window, len(self.programme) + need)
         steps = self.max_steps * -(-window // self.window)

@@ -125,7 +125,7 @@ def _advanced(
         mask = inner[:, None, None]
         high = jnp.where(is_open[None], next_high & mask, high)
         low = jnp.where(is_open[None], next_low & mask, low)
-        return high, low, steps + is_open, is_open, halted
+        return high, low, steps + is_open.astype(jnp.int32), is_open, halted
 
     high, low = tapes.planes
     after = jax.lax.fori_loop(0, num_steps, one_step, (high, low, tapes.steps, tapes.is_open, tapes.halted))

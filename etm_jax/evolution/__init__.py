@@ -52,6 +52,7 @@ from etm_jax.evolution._state import EvolutionState as EvolutionState
 from etm_jax.evolution._state import Population as Population
 from etm_jax.evolution._state import member as member
 from etm_jax.evolution._strategy import EvolvingTuringMachine as EvolvingTuringMachine
+from etm_jax.evolution._strategy import EvolvingTuringMachineState as EvolvingTuringMachineState
 from etm_jax.evolution._strategy import propose as propose
 from etm_jax.evolution._strategy import scored as scored
 from etm_jax.evolution._suites import for_networks as for_networks

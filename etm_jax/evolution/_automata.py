@@ -78,8 +78,8 @@ class Automata(LearnsNothing):
         whole = size + length
         draws = jax.random.uniform(key, (2 * whole + 1,))  # one for all: each further one would cost compile time
         fresh, chance, where = draws[:whole], draws[whole:-1], draws[-1]
-        cut = jnp.where(mates, jnp.floor(where * whole), whole)
-        places = Automaton(jnp.arange(size), size + jnp.arange(length))
+        cut = jnp.where(mates, jnp.floor(where * whole).astype(jnp.int32), whole)
+        places = Automaton(jnp.arange(size, dtype=jnp.int32), size + jnp.arange(length, dtype=jnp.int32))
         crossed = jax.tree.map(lambda place, one, other: jnp.where(place < cut, one, other), places, first, second)
         rule_rate = 0.0 if self.config.rule else self.config.rule_rate
         mutates = Automaton(chance[:size] < rule_rate, chance[size:] < self.config.programme_rate)
@@ -89,7 +89,7 @@ class Automata(LearnsNothing):
     def diversity(self, genomes: Automaton) -> Scalar:
         """Chance that two members differ in an entry, averaged over all entries."""
         entries = jnp.concatenate([genomes.rule, genomes.programme], axis=-1)
-        shares = jnp.mean(entries[..., None] == jnp.arange(self.num_states)[None, None], axis=0)
+        shares = jnp.mean(entries[..., None] == jnp.arange(self.num_states, dtype=entries.dtype)[None, None], axis=0)
         return 1 - jnp.mean(jnp.sum(shares**2, axis=-1))
 
     def efficiency(self, genomes: Automaton) -> Float[Array, " population"]:

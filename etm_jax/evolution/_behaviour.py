@@ -11,7 +11,8 @@ from etm_jax.environment import AnySuite, EnvironmentSuite, Rollout
 from etm_jax.genomes import Bounds
 from etm_jax.task import TaskSuite
 
-MEMORY_USE = ("slots_used", "read_sharpness")
+SLOTS_USED = "slots_used"
+MEMORY_USE = (SLOTS_USED, "read_sharpness")
 END = ("final_x", "final_y")
 
 
@@ -31,8 +32,8 @@ def memory_use(
 ) -> dict[str, Scalar]:
     """How many slots a network reads, and how sharply; 0 for a network without memory.
 
-    `slots_used` is the perplexity of the mean read weighting over steps, heads and sequences, as a share of the most
-    slots of the bounds; `read_sharpness` the mean of the greatest weight of a read head.
+    `slots_used` is the perplexity of the mean read weighting over steps, heads and sequences, in slots;
+    `read_sharpness` the mean of the greatest weight of a read head.
 
     Args:
         weightings: of all heads, the read heads first; zero where a head or a slot does not exist.
@@ -43,11 +44,12 @@ def memory_use(
     by_slot = jnp.sum(reads, axis=(0, 1, 2))
     share = by_slot / jnp.maximum(jnp.sum(by_slot), 1e-9)
     perplexity = jnp.exp(-jnp.sum(share * jnp.log(jnp.maximum(share, 1e-9))))
-    heads = jnp.sum(reads) / jnp.maximum(jnp.sum(counts), 1)  # weightings sum to 1, so this counts heads
-    sharpness = jnp.sum(jnp.max(reads, axis=-1)) / jnp.maximum(jnp.sum(counts) * heads, 1e-9)
+    steps = jnp.sum(counts, dtype=reads.dtype)
+    heads = jnp.sum(reads) / jnp.maximum(steps, 1)  # weightings sum to 1, so this counts heads
+    sharpness = jnp.sum(jnp.max(reads, axis=-1)) / jnp.maximum(steps * heads, 1e-9)
     remembers = jnp.sum(by_slot) > 0
     return {
-        "slots_used": jnp.where(remembers, perplexity, 0.0),
+        SLOTS_USED: jnp.where(remembers, perplexity, 0.0),
         "read_sharpness": jnp.where(remembers, sharpness, 0.0),
     }
 
@@ -62,7 +64,9 @@ def end_of(suite: EnvironmentSuite, lived: tuple[Rollout, ...]) -> dict[str, Sca
         last = jax.tree.map(lambda leaf: leaf[jnp.sum(valid) - 1], states)
         points = jnp.concatenate(environment.outline(start))
         low, high = jnp.min(points, axis=0), jnp.max(points, axis=0)
-        return jnp.clip((environment.place(last) - low) / (high - low), 0, 1)
+        extent = high - low
+        share = (environment.place(last) - low) / jnp.where(extent > 0, extent, 1)  # a corridor may have no height
+        return jnp.clip(share, 0, 1)
 
     places = jnp.mean(jax.vmap(one)(first.states, first.step_valid), axis=0)
     return {name: places[index] for index, name in enumerate(END)}

@@ -65,8 +65,8 @@ class DifferentialEvolution:
 
     Of parent `x` and three others the mutant is `v = r1 + F (r2 - r3)`, a gene outside [0, 1] redrawn; the trial takes
     each gene from `v` with probability `CR`, one gene for certain, and the others from `x`; it replaces `x` if it
-    costs no more. **Costs are minimised**, as everywhere in evosax. NaN is a failed evaluation and never replaces
-    anybody. The first `ask` gives the random parents themselves.
+    costs no more. **Costs are minimised**, as everywhere in evosax. A cost that is not finite is a failed evaluation
+    and never replaces anybody. The first `ask` gives the random parents themselves.
 
     Args:
         population_size: points, at least 4.
@@ -151,7 +151,7 @@ class DifferentialEvolution:
     ) -> tuple[DifferentialState, dict[str, Any]]:
         """Take in the costs of the points asked for; `fitness` is minimised."""
         del key, params
-        replaces = fitness <= state.costs  # False for NaN
+        replaces = jnp.isfinite(fitness) & (fitness <= state.costs)
         state = DifferentialState(
             points=jnp.where(replaces[:, None], population, state.points),
             costs=jnp.where(replaces, fitness, state.costs),
@@ -161,7 +161,7 @@ class DifferentialEvolution:
         metrics = {
             "best_fitness": state.costs[best],
             "best_solution": state.points[best],
-            "failed": jnp.sum(jnp.isnan(fitness)),
+            "failed": jnp.sum(~jnp.isfinite(fitness)),
             "replaced": jnp.sum(replaces),
         }
         return state, metrics
@@ -171,7 +171,7 @@ def three_others(key: Key, own: Int[Array, ""], size: int) -> Int[Array, " 3"]:
     """Three members of a population, unlike each other and one's own, all such triples alike. The key is consumed."""
     highest = jnp.arange(size - 1, size - LEAST, -1)
     first, second, third = jax.random.randint(key, (3,), 0, highest)
-    second += second >= first  # steps over what is taken, from the least on
-    third += third >= jnp.minimum(first, second)
-    third += third >= jnp.maximum(first, second)
+    second += (second >= first).astype(second.dtype)  # steps over what is taken, from the least on
+    third += (third >= jnp.minimum(first, second)).astype(third.dtype)
+    third += (third >= jnp.maximum(first, second)).astype(third.dtype)
     return (own + 1 + jnp.stack([first, second, third])) % size

@@ -114,7 +114,7 @@ def spread(
     if len(problem.tiers) == 1 and steps is None:
         return run(own, architectures, shared)
     cost = tier_cost(problem, architectures)
-    order = dealt(cost if steps is None else cost * steps, problem.mesh.size)
+    order = dealt(cost if steps is None else cost * steps.astype(cost.dtype), problem.mesh.size)
     return member(run(member(own, order), member(architectures, order), shared), jnp.argsort(order))
 
 
@@ -150,7 +150,7 @@ def learning_rate_scale(problem: Problem, generation: IntScalar) -> Scalar:
     schedule = optax.cosine_decay_schedule(
         1.0, max(config.max_generations - 1, 1), alpha=config.lifetime.final_learning_rate
     )
-    return jnp.asarray(schedule(generation))
+    return jnp.asarray(schedule(generation.astype(float)))
 
 
 def padding_efficiency_of(problem: Problem, architectures: Architecture) -> Scalar:

@@ -51,7 +51,7 @@ def init(problem: Problem, key: Key) -> EvolutionState:
 def next_difficulty(problem: Problem, difficulty: Float[Array, " task"], result: Result) -> Float[Array, " task"]:
     """Raise the difficulty of each task whose present level the median individual masters."""
     curriculum = problem.config.curriculum
-    level = jnp.where(result.finite[:, None], result.performance, 0.0)
+    level = jnp.where(result.finite[:, None] & jnp.isfinite(result.performance), result.performance, 0.0)
     mastered = jnp.median(level, axis=0) >= curriculum.threshold
     return jnp.where(mastered, jnp.minimum(difficulty + curriculum.step, 1.0), difficulty)
 

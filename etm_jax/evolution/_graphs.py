@@ -1,6 +1,6 @@
 """The family of graphs: controllers that grow node by node and act in environments, with or without a tape."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,11 @@ class Graphs(LearnsNothing):
             remove_connection_rate=settings.remove_connection_rate,
             add_node_rate=settings.add_node_rate,
         )
-        # What an only parent has disabled stays so.
-        own = replace(own, stays_disabled=jnp.where(mates, own.stays_disabled, 1.0))
         return vary(
             uniform(key, (num_chances(settings.max_connections),)),
             first,
-            jax.tree.map(lambda one, two: jnp.where(mates, two, one), first, second),
+            second,
+            mates,
             own,
             len(settings.activations),
             settings.recurrent,

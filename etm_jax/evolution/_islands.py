@@ -44,7 +44,9 @@ def divide(population: Population, num_islands: int) -> Population:
     """
     size = population.ids.size // num_islands
     islands = jax.tree.map(lambda leaf: leaf.reshape(num_islands, size, *leaf.shape[1:]), uncounted(population))
-    return replace(islands, next_id=population.next_id + IDS_PER_MEMBER * size * jnp.arange(num_islands))
+    return replace(
+        islands, next_id=population.next_id + IDS_PER_MEMBER * size * jnp.arange(num_islands, dtype=jnp.int32)
+    )
 
 
 def unite(islands: Population, next_id: Int[Array, ""]) -> Population:

@@ -118,7 +118,7 @@ def batch_loss(
     loss = suite.loss(run.outputs, episode)
     if bounds.ponder_steps[1] == 1:
         return loss
-    counts = before_end(episode)
+    counts = before_end(episode).astype(run.ponder.dtype)
     price = jnp.sum(run.ponder * counts) / jnp.maximum(jnp.sum(counts), 1)
     return loss + config.ponder_cost * price  # Graves 2016, eq. 12, as a mean over the steps
 
@@ -165,7 +165,8 @@ def gradient_step(
     )
     params, shaped = ravel_pytree(genome.params) if flat else (genome.params, lambda params: params)
     gradients = ravel_pytree(gradients)[0] if flat else gradients
-    updates, state = stepper.update(gradients, state, params, value=loss, mask=mask)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises decays to whole numbers of steps
+        updates, state = stepper.update(gradients, state, params, value=loss, mask=mask)
     for scale in scales:
         updates = jax.tree.map(lambda update, scale=scale: (update * scale).astype(update.dtype), updates)
     return replace(genome, params=shaped(optax.apply_updates(params, updates))), state, loss

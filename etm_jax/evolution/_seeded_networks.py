@@ -124,7 +124,7 @@ class SeededNetworks(LearnsNothing):
         return SeededGenome(
             seeds=jnp.where(here, jax.random.bits(key_seed, dtype=jnp.uint32), first.seeds),
             sigmas=jnp.where(here, sigma, first.sigmas),
-            length=first.length + mutates,
+            length=first.length + mutates.astype(jnp.int32),
         )
 
     def diversity(self, genomes: SeededGenome) -> Scalar:

@@ -76,7 +76,7 @@ def unscored(size: int, num_cases: int = 1, num_objectives: int = 0, num_descrip
         cases=jnp.zeros((size, num_cases)),
         objectives=jnp.zeros((size, num_objectives)) if num_objectives else None,
         descriptors=jnp.zeros((size, num_descriptors)) if num_descriptors else None,
-        age=jnp.zeros(size, int),
+        age=jnp.zeros(size, jnp.int32),
     )
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etm_jax._typing import BoolScalar, IntScalar, Key
+from etm_jax._typing import BoolScalar, IntScalar, Key, pytree
 from etm_jax.evolution._devices import default_lanes, in_turn
 from etm_jax.evolution._networks import Networks
 from etm_jax.evolution._problem import Family
@@ -22,7 +22,9 @@ def first_population(key: Key, scores: Scores, family: Family) -> Population:
     size = scores.fitness.size
     genomes = jax.vmap(family.random)(jax.random.split(key, size))
     nobody = jnp.full((size, 2), NOBODY, jnp.int32)
-    return Population(genomes, scores, ids=jnp.arange(size), parents=nobody, next_id=jnp.array(size))
+    return Population(
+        genomes, scores, ids=jnp.arange(size, dtype=jnp.int32), parents=nobody, next_id=jnp.array(size, jnp.int32)
+    )
 
 
 def propose(
@@ -78,7 +80,7 @@ def propose(
     arrives = jax.random.bernoulli(jax.random.fold_in(key_fresh, 1), rates.immigrant_rate, (num_children,))
     sound &= ~jnp.concatenate([jnp.zeros(survivors.size, bool), arrives])
     kept_ids, kept_parents = stock.ids[survivors], stock.parents[survivors]
-    ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children)])
+    ids = jnp.concatenate([kept_ids, population.next_id + jnp.arange(num_children, dtype=jnp.int32)])
     born = jnp.stack([stock.ids[first], stock.ids[second]], axis=-1)
     parents = jnp.concatenate([kept_parents, born])
     blank = jax.tree.map(jnp.zeros_like, population.scores)
@@ -97,11 +99,11 @@ def propose(
         return choose(sound, proposed, first_population(key_fresh, blank, family).genomes)
 
     genomes = jax.lax.cond(jnp.all(sound), lambda proposed: proposed, replace_failed, proposed)
-    ids = jnp.where(sound, ids, population.next_id + jnp.arange(size) + num_children)
+    ids = jnp.where(sound, ids, population.next_id + jnp.arange(size, dtype=jnp.int32) + num_children)
     parents = jnp.where(sound[:, None], parents, NOBODY)
     stayed = sound & (stays | (jnp.arange(size) < survivors.size))
     scores = choose(sound, scores, blank)
-    scores = replace(scores, age=scores.age + stayed, alive=jnp.zeros(size, bool))
+    scores = replace(scores, age=scores.age + stayed.astype(scores.age.dtype), alive=jnp.zeros(size, bool))
     return Population(genomes, scores, ids, parents, next_id=population.next_id + num_children + size)
 
 
@@ -114,7 +116,7 @@ def scored(
     descriptors: Float[Array, "population descriptor"] | None = None,
     averaged: bool = False,
 ) -> Population:
-    """The population after its evaluation; whoever has no finite fitness has failed.
+    """The population after its evaluation; whoever has a score that is not finite has failed.
 
     Args:
         population: as it was proposed.
@@ -125,26 +127,39 @@ def scored(
         descriptors: what tells members apart, as many as the population has.
         averaged: a survivor's scores are means over all the generations that it has lived.
     """
-    alive = jnp.isfinite(fitness)
     before = population.scores
     if cases is None:
         assert before.cases is not None
         cases = jnp.broadcast_to(fitness[:, None], before.cases.shape)
-    found = Scores(fitness, alive, cases, objectives, descriptors, before.age)
+    found = Scores(fitness, jnp.isfinite(fitness), cases, objectives, descriptors, before.age)
+    found = found.sound("cases", "objectives", "descriptors")
     if averaged:
         assert before.age is not None
         times = before.age
 
         def mean(old: Array, new: Array) -> Array:
-            lived = times.reshape(-1, *(1,) * (new.ndim - 1))
+            lived = times.reshape(-1, *(1,) * (new.ndim - 1)).astype(new.dtype)
             return (old * lived + new) / (lived + 1)
 
         measured = ("fitness", "cases", "objectives", "descriptors")
         found = replace(
             found, **jax.tree.map(mean, *({name: getattr(of, name) for name in measured} for of in (before, found)))
         )
-    found = choose(alive, found, jax.tree.map(jnp.zeros_like, found))
-    return replace(population, genomes=genomes, scores=replace(found, age=before.age))
+        found = found.sound()
+    return replace(population, genomes=genomes, scores=found)
+
+
+@pytree
+class EvolvingTuringMachineState:
+    """What the evolving Turing machine remembers from one generation to the next.
+
+    Attributes:
+        told: the population that was told last; at first random genomes that nobody has scored.
+        asked: what was asked for since, without its genomes.
+    """
+
+    told: Population
+    asked: Population
 
 
 @dataclass(frozen=True)
@@ -152,7 +167,8 @@ class EvolvingTuringMachine:
     """Evolution of padded genomes behind evosax's `init / ask / tell / default_params`.
 
     **evosax minimises**: `tell` takes a fitness to be minimised and negates it here, the only place where a sign
-    changes; everything else in `etm_jax` maximises fitness. NaN is a failed evaluation.
+    changes; everything else in `etm_jax` maximises fitness. NaN is a failed evaluation. To ask again without telling
+    gives other children of the same population.
 
     Args:
         population_size: individuals.
@@ -192,27 +208,30 @@ class EvolvingTuringMachine:
         """The rates of variation."""
         return VariationRates()
 
-    def init(self, key: Key, params: VariationRates) -> Population:
+    def init(self, key: Key, params: VariationRates) -> EvolvingTuringMachineState:
         """The state before the first `ask`. The key is consumed."""
         del params
-        return first_population(key, unscored(self.population_size), self.family)
+        first = first_population(key, unscored(self.population_size), self.family)
+        return EvolvingTuringMachineState(told=first, asked=replace(first, genomes=()))
 
-    def ask(self, key: Key, state: Population, params: VariationRates) -> tuple[Genome, Population]:
+    def ask(
+        self, key: Key, state: EvolvingTuringMachineState, params: VariationRates
+    ) -> tuple[Genome, EvolvingTuringMachineState]:
         """The genomes to evaluate next, with a leading population axis. The key is consumed."""
-        state = propose(key, state, self.family, self.selector, params, lanes=default_lanes())
-        return state.genomes, state
+        asked = propose(key, state.told, self.family, self.selector, params, lanes=default_lanes())
+        return asked.genomes, replace(state, asked=replace(asked, genomes=()))
 
     def tell(
-        self, key: Key, population: Genome, fitness: Array, state: Population, params: VariationRates
-    ) -> tuple[Population, dict[str, Any]]:
-        """Take in the scores of the genomes asked for, changed by learning or not; `fitness` is minimised."""
+        self, key: Key, population: Genome, fitness: Array, state: EvolvingTuringMachineState, params: VariationRates
+    ) -> tuple[EvolvingTuringMachineState, dict[str, Any]]:
+        """Take in the scores of the genomes asked for last, changed by learning or not; `fitness` is minimised."""
         del key, params
-        state = scored(state, population, -fitness)
-        best = jnp.argmax(state.scores.ranked)
+        told = scored(state.asked, population, -fitness)
+        best = jnp.argmax(told.scores.ranked)
         metrics = {
-            "best_fitness": -state.scores.ranked[best],
-            "best_solution": member(state.genomes, best),
-            "failed": jnp.sum(~state.alive),
-            "diversity": self.family.diversity(state.genomes),
+            "best_fitness": -told.scores.ranked[best],
+            "best_solution": member(told.genomes, best),
+            "failed": jnp.sum(~told.alive),
+            "diversity": self.family.diversity(told.genomes),
         }
-        return state, metrics
+        return EvolvingTuringMachineState(told=told, asked=replace(told, genomes=())), metrics

@@ -57,10 +57,10 @@ def architecture_at(position: Float[Array, " gene"], bounds: Bounds) -> Architec
     """The architecture at a position in the unit cube, one coordinate in [0, 1) a gene in the order of `GENES`."""
     genes = {}
     for index, (name, (low, high)) in enumerate(ranges(bounds)):
-        genes[name] = low + jnp.floor(position[index] * (high - low + 1)).astype(int)
+        genes[name] = low + jnp.floor(position[index] * (high - low + 1)).astype(jnp.int32)
     for index, (name, kinds) in enumerate(choices(bounds), len(RANGES)):
-        allowed = jnp.asarray(kinds)
-        genes[name] = allowed[jnp.floor(position[index] * allowed.size).astype(int)]
+        allowed = jnp.asarray(kinds, jnp.int32)
+        genes[name] = allowed[jnp.floor(position[index] * allowed.size).astype(jnp.int32)]
     return Architecture(**genes)
 
 

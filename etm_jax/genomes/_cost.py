@@ -59,29 +59,37 @@ def count_multiply_adds(
     from_inputs, from_units = (gates_of(table, kinds) for table in (FROM_INPUTS, FROM_UNITS))
     by_content = kinds["ntm"] | kinds["dnc"]
     moving = (kinds["ntm"] & located) | kinds["tape"]
+    gated = kinds["ntm"] & located
     remembers = by_content | kinds["tape"] | kinds["hard_tape"]
+    by_content, moving, remembers, gated = map(_number, (by_content, moving, remembers, gated))
+    dnc, hard_tape, has_window = (_number(kinds[name]) for name in ("dnc", "hard_tape", "window"))
     reads, writes = reads * remembers, writes * remembers
     heads = reads + writes
     shifts = moving * (2 * shift_range + 1)
-    fields = moving * (1 + shifts) + (kinds["ntm"] & located)
+    fields = moving * (1 + shifts) + gated
     controller = units * (from_inputs * (input_size + reads * width) + from_units * units)
     interface = units * (heads * (by_content * (width + 1) + fields) + (1 + by_content) * writes * width)
     addressing = heads * slots * (by_content * width + shifts + ADDRESS_PASSES) + by_content * slots * width
     memory = ((1 + 2 * by_content) * writes + reads) * slots * width
-    links = kinds["dnc"] * (writes * slots * slots * (3 + 2 * reads) + units * (2 * reads + 2 * (reads + 1) * writes))
-    jumps = kinds["hard_tape"] * writes * (slots * width + 5 * units)
+    links = dnc * (writes * slots * slots * (3 + 2 * reads) + units * (2 * reads + 2 * (reads + 1) * writes))
+    jumps = hard_tape * writes * (slots * width + 5 * units)
     tokens, inner = window + reads, attention_heads * attention_width
     whole_layer = tokens * (4 * units * inner + 2 * tokens * inner + 8 * units * units)
     last_layer = 2 * tokens * inner * (units + 1) + 2 * units * inner + 8 * units * units
     encoder = (layers - 1) * whole_layer + last_layer + units * (input_size + reads * width + 2 * units)
-    step = controller + interface + addressing + memory + links + jumps + kinds["window"] * encoder
+    step = controller + interface + addressing + memory + links + jumps + has_window * encoder
     return ponder_steps * step + output_size * (units + reads * width)
 
 
 def gates_of(table: dict[str, tuple[int, ...]], kinds: dict[str, Any]) -> Any:
     """How many gates there are among those of a table that some of the kinds has."""
     owners = [[kinds[kind] for kind, places in table.items() if place in places] for place in range(GATES)]
-    return sum(functools.reduce(operator.or_, own) * 1 for own in owners)
+    return sum(_number(functools.reduce(operator.or_, own)) for own in owners)
+
+
+def _number(holds: Any) -> Any:
+    """1.0 where it holds, else 0.0, as a number or as an array of the same library."""
+    return holds.astype(float) if hasattr(holds, "astype") else float(holds)
 
 
 def efficiency(

@@ -31,7 +31,7 @@ def to_unit_cube(architecture: Architecture, bounds: Bounds) -> Float[Array, " g
     places = [(getattr(architecture, name) - low, high - low + 1) for name, (low, high) in ranges(bounds)]
     for name, kinds in choices(bounds):
         places.append((jnp.argmax(jnp.asarray(kinds) == getattr(architecture, name)), len(kinds)))
-    return jnp.stack([(place + 0.5) / count for place, count in places])
+    return jnp.stack([(place.astype(float) + 0.5) / count for place, count in places])
 
 
 def from_unit_cube(point: Float[Array, " gene"], bounds: Bounds) -> Architecture:

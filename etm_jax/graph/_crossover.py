@@ -6,23 +6,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from etm_jax._typing import BoolScalar
 from etm_jax.graph._genome import Graph
 from etm_jax.graph._rates import GraphRates
 
 
-def cross(chance: Float[Array, "2 connection"], fitter: Graph, other: Graph, rates: GraphRates) -> Graph:
+def cross(
+    chance: Float[Array, "2 connection"], fitter: Graph, other: Graph, mates: BoolScalar | bool, rates: GraphRates
+) -> Graph:
     """The graph of the fitter parent; weights of connections that both have from either (Stanley and Miikkulainen
-    2002, section 3.2). Chances are uniform in (0, 1)."""
+    2002, section 3.2). Chances are uniform in (0, 1).
+
+    Connections that both parents have may be switched off or on again (section 4.1, `rates.stays_disabled`). Without
+    mating the child is the fitter parent as it is.
+    """
     same = (fitter.sources[:, None] == other.sources[None]) & (fitter.targets[:, None] == other.targets[None])
     same &= fitter.is_connection[:, None] & other.is_connection[None]
-    has, where = jnp.any(same, axis=1), jnp.argmax(same, axis=1)
+    has, where = jnp.any(same, axis=1) & mates, jnp.argmax(same, axis=1)
     from_other = has & (chance[0] < 0.5)
-    disabled = ~fitter.enabled | (has & ~other.enabled[where])
-    stays = chance[1] < rates.stays_disabled
+    one_on, other_on = fitter.enabled, other.enabled[where]
+    share_off = jnp.where(one_on & other_on, 0, rates.stays_disabled)
+    share_off = jnp.where(one_on | other_on, share_off, rates.stays_disabled_in_both)
     return replace(
         fitter,
         weights=jnp.where(from_other, other.weights[where], fitter.weights),
-        enabled=jnp.where(has, ~(disabled & stays), fitter.enabled) & fitter.is_connection,
+        enabled=jnp.where(has, chance[1] >= share_off, fitter.enabled) & fitter.is_connection,
     )
 
 
@@ -44,8 +52,9 @@ def distances(graphs: Graph, one: Graph, rates: GraphRates) -> Float[Array, " po
     rows = one.sources, one.targets, one.weights, one.is_connection
     start = jnp.zeros(graphs.weights.shape, bool), jnp.zeros_like(graphs.weights)
     (has, apart), _ = jax.lax.scan(compare, start, rows)
-    common = jnp.sum(has, axis=1)
-    unmatched = graphs.num_connections + one.num_connections - 2 * common
-    largest = jnp.maximum(jnp.maximum(graphs.num_connections, one.num_connections), 1)
+    common, theirs = jnp.sum(has, axis=1, dtype=apart.dtype), graphs.num_connections.astype(apart.dtype)
+    own = one.num_connections.astype(apart.dtype)
+    unmatched = theirs + own - 2 * common
+    largest = jnp.maximum(jnp.maximum(theirs, own), 1)
     difference = jnp.sum(apart, axis=1) / jnp.maximum(common, 1)
     return rates.excess_weight * unmatched / largest + rates.difference_weight * difference

@@ -63,7 +63,7 @@ class EvolvedGraph:
         columns = self.nodes | (self.connections if count else spare)
         types = {"places": float, "weights": float, "enabled": bool}
         return Graph(
-            **{name: jnp.array(values, types.get(name, int)) for name, values in columns.items()},
+            **{name: jnp.array(values, types.get(name, jnp.int32)) for name, values in columns.items()},
             is_node=jnp.ones(len(self.nodes["ids"]), bool),
             is_connection=jnp.full(max(count, 1), count > 0),
         )

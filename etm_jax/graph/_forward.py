@@ -34,6 +34,9 @@ def apply_graph(
         num_outputs: of the graph.
         activations: names of the functions that the graph's nodes count in, of `ACTIVATIONS`.
 
+    Raises:
+        ValueError: inputs, bias and outputs are more than the graph has room for.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from etm_jax.graph import apply_graph, minimal_graph
@@ -43,6 +46,11 @@ def apply_graph(
     """
     seen = inputs.shape[1] + BIAS
     weights, size = weight_matrix(graph), graph.ids.size
+    if seen + num_outputs > size:
+        raise ValueError(
+            f"inputs of {inputs.shape[1]} channels, the bias and {num_outputs} outputs are more than the {size} nodes "
+            "that the graph has room for"
+        )
     given = jnp.concatenate([inputs.T, jnp.ones((BIAS, inputs.shape[0]))])
 
     def layer(values: Array) -> Array:
@@ -82,6 +90,8 @@ def graph_stepper(
     weights = weight_matrix(graph)[seen:]
 
     def step(values: Array, row: Array) -> tuple[Array, Array]:
+        if row.shape != (num_inputs,):
+            raise ValueError(f"inputs must have shape [{num_inputs}], got {list(row.shape)}; vmap over further axes")
         given = jnp.concatenate([row, jnp.ones(BIAS)])
         sums = weights @ jnp.concatenate([given, values[seen:]])
         computed = activate(sums, graph.activations[seen:], activations)

@@ -45,12 +45,12 @@ class Graph:
     @property
     def num_nodes(self) -> Int[Array, "*population"]:
         """Nodes that exist."""
-        return jnp.sum(self.is_node, axis=-1)
+        return jnp.sum(self.is_node, axis=-1, dtype=jnp.int32)
 
     @property
     def num_connections(self) -> Int[Array, "*population"]:
         """Connections that exist, enabled or not."""
-        return jnp.sum(self.is_connection, axis=-1)
+        return jnp.sum(self.is_connection, axis=-1, dtype=jnp.int32)
 
 
 def minimal_graph(
@@ -75,11 +75,11 @@ def minimal_graph(
     """
     seen = num_inputs + BIAS
     ends, links = seen + num_outputs, seen * num_outputs * connected
-    nodes, connections = jnp.arange(max_nodes), jnp.arange(max_connections)
+    nodes, connections = (jnp.arange(size, dtype=jnp.int32) for size in (max_nodes, max_connections))
     return Graph(
         ids=nodes,
         places=jnp.where(nodes < seen, INPUT_PLACE, OUTPUT_PLACE).astype(float),
-        activations=jnp.full(max_nodes, activation),
+        activations=jnp.full(max_nodes, activation, jnp.int32),
         is_node=nodes < ends,
         sources=connections % seen,
         targets=seen + connections // seen,

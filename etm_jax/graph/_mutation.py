@@ -31,7 +31,7 @@ def change_weights(chance: Float[Array, " twice_connections_plus_two"], graph: G
     moved = ~anew & (kind < rates.replace_rate + rates.perturb_rate)
     weights = graph.weights + jnp.where(moved, rates.perturb_scale * noise, 0)
     weights = jnp.clip(jnp.where(anew, rates.replace_scale * noise, weights), -rates.weight_limit, rates.weight_limit)
-    which = jnp.floor(chance[-1] * graph.num_connections).astype(int)
+    which = jnp.floor(chance[-1] * graph.num_connections.astype(chance.dtype)).astype(jnp.int32)
     toggled = (chance[-2] < rates.toggle_rate) & (jnp.arange(size) == which)
     return replace(
         graph, weights=jnp.where(graph.is_connection, weights, graph.weights), enabled=graph.enabled ^ toggled
@@ -40,10 +40,10 @@ def change_weights(chance: Float[Array, " twice_connections_plus_two"], graph: G
 
 def change_activation(chance: Float[Array, "3"], graph: Graph, rates: GraphRates, num_functions: int) -> Graph:
     """With its probability, another function for one node that is no input."""
-    given = jnp.sum(graph.is_node & (graph.places == INPUT_PLACE))
-    node = given + jnp.floor(chance[0] * (graph.num_nodes - given)).astype(int)
+    given = jnp.sum(graph.is_node & (graph.places == INPUT_PLACE), dtype=jnp.int32)
+    node = given + jnp.floor(chance[0] * (graph.num_nodes - given).astype(chance.dtype)).astype(jnp.int32)
     happens = chance[1] < rates.activation_rate
-    kind = jnp.floor(chance[2] * num_functions).astype(int)
+    kind = jnp.floor(chance[2] * num_functions).astype(jnp.int32)
     here = happens & (jnp.arange(graph.ids.size) == node)
     return replace(graph, activations=jnp.where(here, kind, graph.activations))
 
@@ -52,7 +52,8 @@ def add_connection(chance: Float[Array, "3"], graph: Graph, rates: GraphRates, r
     """With its probability, a connection between two nodes that had none."""
     size = graph.ids.size
     pairs = positions_of(graph, graph.targets) * size + positions_of(graph, graph.sources)
-    taken = jnp.zeros(size * size, int).at[pairs].max(graph.is_connection.astype(int)).reshape(size, size) > 0
+    taken = jnp.zeros(size * size, jnp.int32).at[pairs].max(graph.is_connection.astype(jnp.int32))
+    taken = taken.reshape(size, size) > 0
     may = (graph.is_node & (graph.places > INPUT_PLACE))[:, None] & graph.is_node[None] & ~taken
     if not recurrent:
         may &= graph.places[:, None] > graph.places[None]
@@ -127,9 +128,9 @@ def _named(source: IntScalar, target: IntScalar) -> tuple[IntScalar, Scalar]:
 
 def pick(chance: Scalar, allowed: Bool[Array, " any"]) -> tuple[IntScalar, BoolScalar]:
     """One of the allowed positions, all alike for a chance uniform in [0, 1), and whether there is any."""
-    counts = jnp.cumsum(allowed)
-    rank = jnp.minimum(jnp.floor(chance * counts[-1]).astype(int), counts[-1] - 1)
-    return jnp.sum(counts <= rank), counts[-1] > 0
+    counts = jnp.cumsum(allowed, dtype=jnp.int32)
+    rank = jnp.minimum(jnp.floor(chance * counts[-1].astype(chance.dtype)).astype(jnp.int32), counts[-1] - 1)
+    return jnp.sum(counts <= rank, dtype=jnp.int32), counts[-1] > 0
 
 
 def normal(chance: Float[Array, "*any"]) -> Float[Array, "*any"]:

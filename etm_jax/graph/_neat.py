@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._require import require_count
-from etm_jax._typing import IntScalar, Key, pytree
+from etm_jax._typing import BoolScalar, IntScalar, Key, pytree
 from etm_jax.graph._activation import check_activations
 from etm_jax.graph._genome import BIAS, Graph, live_size, minimal_graph, resized
 from etm_jax.graph._rates import GraphRates
@@ -28,12 +28,14 @@ class NEATState:
         graphs: the population.
         fitness: of the graphs, maximised; -inf before they are evaluated and for those that failed.
         species: of the generation before.
+        asked: what the species will be once the graphs asked for are told.
         generation: generations told.
     """
 
     graphs: Graph
     fitness: Float[Array, " population"]
     species: Species
+    asked: Species
     generation: IntScalar
 
 
@@ -116,15 +118,17 @@ class NEAT:
         keys = jax.random.split(key, self.population_size)
         sizes = self.num_inputs, self.num_outputs, nodes, connections
         graphs = jax.vmap(lambda key: minimal_graph(key, *sizes, connected=self.connected))(keys)
+        species = no_species(graphs, self.max_species, params.radius)
         return NEATState(
             graphs=graphs,
             fitness=jnp.full(self.population_size, -jnp.inf, float),
-            species=no_species(graphs, self.max_species, params.radius),
-            generation=jnp.array(0),
+            species=species,
+            asked=species,
+            generation=jnp.array(0, jnp.int32),
         )
 
     def ask(self, key: Key, state: NEATState, params: GraphRates) -> tuple[Graph, NEATState]:
-        """The graphs to evaluate next. The key is consumed."""
+        """The graphs to evaluate next: children of those told last, however often it is asked. The key is consumed."""
         sizes = [3, 1, 1, num_chances(state.graphs.weights.shape[1])]
         table = uniform(key, (self.population_size, sum(sizes)))  # one draw for all
         of_parents, of_species, of_mating, of_variation = jnp.split(table, np.cumsum(sizes)[:-1], axis=1)
@@ -143,7 +147,7 @@ class NEAT:
         graphs, species = jax.tree.map(
             lambda before, after: jnp.where(first, before, after), (state.graphs, state.species), (graphs, species)
         )
-        return graphs, replace(state, graphs=graphs, species=species)
+        return graphs, replace(state, asked=species)
 
     def tell(
         self, key: Key, population: Graph, fitness: Float[Array, " population"], state: NEATState, params: GraphRates
@@ -156,11 +160,12 @@ class NEAT:
             "best_fitness": -ranked[best],
             "best_solution": jax.tree.map(lambda leaf: leaf[best], population),
             "failed": jnp.sum(~jnp.isfinite(fitness)),
-            "species": jnp.sum(state.species.lives),
+            "species": jnp.sum(state.asked.lives),
             "nodes": jnp.max(population.num_nodes),
             "connections": jnp.max(population.num_connections),
         }
-        return replace(state, graphs=population, fitness=ranked, generation=state.generation + 1), metrics
+        told = replace(state, graphs=population, fitness=ranked, species=state.asked, generation=state.generation + 1)
+        return told, metrics
 
     def roomy(self, state: NEATState) -> NEATState:
         """The same state in tables that hold the next generation, whatever it mutates; not to be traced.
@@ -171,9 +176,12 @@ class NEAT:
         nodes, connections = map(max, now, self._lengths(*live_size(state.graphs)))
         if (nodes, connections) == now:
             return state
-        representatives = resized(state.species.representatives, nodes, connections)
-        species = replace(state.species, representatives=representatives)
-        return replace(state, graphs=resized(state.graphs, nodes, connections), species=species)
+
+        def longer(species: Species) -> Species:
+            return replace(species, representatives=resized(species.representatives, nodes, connections))
+
+        graphs = resized(state.graphs, nodes, connections)
+        return replace(state, graphs=graphs, species=longer(state.species), asked=longer(state.asked))
 
     def _lengths(self, nodes: int, connections: int) -> tuple[int, int]:
         """Tables for graphs of at most so many nodes and connections, and one more generation."""
@@ -193,13 +201,10 @@ class NEAT:
         mates: Bool[Array, " population"],
         params: GraphRates,
     ) -> Graph:
-        """A child for every pair of parents."""
+        """A child for every pair of parents, of the first alone if they do not mate or are one."""
         fitter, other = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], graphs) for rows in parents.T)
-        other = jax.tree.map(
-            lambda one, two: jnp.where(mates.reshape(-1, *(1,) * (one.ndim - 1)), two, one), fitter, other
-        )
 
-        def child(chance: Array, fitter: Graph, other: Graph) -> Graph:
-            return vary(chance, fitter, other, params, len(self.activations), self.recurrent)
+        def child(chance: Array, fitter: Graph, other: Graph, mates: BoolScalar) -> Graph:
+            return vary(chance, fitter, other, mates, params, len(self.activations), self.recurrent)
 
-        return jax.vmap(child)(chances, fitter, other)
+        return jax.vmap(child)(chances, fitter, other, mates & (parents[:, 0] != parents[:, 1]))

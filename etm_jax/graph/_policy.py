@@ -63,4 +63,12 @@ class GraphPolicy:
     def of(self, graph: Graph) -> tuple[Any, Step]:
         """What one graph remembers before the first step, and its step as a recurrent cell."""
         start, step = graph_stepper(graph, self.num_inputs, self.num_outputs, self.activations)
-        return with_tape(start, step, self.tape) if self.tape else (start, step)
+        start, step = with_tape(start, step, self.tape) if self.tape else (start, step)
+
+        def act(carry: Any, observation: Array) -> tuple[Any, Array]:
+            if observation.shape != (self.input_size,):
+                expected, found = [self.input_size], list(observation.shape)
+                raise ValueError(f"observation must have shape {expected}, got {found}; vmap over further axes")
+            return step(carry, observation)
+
+        return start, act

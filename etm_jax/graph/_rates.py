@@ -19,7 +19,9 @@ class GraphRates:
         add_node_rate: probability that a graph's connection is split.
         activation_rate: probability that a node gets another function; matters with several.
         crossover_rate: probability that a child has two parents.
-        stays_disabled: probability that a connection is disabled in the child if it is in one of the parents.
+        stays_disabled: probability that a connection is disabled in the child of two parents if it is in one of them.
+        stays_disabled_in_both: the same if it is in both. NEAT's paper gives one probability, 0.75, "if it was disabled
+            in either parent"; its program never switches on what is off in both, which is the default here.
         excess_weight: weight, in the distance of two graphs, of connections that only one has.
         difference_weight: weight of the difference of the weights of connections that both have.
         radius: greatest distance of a member from the representative of its species, at first.
@@ -40,6 +42,7 @@ class GraphRates:
     activation_rate: float = 0.0
     crossover_rate: float = 0.75
     stays_disabled: float = 0.75
+    stays_disabled_in_both: float = 1.0
     excess_weight: float = 1.0
     difference_weight: float = 0.4
     radius: float = 1.0

@@ -73,7 +73,7 @@ def assign(graphs: Graph, species: Species, rates: GraphRates) -> tuple[Int[Arra
     away, species = jax.lax.while_loop(is_short, found, (away, species))
     belongs = jnp.argmin(away, axis=0)
     lives = jnp.zeros(capacity, bool).at[belongs].set(True)
-    more = jnp.sign(jnp.sum(lives) - rates.target_species)
+    more = jnp.sign(jnp.sum(lives, dtype=species.radius.dtype) - rates.target_species)
     return belongs, replace(species, lives=lives, radius=jnp.maximum(species.radius * 1.1**more, 0.05))
 
 
@@ -86,10 +86,10 @@ def breed(
 ) -> tuple[Int[Array, " population"], Int[Array, "population 2"], Species]:
     """Who goes on as it is, and two parents of one species for everybody else, the fitter first.
 
-    A species has children by its mean fitness above the worst of all, and its best member survives. Whoever failed is
-    no parent, unless all did. Species that have
-    been idle too long have no children and no survivor; the one with the best member of all never is. Chances are
-    uniform in (0, 1).
+    Every species has one place for its best member, and more by its mean fitness above the worst of all. Species that
+    have been idle too long have no place; the one with the best member of all never is. If there are fewer places than
+    species, those with the best members have them. Whoever failed is no parent, unless all did. Chances are uniform in
+    (0, 1).
 
     Returns:
         For each place the member that survives there or `NO_SPECIES`, the parents, and the species a generation older.
@@ -98,28 +98,36 @@ def breed(
     finite = jnp.isfinite(fitness)
     may = finite | ~jnp.any(finite)
     worst = jnp.min(jnp.where(finite, fitness, jnp.inf))
-    worth = jnp.where(finite, fitness - worst, 0)
+    worth = jnp.where(finite, fitness / 2 - worst / 2, 0)  # halves, so that no difference of finite numbers overflows
+    worth /= jnp.where(jnp.max(worth) > 0, jnp.max(worth), 1)
     ranked = jnp.where(finite, fitness, -jnp.inf)
 
     order = jnp.lexsort((-ranked, belongs))  # members of one species side by side, the best first
-    counts = jnp.zeros(capacity, int).at[belongs].add(1)
-    members = jnp.zeros(capacity, int).at[belongs].add(may)
+    counts = jnp.zeros(capacity, jnp.int32).at[belongs].add(1)
+    members = jnp.zeros(capacity, jnp.int32).at[belongs].add(may.astype(jnp.int32))
     first = jnp.cumsum(counts) - counts
     top = jnp.where(counts > 0, ranked[order[jnp.minimum(first, size - 1)]], -jnp.inf)
     better = top > species.best
     idle = jnp.where(better, 0, species.idle + 1)
     species = replace(species, best=jnp.maximum(species.best, top), idle=idle)
 
-    breeds = (members > 0) & ((idle <= rates.patience) | (top >= jnp.max(top)))
+    breeds = (members > 0) & ((idle.astype(fitness.dtype) <= rates.patience) | (top >= jnp.max(top)))
+    if size < capacity:
+        best_first = jnp.lexsort((-top, ~breeds))
+        breeds &= jnp.zeros(capacity, bool).at[best_first[:size]].set(True)
+    # Places, once each species has one: its share alone may round to none.
+    left = size - jnp.sum(breeds, dtype=fitness.dtype)
     total = jnp.zeros(capacity).at[belongs].add(worth)
-    share = jnp.where(breeds, total / jnp.maximum(members, 1) + 1e-6 * (jnp.max(worth) + 1e-6), 0)
-    edges = jnp.cumsum(share) / jnp.sum(share)
-    # Evenly spaced draws: each species gets its share of children, rounded.
-    draws = (jnp.arange(size) + chance[2, 0]) / size
-    of = jnp.minimum(jnp.searchsorted(edges, draws, side="right"), capacity - 1)
+    share = jnp.where(breeds, total / jnp.maximum(members, 1).astype(total.dtype) + 1e-6, 0)
+    owed = jnp.maximum(size * share / jnp.sum(share) - 1, 0)
+    upto = jnp.cumsum(jnp.where(jnp.any(owed > 0), owed, breeds.astype(owed.dtype)))
+    # Evenly spaced draws: each species gets what it is owed, rounded up or down.
+    drawn = jnp.clip(jnp.ceil(left * upto / upto[-1] - chance[2, 0]), 0, left).astype(jnp.int32)
+    ends = jnp.cumsum(breeds, dtype=jnp.int32) + drawn
+    of = jnp.searchsorted(ends, jnp.arange(size), side="right")
 
-    parents = jnp.maximum(jnp.ceil(rates.survival * members), 1)[of]
-    chosen = jnp.floor(chance[:2] * parents[None]).astype(int)
+    parents = jnp.maximum(jnp.ceil(rates.survival * members.astype(chance.dtype)), 1)[of]
+    chosen = jnp.floor(chance[:2] * parents[None]).astype(jnp.int32)
     pairs = order[first[of][None] + jnp.sort(chosen, axis=0)].T
     opens = jnp.concatenate([jnp.ones(1, bool), of[1:] != of[:-1]])  # the first of a species' places
     survivors = jnp.where(opens & jnp.isfinite(top[of]), order[first[of]], NO_SPECIES)
@@ -137,7 +145,7 @@ def represented(
 
 def no_species(graphs: Graph, capacity: int, radius: Scalar | IntScalar | float) -> Species:
     """A table of species before anybody has been assigned."""
-    rows = jnp.zeros(capacity, int)
+    rows = jnp.zeros(capacity, jnp.int32)
     return Species(
         representatives=jax.tree.map(lambda leaf: leaf[rows], graphs),
         lives=rows > 0,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from etm_jax._typing import Key
+from etm_jax._typing import BoolScalar, Key
 from etm_jax.graph._crossover import cross
 from etm_jax.graph._genome import Graph
 from etm_jax.graph._mutation import add_connection, add_node, change_activation, change_weights, remove_connection
@@ -28,16 +28,18 @@ def vary(
     chance: Float[Array, " chance"],
     fitter: Graph,
     other: Graph,
+    mates: BoolScalar | bool,
     rates: GraphRates,
     num_functions: int,
     recurrent: bool,
 ) -> Graph:
-    """A child of two parents in tables of one length; of an only one if both are the same.
+    """A child of two parents in tables of one length, or of the first alone.
 
     Args:
         chance: uniform in (0, 1), as many as `num_chances` says.
         fitter: whose graph the child gets before it mutates.
         other: from whom come weights of connections that both have.
+        mates: True = two parents; False = the other one does not matter.
         rates: of variation.
         num_functions: that nodes may have.
         recurrent: connections may lead to any node but the inputs.
@@ -45,7 +47,7 @@ def vary(
     of_cross, of_weights, of_activation, of_loss, of_connection, of_node = jnp.split(
         chance, np.cumsum(_sizes(fitter.weights.size))[:-1].tolist()
     )
-    graph = cross(of_cross.reshape(2, -1), fitter, other, rates)
+    graph = cross(of_cross.reshape(2, -1), fitter, other, mates, rates)
     graph = change_weights(of_weights, graph, rates)
     if num_functions > 1:
         graph = change_activation(of_activation, graph, rates, num_functions)

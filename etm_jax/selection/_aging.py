@@ -39,8 +39,9 @@ class AgingSelection:
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents; without ages, members in front are the oldest. The key is consumed."""
+        scores = scores.sound()
         size, count = scores.fitness.size, num_survivors(scores, self.turnover)
-        age = jnp.zeros(size, int) if scores.age is None else scores.age
+        age = jnp.zeros(size, jnp.int32) if scores.age is None else scores.age
         youngest_last = jnp.lexsort((-age, scores.alive))
         return Selection(
             survivors=jnp.flip(youngest_last)[:count],

@@ -36,7 +36,8 @@ def uniform_over(key: Key, alive: Bool[Array, " population"], shape: tuple[int, 
     eligible = alive | ~jnp.any(alive)
     first = jnp.argsort(~eligible, stable=True)  # the eligible ones, then the others
     count = jnp.sum(eligible)
-    drawn = jnp.floor(jax.random.uniform(key, shape) * count).astype(first.dtype)
+    chance = jax.random.uniform(key, shape)
+    drawn = jnp.floor(chance * count.astype(chance.dtype)).astype(count.dtype)
     return first[jnp.minimum(drawn, count - 1)]  # a draw just below 1 may round up to the count
 
 
@@ -54,5 +55,5 @@ def proportional(
     eligible = alive | ~jnp.any(alive)
     eligible = jnp.broadcast_to(eligible, worth.shape)
     worth = jnp.where(eligible, worth, 0)
-    worth = jnp.where(jnp.any(worth > 0, axis=-1, keepdims=True), worth, eligible)
+    worth = jnp.where(jnp.any(worth > 0, axis=-1, keepdims=True), worth, eligible.astype(worth.dtype))
     return jax.random.categorical(key, jnp.log(worth), shape=shape)

@@ -47,6 +47,7 @@ class FrontArchive:
     def admit(self, key: Key, kept: Scores, newcomers: Scores) -> Int[Array, " place"]:
         """For each place the newcomer that takes it, or `KEEP`, or `EMPTY`."""
         del key
+        newcomers = newcomers.sound(*self.needs)
         arriving = newcomers.by_objective
 
         def enter(index: IntScalar, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

@@ -41,6 +41,7 @@ class LexicaseSelection:
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents. The key is consumed."""
+        scores = scores.sound("cases")
         survivors = elites(scores, self.num_elites)
         cases = scores.by_case
         num_picks, num_cases = 2 * (scores.num_places - survivors.size), cases.shape[-1]

@@ -48,13 +48,18 @@ class MapElitesArchive:
         return self.bins**self.num_descriptors
 
     def cell_of(self, descriptors: Float[Array, "*population descriptor"]) -> Int[Array, "*population"]:
-        """The cell of each member, the last descriptor running fastest; beyond the ends it is the last cell there."""
-        part = jnp.clip(jnp.floor(descriptors * self.bins), 0, self.bins - 1).astype(int)
-        return part @ self.bins ** jnp.arange(self.num_descriptors - 1, -1, -1)
+        """The cell of each member, the last descriptor running fastest; beyond the ends it is the last cell there.
+
+        NaN is in no cell: the number is that after the last.
+        """
+        part = jnp.clip(jnp.floor(descriptors * self.bins), 0, self.bins - 1).astype(jnp.int32)
+        cell = part @ self.bins ** jnp.arange(self.num_descriptors - 1, -1, -1)
+        return jnp.where(jnp.any(jnp.isnan(descriptors), axis=-1), self.num_places, cell)
 
     def admit(self, key: Key, kept: Scores, newcomers: Scores) -> Int[Array, " cell"]:
         """For each cell the newcomer that takes it, or `KEEP`; of equal newcomers the first."""
         del key
+        newcomers = newcomers.sound(*self.needs)
         if newcomers.descriptors is None:
             raise ValueError("MAP-Elites needs descriptors, got scores without")
         cell, fitness = self.cell_of(newcomers.descriptors), newcomers.ranked

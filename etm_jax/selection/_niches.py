@@ -41,6 +41,7 @@ class NichesSelection:
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents by the cases, or the fitness without them. The key is consumed."""
+        scores = scores.sound("cases")
         key_first, key_second = jax.random.split(key)
         share = self.shares(scores)
         fitness = jnp.sum(share, axis=-1)

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from etm_jax._distances import squared_distances
 from etm_jax._typing import Key
 from etm_jax.selection._archive import KEEP
 from etm_jax.selection._elites import uniform_over
 from etm_jax.selection._scores import Scores
-from etm_jax.selection._species import squared_distances
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,19 @@ class NoveltyArchive:
 
     def admit(self, key: Key, kept: Scores, newcomers: Scores) -> Int[Array, " place"]:
         """A few newcomers at random, in free places and then in those of the oldest members."""
+        newcomers = newcomers.sound(*self.needs)
         count = min(self.admitted, self.size)
-        age = jnp.zeros(self.size, int) if kept.age is None else kept.age
+        age = jnp.zeros(self.size, jnp.int32) if kept.age is None else kept.age
         places = jnp.lexsort((-age, kept.alive))[:count]
         drawn = uniform_over(key, newcomers.alive, (count,))
         return jnp.full(self.size, KEEP).at[places].set(jnp.where(newcomers.alive[drawn], drawn, KEEP))
 
     def novelty(self, kept: Scores, scores: Scores) -> Float[Array, " population"]:
-        """Mean distance of each member to its nearest neighbours; itself is none of them."""
+        """Mean distance of each member to its nearest neighbours; itself is none of them.
+
+        Memory: one number for each pair of a member and another member or place.
+        """
+        scores = scores.sound(*self.needs)
         if scores.descriptors is None or kept.descriptors is None:
             raise ValueError("novelty needs descriptors, got scores without")
         others = jnp.concatenate([scores.descriptors, kept.descriptors])
@@ -77,10 +82,11 @@ class NoveltyArchive:
             -jnp.where(known[None] & ~itself, distance, jnp.inf), min(self.neighbours, others.shape[0])
         )
         found = jnp.isfinite(near)
-        return jnp.sum(jnp.where(found, -near, 0), axis=1) / jnp.maximum(jnp.sum(found, axis=1), 1)
+        return jnp.sum(jnp.where(found, -near, 0), axis=1) / jnp.maximum(jnp.sum(found, axis=1, dtype=near.dtype), 1)
 
     def view(self, kept: Scores, scores: Scores) -> Scores:
         """The population with novelty in place of fitness."""
+        scores = scores.sound(*self.needs)
         from_low_to_high = [_scaled(values, scores.alive) for values in (scores.fitness, self.novelty(kept, scores))]
         mixed = (1 - self.weight) * from_low_to_high[0] + self.weight * from_low_to_high[1]
         return scores.replace(fitness=mixed)  # pyright: ignore[reportAttributeAccessIssue]

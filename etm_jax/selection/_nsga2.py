@@ -38,6 +38,7 @@ class NSGA2Selection:
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents by the objectives, or the fitness without them. The key is consumed."""
+        scores = scores.sound(*self.needs)
         order = crowded_order(scores)
         count = num_survivors(scores, self.turnover)
         pool = order[: max(count, scores.num_places - count)]  # with a high turnover too few survive to be parents

@@ -17,7 +17,8 @@ def dominance(
 def pareto_ranks(objectives: Float[Array, "population objective"]) -> Int[Array, " population"]:
     """The front that each member is in: 0 for those whom nobody dominates, 1 for those dominated by these only, ...
 
-    All comparisons are one operation; the loop then takes one front at a time off.
+    A member with NaN among its objectives has failed, and ranks as one with -inf in all of them. All comparisons are
+    one operation; the loop then takes one front at a time off.
 
     References:
         Deb et al. 2002, A fast and elitist multiobjective genetic algorithm: NSGA-II, section III-A.
@@ -28,6 +29,7 @@ def pareto_ranks(objectives: Float[Array, "population objective"]) -> Int[Array,
         >>> pareto_ranks(jnp.array([[2.0, 1.0], [1.0, 2.0], [1.0, 1.0], [0.0, 0.0]])).tolist()
         [0, 0, 1, 2]
     """
+    objectives = jnp.where(jnp.any(jnp.isnan(objectives), axis=1, keepdims=True), -jnp.inf, objectives)
     beats = dominance(objectives, objectives)
     unranked = objectives.shape[0]  # a rank that no member can have
 

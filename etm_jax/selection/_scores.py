@@ -1,5 +1,6 @@
 """What a selector sees, what it answers, and the contract between them."""
 
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ class Scores:
 
     Attributes:
         fitness: maximised; means something only where `alive`.
-        alive: True = the evaluation ended with finite numbers.
+        alive: True = the evaluation ended with finite numbers, in every score that is taken; the others have failed.
         cases: how it did in each case that the fitness is made of, maximised.
         objectives: what is sought at once, each maximised; costs are negative.
         descriptors: what tells members apart, each in [0, 1].
@@ -37,6 +38,23 @@ class Scores:
     def num_places(self) -> int:
         """Members of the next population."""
         return self.fitness.shape[-1] if self.places is None else self.places
+
+    def sound(self, *needed: str) -> "Scores":
+        """The same scores, of which whoever lacks a finite fitness or a finite score that is `needed` has failed.
+
+        All selectors and archives see scores so. What a failed member scored is 0.
+
+        Args:
+            *needed: names of scores that have an axis of their own, `cases`, `objectives`, `descriptors`.
+        """
+        kinds = ("cases", "objectives", "descriptors")
+        known = {kind: values for kind in kinds if (values := getattr(self, kind)) is not None}
+        alive = self.alive & jnp.isfinite(self.fitness)
+        for kind in needed:
+            if kind in known:
+                alive &= jnp.all(jnp.isfinite(known[kind]), axis=-1)
+        kept = {kind: jnp.where(alive[..., None], values, 0) for kind, values in known.items()}
+        return replace(self, alive=alive, fitness=jnp.where(alive, self.fitness, 0), **kept)
 
     @property
     def by_case(self) -> Float[Array, " population case"]:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from etm_jax._distances import squared_distances
 from etm_jax._typing import IntScalar, Key
 from etm_jax.selection._elites import check_elites, proportional
 from etm_jax.selection._scores import Scores, Selection
@@ -17,8 +18,8 @@ class SpeciesSelection:
 
     Going through the population from the fittest down, a member founds a species unless it lies within `radius` of a
     founder already; everybody belongs to the nearest founder. Distances are between descriptors, root mean square over
-    them, all in one operation. Inside a species the fitter are parents more often. The founders of the best species
-    are the elites. Fitness counts from the least one alive.
+    them; they take memory for one number a pair of members. Inside a species the fitter are parents more often. The
+    founders of the best species are the elites. Fitness counts from the least one alive.
 
     Attributes:
         radius: greatest distance from its founder at which a member is of its species; descriptors are in [0, 1].
@@ -45,6 +46,7 @@ class SpeciesSelection:
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents; without descriptors all are of one species. The key is consumed."""
+        scores = scores.sound(*self.needs)
         key_first, key_second = jax.random.split(key)
         founder = self.founders(scores)
         founds = founder == jnp.arange(founder.size)
@@ -60,7 +62,7 @@ class SpeciesSelection:
         kin = founder[first][:, None] == founder[None]
         mates = jnp.where(kin, worth[None], 0)
         itself = jnp.arange(founder.size)[None] == first[:, None]
-        mates = jnp.where(jnp.any(mates > 0, axis=-1, keepdims=True), mates, itself)
+        mates = jnp.where(jnp.any(mates > 0, axis=-1, keepdims=True), mates, itself.astype(mates.dtype))
         second = proportional(key_second, mates, scores.alive, shape)
         return Selection(survivors, jnp.stack([first, second], axis=-1))
 
@@ -82,14 +84,8 @@ class SpeciesSelection:
 
 
 def distances(descriptors: Float[Array, "population descriptor"]) -> Float[Array, "population population"]:
-    """Root mean square differences of all pairs, by one product of matrices."""
+    """Root mean square differences of all pairs."""
     return jnp.sqrt(squared_distances(descriptors, descriptors) / max(descriptors.shape[1], 1))
-
-
-def squared_distances(one: Float[Array, "one descriptor"], other: Float[Array, "other descriptor"]) -> Array:
-    """Squared Euclidean distances of all pairs, never below 0."""
-    lengths = jnp.sum(one**2, axis=1)[:, None] + jnp.sum(other**2, axis=1)[None]
-    return jnp.maximum(lengths - 2 * one @ other.T, 0)
 
 
 def _first_these(ranked: Float[Array, " population"], these: Bool[Array, " population"]) -> Array:

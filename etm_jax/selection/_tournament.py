@@ -41,6 +41,7 @@ class TournamentSelection:
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents. The key is consumed."""
+        scores = scores.sound()
         survivors = elites(scores, self.num_elites)
         shape = (scores.num_places - survivors.size, 2)
         return Selection(survivors, tournaments(key, scores.ranked, scores.alive, shape, self.size))

@@ -31,6 +31,7 @@ class TruncationSelection:
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents. The key is consumed."""
+        scores = scores.sound()
         survivors = elites(scores, self.num_elites)
         _, best = jax.lax.top_k(scores.ranked, max(round(self.share * scores.fitness.size), 1))
         chosen = uniform_over(key, scores.alive[best], (scores.num_places - survivors.size, 2))

@@ -28,5 +28,6 @@ class UniformSelection:
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents. The key is consumed."""
+        scores = scores.sound()
         survivors = elites(scores, self.num_elites)
         return Selection(survivors, uniform_over(key, scores.alive, (scores.num_places - survivors.size, 2)))

@@ -49,4 +49,5 @@ def learning_rate_of(schedule: optax.Schedule | None, state: optax.OptState, ste
     if paces_itself(state):
         return jnp.asarray(ae.coefficients(state).get("learning_rate", jnp.nan))
     taken = step - optax.tree.get(state, "total_notfinite")
-    return jnp.asarray(jnp.nan if schedule is None else schedule(taken))
+    with jax.numpy_dtype_promotion("standard"):  # optax divides whole numbers of steps
+        return jnp.asarray(jnp.nan if schedule is None else schedule(taken))

@@ -1,6 +1,8 @@
 """evosax's strategies over the weights of one network, in place of an optimiser."""
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +21,13 @@ from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.evolution import batch_loss, default_lanes, in_turn, score
 from etm_jax.genomes import Bounds, Genome, genome_of, mask_of
 from etm_jax.training._config import StrategyConfig, strategies
+
+
+@contextlib.contextmanager
+def promoting() -> Iterator[None]:
+    """Promote ranks and dtypes whatever the user's settings: evosax adds vectors to populations, bools to numbers."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +71,7 @@ class WeightStrategy:
 
         The key is consumed.
         """
-        with jax.numpy_rank_promotion("allow"):  # evosax adds vectors to populations
+        with promoting():
             state = self.algorithm.init(key, self.live(params), self.params)
         zero = jnp.zeros((), jnp.int32)
         typed = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), state)  # none is weakly typed
@@ -108,22 +117,22 @@ class WeightStrategy:
                 return score(key_episodes, replace(genome, params=params), difficulty, **settings).loss
             return batch_loss(params, genome, key_episodes, difficulty, bounds, suite, config, dtype)
 
-        with jax.numpy_rank_promotion("allow"):
+        with promoting():
             candidates, asked = self.algorithm.ask(key_ask, before, self.params)
         losses = in_turn(loss_of, candidates, default_lanes())
         sound = jnp.isfinite(losses)
         ranked = jnp.where(sound, losses, jnp.max(jnp.where(sound, losses, -jnp.inf)))
-        with jax.numpy_rank_promotion("allow"):
+        with promoting():
             told, _ = self.algorithm.tell(key_tell, candidates, ranked, asked, self.params)
         taken = jnp.any(sound) & jnp.all(jnp.isfinite(told.mean))
         after = jax.tree.map(lambda new, old: jnp.where(taken, new, old).astype(old.dtype), told, before)
         counted = optax.ApplyIfFiniteState(
             notfinite_count=jnp.where(taken, 0, state.notfinite_count + 1),
             last_finite=taken,
-            total_notfinite=state.total_notfinite + ~taken,
+            total_notfinite=state.total_notfinite + (~taken).astype(jnp.int32),
             inner_state=after,
         )
-        loss = jnp.sum(jnp.where(sound, losses, 0)) / jnp.maximum(jnp.sum(sound), 1)
+        loss = jnp.sum(jnp.where(sound, losses, 0)) / jnp.maximum(jnp.sum(sound, dtype=losses.dtype), 1)
         params = self.placed(after.mean, genome.params)
         moved = jax.tree.map(lambda new, old: jnp.where(taken, new, old), params, genome.params)
         return replace(genome, params=moved), counted, loss
@@ -166,7 +175,7 @@ def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> Wei
         fresh = WeightStrategy(None, None, mask).live
         options["sampling_fn"] = lambda key: fresh(genome_of(key, bounds, *channels, genome.architecture).params)
     try:
-        with jax.numpy_rank_promotion("allow"):
+        with promoting():
             algorithm = kind(config.population, np.zeros(size, genome.params["output"]["bias"].dtype), **options)
             params = algorithm.default_params
     except AssertionError as error:

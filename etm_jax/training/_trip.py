@@ -68,7 +68,7 @@ def trip(training: Training, state: TrainState, last: IntScalar | int) -> tuple[
         **settings,
     )
     metrics = {
-        "loss": total / (end - state.step - skipped),
+        "loss": total / (end - state.step - skipped).astype(total.dtype),
         "score": result,
         "difficulty": state.difficulty,
         "learning_rate": learning_rate_of(training.schedule, optimiser, end),

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from etm_jax._distances import squared_distances
 from etm_jax._typing import IntScalar, Mask, Params
 from etm_jax.cells import Parameter, map_table
 from etm_jax.genomes import Bounds, Genome, mask_of
@@ -64,7 +65,7 @@ def align_units(child: Genome, second: Genome, bounds: Bounds) -> tuple[Params, 
         Weights and mask at the padded shape. Units without a counterpart stand where the child has none, or are
         missing where the second parent has fewer.
 
-    Cost: a product of `[unit, weight]` with its like, and as many passes over a `[unit, unit]` matrix as units.
+    Cost: as many passes over a `[unit, unit]` matrix as a unit has weights and as there are units.
     """
     here, there = mask_of(child, bounds), mask_of(second, bounds)
     exists = _first(child, bounds)[:, None] & _first(second, bounds)[None]
@@ -91,8 +92,7 @@ def _unlikeness(one: Params, other: Params, here: Mask, there: Mask) -> Float[Ar
 
     map_table(add, one, other, here, there)
     first, second = (jnp.concatenate(side, axis=1) for side in zip(*columns, strict=True))
-    product = jnp.matmul(first, second.T, precision=jax.lax.Precision.HIGHEST)
-    return jnp.sum(first**2, axis=1)[:, None] + jnp.sum(second**2, axis=1)[None] - 2 * product
+    return squared_distances(first, second)
 
 
 def match(unlikeness: Float[Array, "unit unit"]) -> Int[Array, " unit"]:
@@ -102,12 +102,12 @@ def match(unlikeness: Float[Array, "unit unit"]) -> Int[Array, " unit"]:
     """
     size = unlikeness.shape[0]
     most = jnp.finfo(unlikeness.dtype).max  # beyond it only what is taken
-    start = jnp.where(unlikeness < most, unlikeness, most), jnp.zeros(size, int)
+    start = jnp.where(unlikeness < most, unlikeness, most), jnp.zeros(size, jnp.int32)
 
     def take(_: IntScalar, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         left, columns = carry
         row, column = jnp.divmod(jnp.argmin(left), size)
         left = left.at[row].set(jnp.inf).at[:, column].set(jnp.inf)
-        return left, columns.at[row].set(column)
+        return left, columns.at[row].set(column.astype(jnp.int32))
 
     return jax.lax.fori_loop(0, size, take, start)[1]

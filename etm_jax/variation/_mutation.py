@@ -60,7 +60,8 @@ def add_weight_noise(key: Key, genome: Genome, bounds: Bounds, scale: Float[Arra
 
     def noisy(array: Array, exists: Array, draw: Array) -> Array:
         array = jnp.where(exists, array, 0)
-        size = jnp.maximum(jnp.sqrt(jnp.sum(array * array) / jnp.maximum(jnp.sum(exists), 1)), LEAST_SIZE)
+        count = jnp.maximum(jnp.sum(exists, dtype=array.dtype), 1)
+        size = jnp.maximum(jnp.sqrt(jnp.sum(array * array) / count), LEAST_SIZE)
         return jnp.where(exists, array + (scale * size).astype(array.dtype) * draw, 0)
 
     return replace(genome, params=jax.tree.map(noisy, genome.params, exists, draws))

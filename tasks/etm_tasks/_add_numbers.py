@@ -106,8 +106,8 @@ class AddNumbers(SymbolTask):
         shown = jnp.where(step <= equals, question, jnp.where(answer == 0, END, given))
         known = (step <= equals) | valid
         return Episode(
-            inputs=jax.nn.one_hot(shown, self.num_symbols) * known[..., None],
-            targets=jax.nn.one_hot(symbols(due, answer), self.num_symbols) * valid[..., None],
+            inputs=jax.nn.one_hot(shown, self.num_symbols) * known[..., None].astype(float),
+            targets=jax.nn.one_hot(symbols(due, answer), self.num_symbols) * valid[..., None].astype(float),
             step_valid=valid,
         )
 

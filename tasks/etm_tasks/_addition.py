@@ -90,7 +90,7 @@ class Addition(SymbolTask):
 
         shown_step = jnp.arange(self.max_length)[None] < length
         shown_digit = (jnp.arange(self.digits)[None, None] < width[..., None]) & shown_step[..., None]
-        inputs = jax.nn.one_hot(digits, BASE) * shown_digit[..., None]
+        inputs = jax.nn.one_hot(digits, BASE) * shown_digit[..., None].astype(float)
 
         # Numbers that are not shown make further sums, which are not due.
         number = jnp.where(jnp.arange(self.digits)[None, None] < width[..., None], reversed_to(digits, width), 0)
@@ -100,7 +100,7 @@ class Addition(SymbolTask):
         place = jnp.arange(self.sum_digits)[None, None]
         symbols = jnp.where(place < written[..., None], reversed_to(total, written), NO_DIGIT)
         due = shown_step & (jnp.arange(self.max_length)[None] > 0)
-        targets = jax.nn.one_hot(symbols, self.num_symbols) * due[..., None, None]
+        targets = jax.nn.one_hot(symbols, self.num_symbols) * due[..., None, None].astype(float)
         return Episode(inputs=inputs.reshape(*shape, -1), targets=targets.reshape(*shape, -1), step_valid=due)
 
     def longer(self, factor: int) -> "Addition":

@@ -17,7 +17,8 @@ def uniforms(key: PRNGKeyArray, *shapes: tuple[int, ...]) -> list[Float[Array, "
 
 def whole(draws: Float[Array, "..."], low: Int[Array, "..."] | int, high: Int[Array, "..."] | int) -> Int[Array, "..."]:
     """Uniform draws as whole numbers uniform on `low..high`, both included."""
-    return low + jnp.minimum(jnp.floor(draws * (high - low + 1)).astype(jnp.int32), high - low)
+    count = jnp.asarray(high - low + 1)
+    return low + jnp.minimum(jnp.floor(draws * count.astype(draws.dtype)).astype(jnp.int32), high - low)
 
 
 def one_of(draws: Float[Array, " item"], allowed: Bool[Array, " item"]) -> Int[Array, ""]:

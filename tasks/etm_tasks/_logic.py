@@ -90,13 +90,13 @@ class Logic(BinaryTask):
         exists = jnp.arange(self.max_gates)[None, None] < number[..., None]
         valid = jnp.arange(self.max_length)[None] < length
         first = jnp.arange(self.max_length)[None] == 0
-        shown_bits = jnp.stack([bits[..., 0] * first, bits[..., 1]], axis=-1).astype(float)
-        gates = jax.nn.one_hot(kind, len(GATES)) * exists[..., None]
+        shown_bits = jnp.stack([bits[..., 0] * first.astype(bits.dtype), bits[..., 1]], axis=-1).astype(float)
+        gates = jax.nn.one_hot(kind, len(GATES)) * exists[..., None].astype(float)
         inputs = jnp.concatenate([shown_bits, gates.reshape(*shape, -1)], axis=-1)
         answers = jax.vmap(results)(bits, kind, exists)
         return Episode(
-            inputs=inputs * valid[..., None],
-            targets=(answers * valid)[..., None].astype(float),
+            inputs=inputs * valid[..., None].astype(inputs.dtype),
+            targets=(answers * valid.astype(answers.dtype))[..., None].astype(float),
             step_valid=valid,
         )
 

@@ -87,11 +87,12 @@ class NGrams:
         def draw_bit(context: Array, step: Array) -> tuple[Array, Array]:
             probability = jnp.take_along_axis(table, context[:, None], axis=1)[:, 0]
             bit = draws[step] < jnp.where(step < self.context, 0.5, probability)
-            return (2 * context + bit) % 2**self.context, bit
+            return (2 * context + bit.astype(context.dtype)) % 2**self.context, bit
 
         _, bits = jax.lax.scan(draw_bit, jnp.zeros(batch_size, jnp.int32), jnp.arange(self.max_length))
         step = jnp.arange(self.num_steps)[None]
-        bits = bits.T.astype(float)[..., None] * (jnp.arange(self.max_length)[None] < length)[..., None]
+        exists = jnp.arange(self.max_length)[None] < length
+        bits = (bits.T & exists).astype(float)[..., None]
         return Episode(
             inputs=bits[:, :-1],
             targets=bits[:, 1:],
@@ -104,13 +105,13 @@ class NGrams:
 
     def accuracy(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, ""]:
         """Share of sequences whose code is at most 0.02 bits a prediction longer than the estimator's."""
-        predictions = jnp.sum(episode.step_valid, axis=1)
+        predictions = jnp.sum(episode.step_valid, axis=1, dtype=outputs.dtype)
         right = self.excess_bits(outputs, episode) <= TOLERANCE * predictions
         return jnp.sum(right & (predictions > 0)) / jnp.maximum(jnp.sum(predictions > 0), 1)
 
     def performance(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, ""]:
         """Bits saved against always saying 1/2, as a share of the estimator's: 0 if none, 1 if as many or more."""
-        predictions = jnp.sum(episode.step_valid)
+        predictions = jnp.sum(episode.step_valid, dtype=outputs.dtype)
         saved = predictions - jnp.sum(self.bits_per_sequence(outputs, episode))
         savable = predictions - jnp.sum(self.optimal_bits(episode))
         return jnp.clip(saved / jnp.maximum(savable, 1e-6), 0, 1)  # in a very small batch it may save nothing
@@ -142,7 +143,7 @@ class NGrams:
         bits = (episode.inputs[..., 0] > 0.5).astype(jnp.int32)
         shifted = [jnp.pad(bits, ((0, 0), (age, 0)))[:, : bits.shape[1]] << age for age in range(self.context)]
         now = jax.nn.one_hot(jnp.sum(jnp.stack(shifted), axis=0), 2**self.context)
-        seen = now * episode.step_valid[..., None]
+        seen = now * episode.step_valid[..., None].astype(now.dtype)
         ones = seen * episode.targets
         count, count_ones = (jnp.sum(now * (jnp.cumsum(each, axis=1) - each), axis=-1) for each in (seen, ones))
         return (count_ones + 0.5) / (count + 1)  # Graves 2014, eq. 10

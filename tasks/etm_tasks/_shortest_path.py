@@ -81,7 +81,7 @@ class ShortestPath(GraphTask):
         wanted = whole(a_length, self.min_path, longest)
         length = jnp.max(jnp.where(distance <= wanted, distance, 0))
         pair = one_of(pairs, (distance == length).reshape(-1))
-        start, end = pair // self.max_nodes, pair % self.max_nodes
+        start, end = jnp.divmod(pair.astype(graph.neighbour.dtype), self.max_nodes)
 
         def walk(node: Int[Array, ""], _: None) -> tuple[Array, Array]:
             nearer = graph.edge_exists[node] & (distance[graph.neighbour[node], end] < distance[node, end])

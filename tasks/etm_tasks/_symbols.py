@@ -29,7 +29,7 @@ class SymbolTask:
         valid = episode.step_valid[..., None, None]
         logits = jnp.where(valid, self._by_place(outputs), 0)
         nats = -jnp.sum(jnp.where(valid, self._by_place(episode.targets), 0) * jax.nn.log_softmax(logits), axis=-1)
-        return jnp.sum(nats) / jnp.maximum(jnp.sum(valid) * logits.shape[-2], 1)
+        return jnp.sum(nats) / jnp.maximum(jnp.sum(valid, dtype=nats.dtype) * logits.shape[-2], 1)
 
     def accuracy(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, ""]:
         """Share of sequences right in every symbol of every valid step, among those with a valid step."""

@@ -68,11 +68,12 @@ def conversation(
     def at(rows: Array, position: Array) -> Array:
         return rows[jnp.clip(position, 0, rows.shape[0] - 1)]
 
-    told = one_hot(at(triples, step)) * described[:, None, None]
-    question = one_hot(at(questions, step - query_start)) * (at(shown, step - query_start) & asked[:, None])[..., None]
+    told = one_hot(at(triples, step)) * described[:, None, None].astype(float)
+    visible = at(shown, step - query_start) & asked[:, None]
+    question = one_hot(at(questions, step - query_start)) * visible[..., None].astype(float)
     opens = (step == query_start) | (step == planning_start) | (step == answer_start)
     flags = jnp.stack([opens, due], axis=-1).astype(float)
-    target = one_hot(at(answers, step - answer_start)) * due[:, None, None]
+    target = one_hot(at(answers, step - answer_start)) * due[:, None, None].astype(float)
     return Episode(
         inputs=jnp.concatenate([(told + question).reshape(num_steps, -1), flags], axis=-1),
         targets=target.reshape(num_steps, -1),

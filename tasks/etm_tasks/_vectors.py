@@ -17,7 +17,7 @@ def vectors_at(
     """At each step the vector at a position, or zeros where there is to be none."""
     index = jnp.clip(position, 0, vectors.shape[1] - 1)
     index = jnp.broadcast_to(index, (vectors.shape[0], index.shape[1]))
-    return jnp.take_along_axis(vectors, index[..., None], axis=1) * where[..., None]
+    return jnp.take_along_axis(vectors, index[..., None], axis=1) * where[..., None].astype(vectors.dtype)
 
 
 def with_channels(
@@ -65,10 +65,14 @@ def repeated(
     start = length + 2
     end = start + length * repeats
     deviation = math.sqrt((most_repeats**2 - 1) / 12) or 1.0  # of a uniform whole number; a fixed one has none
-    number = (repeats - (most_repeats + 1) / 2) / deviation
+    number = (repeats.astype(vectors.dtype) - (most_repeats + 1) / 2) / deviation
     due = (step >= start) & (step <= end)
     return Episode(
-        inputs=with_channels(vectors_at(vectors, step, step < length), step == length, number * (step == length + 1)),
+        inputs=with_channels(
+            vectors_at(vectors, step, step < length),
+            step == length,
+            number * (step == length + 1).astype(vectors.dtype),
+        ),
         targets=vectors_at(answers, jnp.where(step < end, (step - start) % length, longest), due),
         step_valid=due,
     )

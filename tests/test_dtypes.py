@@ -1,0 +1,239 @@
+"""Every model is traced in double precision, and with strict promotion of dtypes: state in, the same state out."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import MIXED
+from tiny import CONFIG, SUITE
+
+import etm_tasks
+from etm_jax.config import (
+    ArchiveConfig,
+    EmergentConfig,
+    EvolutionaryTuringConfig,
+    GraphConfig,
+    IslandConfig,
+    LifetimeConfig,
+    SelectionConfig,
+)
+from etm_jax.emergent import EM43, ConvolutionalModel
+from etm_jax.environment import EnvironmentSuite
+from etm_jax.evolution import DifferentialEvolution, EvolvingTuringMachine, init, make_problem, step
+from etm_jax.genomes import random_genome
+from etm_jax.graph import NEAT, GraphTape, minimal_graph, paint, pattern_weights, with_tape
+from etm_jax.number_task import NumberSuite
+from etm_jax.selection import ARCHIVES, SELECTORS, Scores
+from etm_jax.task import TaskSuite
+from etm_jax.training import StrategyConfig, TrainConfig, make_training, trip
+from etm_jax.training import init as training_start
+from etm_jax.variation import VariationRates
+
+MODES = {"double": lambda: jax.enable_x64(True), "strict": lambda: jax.numpy_dtype_promotion("strict")}
+ACTS = EnvironmentSuite((etm_tasks.make("t_maze", length=3),), (1.0,))
+NUMBERS = NumberSuite((etm_tasks.make("increment"),), (1.0,))
+DARWINIAN = LifetimeConfig(inheritance="darwinian")
+SGD = CONFIG.lifetime
+PLAIN = {"population_size": 4, "max_generations": 4, "score_episodes": 2, "devices": 1}
+
+
+def networks(**changes):
+    return dataclasses.replace(CONFIG, devices=1, **changes), SUITE
+
+
+def model(name, **changes):
+    config = {**PLAIN, "model": name, "lifetime": DARWINIAN, **changes}
+    return EvolutionaryTuringConfig(**config), NUMBERS if name == "em43" else ACTS
+
+
+def selecting(method, archive="none", **changes):
+    names = {"objectives": ("performance", "parameters"), "descriptors": ("num_slots", "parameters")}
+    return networks(
+        selection=SelectionConfig(method=method, **names, average_survivors=False),
+        archive=ArchiveConfig(kind=archive, size=8, bins=3),
+        **changes,
+    )
+
+
+MODELS = {
+    "networks": lambda: networks(),
+    "networks of all kinds": lambda: networks(bounds=MIXED, variation=VariationRates(align=True)),
+    "networks in tiers": lambda: networks(tiers=2),
+    "networks in bfloat16": lambda: networks(precision="bfloat16"),
+    "networks on islands": lambda: networks(islands=IslandConfig(count=2, migrate_every=1)),
+    "networks, rmsprop": lambda: networks(lifetime=dataclasses.replace(SGD, optimiser="rmsprop")),
+    "networks that act": lambda: (dataclasses.replace(networks(lifetime=DARWINIAN)[0]), ACTS),
+    "networks as seeds": lambda: networks(
+        population_storage="seeds",
+        seed_capacity=8,
+        lifetime=DARWINIAN,
+        variation=VariationRates(crossover_rate=0.0, gene_rate=0.0, learning_sigma=0.0),
+    ),
+    "networks, averaged": lambda: networks(
+        lifetime=DARWINIAN, selection=SelectionConfig(average_survivors=True, settle_generations=2)
+    ),
+    "networks, front": lambda: selecting("nsga2", "front"),
+    "networks, map": lambda: selecting("uniform", "map-elites"),
+    "networks, novelty": lambda: selecting("species", "novelty"),
+    "networks that act, by place": lambda: (
+        networks(
+            lifetime=DARWINIAN,
+            selection=SelectionConfig(method="species", descriptors=("final_x", "final_y")),
+        )[0],
+        EnvironmentSuite((etm_tasks.make("deceptive_maze"),), (1.0,)),
+    ),
+    "networks, by their use of memory": lambda: networks(
+        selection=SelectionConfig(method="niches", descriptors=("slots_used", "read_sharpness")),
+        archive=ArchiveConfig(kind="novelty", size=8),
+    ),
+    "graph": lambda: model("graph"),
+    "graph with a tape": lambda: model("graph", graph=GraphConfig(slots=4, activations=("tanh", "sine"))),
+    "em33": lambda: model("em33", emergent=EmergentConfig(bins=2, programme_cells=1, steps=4)),
+    "em43": lambda: model("em43", emergent=EmergentConfig(programme_length=4, window=64, max_steps=32)),
+}
+
+
+@pytest.fixture(params=MODES)
+def mode(request):
+    with MODES[request.param]():
+        yield request.param
+
+
+def assert_stays(before, after):
+    """Shapes and dtypes, leaf by leaf."""
+    pairs = zip(jax.tree.leaves_with_path(before), jax.tree.leaves(after), strict=True)
+    for (path, one), other in pairs:
+        assert (one.shape, one.dtype) == (other.shape, other.dtype), jax.tree_util.keystr(path)
+
+
+@functools.cache
+def problem_of(name):
+    return make_problem(*MODELS[name]())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_generation_keeps_the_types_of_its_state(name, mode):
+    problem = problem_of(name)
+    state = jax.eval_shape(lambda: init(problem, jax.random.key(0)))
+    after, _ = jax.eval_shape(lambda state: step(problem, state), state)
+    assert_stays(state, after)
+
+
+@pytest.mark.parametrize("name", ["networks", "graph", "em33", "em43", "networks as seeds"])
+def test_ids_and_counters_are_32_bits_wide_whatever_the_precision(name):
+    with jax.enable_x64(True):
+        problem = problem_of(name)
+        state = jax.eval_shape(lambda: init(problem, jax.random.key(0)))
+    for path, leaf in jax.tree.leaves_with_path(state):
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            assert leaf.dtype.itemsize <= 4, jax.tree_util.keystr(path)
+
+
+TRAININGS = {
+    "adam, cosine": TrainConfig(schedule="cosine", warmup_steps=2),
+    "adamw": TrainConfig(optimiser="adamw"),
+    "rmsprop in bfloat16": TrainConfig(optimiser="rmsprop", precision="bfloat16"),
+    "SNES": TrainConfig(strategy=StrategyConfig("SNES", population=6)),
+    "Sep_CMA_ES": TrainConfig(strategy=StrategyConfig("Sep_CMA_ES", population=6)),
+}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_keeps_the_types_of_its_state(name, mode):
+    training = make_training(TRAININGS[name], SUITE)
+    state = jax.eval_shape(lambda: training_start(training, jax.random.key(0)))
+    assert_stays(state, jax.eval_shape(lambda state: trip(training, state, 3)[0], state))
+
+
+STRATEGIES = {
+    "networks": lambda: EvolvingTuringMachine(4, CONFIG.bounds, 3, 2),
+    "NEAT": lambda: NEAT(6, 2, 1, activations=("tanh", "sine"), max_nodes=8, max_connections=12),
+    "recurrent NEAT": lambda: NEAT(6, 2, 1, recurrent=True, connected=False, max_nodes=8, max_connections=12),
+    "differential evolution": lambda: DifferentialEvolution(6, 3),
+}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_ask_and_tell_keep_the_types_of_their_state(name, mode):
+    strategy = STRATEGIES[name]()
+    params = strategy.default_params
+
+    def generation(state):
+        population, asked = strategy.ask(jax.random.key(1), state, params)
+        cost = jnp.zeros(strategy.population_size)
+        return strategy.tell(jax.random.key(2), population, cost, asked, params)[0]
+
+    start = jax.eval_shape(lambda: strategy.init(jax.random.key(0), params))
+    assert_stays(start, jax.eval_shape(generation, start))
+
+
+def scores():
+    values = jnp.linspace(0.0, 1.0, 12).reshape(6, 2)
+    return Scores(values[:, 0], values[:, 0] >= 0, values, values, values, jnp.zeros(6, jnp.int32))
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_selectors_answer_with_indices(name, mode):
+    found = jax.eval_shape(lambda: SELECTORS[name]()(jax.random.key(0), scores()))
+    assert all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(found))
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_archives_answer_with_indices_and_records(name, mode):
+    archive = ARCHIVES[name](**({"num_descriptors": 2, "bins": 2} if name == "map-elites" else {"size": 4}))
+
+    def use():
+        kept = jax.tree.map(lambda leaf: jnp.zeros((archive.num_places, *leaf.shape[1:]), leaf.dtype), scores())
+        return archive.admit(jax.random.key(0), kept, scores()), archive.view(kept, scores()), archive.record(kept)
+
+    assert jnp.issubdtype(jax.eval_shape(use)[0].dtype, jnp.integer)
+
+
+def test_patterns_and_tapes_of_graphs(mode):
+    def use():
+        graph = minimal_graph(jax.random.key(0), 3, 1, 8, 16)
+        picture = paint(graph, 4, 6, ("sine", "gaussian"))
+        weights = pattern_weights(graph, jnp.zeros((4, 1)), jnp.ones((2, 1)), ("tanh",))
+        tape = GraphTape(num_slots=4, slot_width=2)
+        linear = lambda carry, seen: (carry, jnp.ones((1 + tape.num_outputs, 5)) @ seen)  # noqa: E731
+        start, move = with_tape((), linear, tape)
+        return picture, weights, jax.lax.scan(move, start, jnp.ones((4, 3)))[1]
+
+    jax.eval_shape(use)
+
+
+def test_automata_alone(mode):
+    em = EM43(window=64, max_steps=32)
+    rules, programmes = np.zeros((2, 64), np.uint8), np.zeros((2, 4), np.uint8)
+    jax.eval_shape(lambda: em.run_population(jnp.asarray(rules), jnp.asarray(programmes), jnp.arange(3)))
+    jax.eval_shape(lambda: em.run(jnp.asarray(rules[0]), jnp.asarray(programmes[0]), jnp.arange(3)))
+    grid = ConvolutionalModel()
+    assert grid is not None
+
+
+def test_a_random_genome_of_every_kind(mode):
+    jax.eval_shape(lambda: random_genome(jax.random.key(0), MIXED, 3, 2))
+
+
+@pytest.mark.parametrize("name", sorted(etm_tasks.TASKS))
+def test_tasks_and_environments(name, mode):
+    """A sample and its scores, or a first step."""
+    task = etm_tasks.make(name)
+
+    def use():
+        if hasattr(task, "train_inputs"):
+            return ()
+        if hasattr(task, "sample"):
+            suite = TaskSuite((task,), (1.0,))
+            episode = suite.sample(jax.random.key(0), 2, jnp.ones(1))
+            outputs = jnp.zeros_like(episode.targets)
+            return suite.loss(outputs, episode), suite.performance(outputs, episode), suite.accuracy(outputs, episode)
+        suite = EnvironmentSuite((task,), (1.0,))
+        policy = lambda carry, seen: (carry, jnp.zeros(suite.output_size))  # noqa: E731
+        lived = suite.rollouts(jax.random.key(0), (), policy, 2, jnp.ones(1))
+        return suite.loss(lived), suite.performance(lived), suite.accuracy(lived)
+
+    jax.eval_shape(use)
