@@ -119,6 +119,7 @@ def _squares(gradients: Any) -> Any:
 
 
 def _weight(before: jax.Array, decay: jax.Array) -> jax.Array:
+    decay = decay.astype(before.dtype)
     return decay * before + (1 - decay)
 
 
