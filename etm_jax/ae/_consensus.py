@@ -102,7 +102,8 @@ def budgets(weights: jax.Array, total: int, floor: int, cap: int | None = None) 
     share = jnp.where(level * raised < cap - floor, level * raised * (1.0 - MARGIN), float(cap - floor))
     share = jnp.where(jnp.any(fits), share, float(cap - floor))  # all at their cap
     steps = jnp.clip(jnp.floor(share).astype(jnp.int32), 0, cap - floor)
-    order = jnp.lexsort((-weights, steps.astype(jnp.float32) - share))  # largest remainder first; of equal ones, the largest weight
+    # Largest remainder first; of equal ones, the largest weight.
+    order = jnp.lexsort((-weights, steps.astype(jnp.float32) - share))
 
     def give(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         steps, left = state

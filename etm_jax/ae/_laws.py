@@ -119,7 +119,7 @@ def explore(key: jax.Array, updates: Any, scale: jax.Array, mask: Any = None) ->
     """
     noise = tree.random_like(key, updates, sampler=jax.random.normal)
     if mask is not None:
-        noise = jax.tree.map(lambda draw, exists: jnp.where(jnp.asarray(exists, bool), draw, jnp.zeros_like(draw)), noise, mask)
+        noise = jax.tree.map(lambda draw, exists: jnp.where(exists, draw, jnp.zeros_like(draw)), noise, mask)
 
     def one(update: jax.Array, draw: jax.Array) -> jax.Array:
         dtype = wide(update.dtype)

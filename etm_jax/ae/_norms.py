@@ -20,7 +20,7 @@ COVERED = 0.9  # share of an array that the sample must stretch over, if it can
 
 def entries_of(mask: Any) -> jax.Array:
     """How many entries a mask says exist, in float32."""
-    counts = [jnp.sum(jnp.asarray(leaf, bool), dtype=jnp.int32) for leaf in jax.tree.leaves(mask)]
+    counts = [jnp.sum(leaf, dtype=jnp.int32) for leaf in jax.tree.leaves(mask)]
     return sum(counts[1:], counts[0]).astype(jnp.float32) if counts else jnp.zeros((), jnp.float32)
 
 

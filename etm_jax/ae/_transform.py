@@ -191,7 +191,7 @@ def adaptive_evolution(
                 if signal is not None:
                     check_scalar(name, signal)
             grad = None if grad is None else _part("grad", grad, params)
-            mask = None if mask is None else _part("mask", mask, params)
+            mask = None if mask is None else tree.cast(_part("mask", mask, params), bool)
             gains = state.gains
             dtype = widest(params)
             count = float(sum(sizes(params))) if mask is None else entries_of(mask)
