@@ -4,14 +4,19 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import logging
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import tyro
 
+from etm_jax._output import warn
 from etm_jax.config import parse_task
 from etm_jax.environment import AnySuite, as_suite
+from etm_jax.evolution import RunFolder, check_path
 
 try:
     import etm_tasks
@@ -25,8 +30,28 @@ options_of = etm_tasks.options_of
 
 def fail(message: str) -> NoReturn:
     """One line on standard error, and exit status 2."""
-    print(f"error: {message}", file=sys.stderr)
+    warn(f"error: {' '.join(message.splitlines())}")
     raise SystemExit(2)
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Bad values and files that cannot be read or written end the command with one line."""
+    try:
+        yield
+    except OSError as error:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        fail(f"{': '.join([*names[:1], error.strerror or str(error)])}; choose another path, or make room for it")
+    except ValueError as error:
+        fail(str(error))
+    except KeyboardInterrupt:  # before the first trip, or a second Ctrl-C
+        warn("stopped at once; --resume with the run folder goes on from the last checkpoint")
+        raise SystemExit(130) from None
+
+
+def set_up_warnings() -> None:
+    """Warnings on standard error, a line each."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
 
 
 def parse(kind: type[Any], argv: list[str], command: str, **options: Any) -> Any:
@@ -38,7 +63,7 @@ def parse(kind: type[Any], argv: list[str], command: str, **options: Any) -> Any
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        fail(f"{unboxed(errors.getvalue())}; --help lists the flags")
+        fail(f"{unboxed(errors.getvalue())}{likely(errors.getvalue())}; --help lists the flags")
     except ValueError as error:  # tyro lets those of the outermost settings through
         fail(str(error))
 
@@ -47,6 +72,12 @@ def unboxed(text: str) -> str:
     """The first paragraph below the title of a box, however the terminal draws it, as one line."""
     _, *lines = [line.strip(BOX) for line in text.splitlines()]
     return " ".join(itertools.takewhile(bool, itertools.dropwhile(lambda line: not line, lines)))
+
+
+def likely(text: str) -> str:
+    """The flag that tyro guesses was meant, where it guesses one."""
+    found = re.search(r"Perhaps you meant:.*?(--[\w.-]+)", text, re.DOTALL)
+    return f"; did you mean {found[1]}?" if found else ""
 
 
 def without_help(argv: list[str]) -> list[str]:
@@ -76,6 +107,29 @@ def make_suite(specs: Sequence[str], bits: int | None = None) -> AnySuite:
             options = {"bits": bits} | options
         tasks.append(etm_tasks.make(name, **options))
     return as_suite(tasks, [weight for _, weight, _ in parsed])
+
+
+def new_folder(out: Path | None, settings: Any) -> RunFolder:
+    """The folder of a new run: the given one, or one in `runs/` that is called after the time.
+
+    Raises:
+        ValueError: the place is taken, or no checkpoint can be kept there.
+        OSError: it cannot be made.
+    """
+    check_path(out or Path("runs"))
+    return RunFolder.create_by_time(Path("runs"), settings) if out is None else RunFolder.create(out, settings)
+
+
+def old_folder(path: Path) -> RunFolder:
+    """The folder of a run to go on with.
+
+    Raises:
+        ValueError: there is none, or its settings do not describe it, or no checkpoint can be kept there.
+    """
+    folder = RunFolder.open(path)
+    folder.check_whole()
+    check_path(path)
+    return folder
 
 
 def check_resume(before: Any, command: Any, changeable: Sequence[str]) -> None:

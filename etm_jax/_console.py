@@ -1,10 +1,11 @@
 """What runs show on the terminal."""
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import jax
 from rich.console import Console
@@ -12,9 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from etm_jax._output import Output
 from etm_jax._rows import Row
 from etm_jax.evolution import Problem
 from etm_jax.training import Training, init
+
+
+def open_console() -> Console:
+    """Standard output for plain text: paths and names are no markup, and a run goes on where it is lost."""
+    return Console(file=cast(Any, Output(sys.stdout)), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class Progress:
@@ -29,7 +36,7 @@ class Progress:
 
     def __init__(self, opening: Sequence[str], unit: str, total: int, told: Callable[[Row], tuple[str, int]]):
         self._opening, self._total, self._told = opening, total, told
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = open_console()
         self._bar = Bar(
             TextColumn(unit),
             BarColumn(),
@@ -123,7 +130,7 @@ def show_summary(summary: dict[str, Any], report: Path, words: tuple[str, str], 
         words: what the architecture is called, and what the seconds outside compiling were spent on.
         go_on: the command that goes on with a run that was interrupted; None for one that was not.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     genes = ", ".join(f"{name} {value}" for name, value in summary["architecture"].items())
     console.print(f"\n{words[0]}: {genes} ({summary['num_parameters']:,} weights)")
     held_out = summary["held_out"]
@@ -163,4 +170,4 @@ def show_tasks(tasks: dict[str, Any], options_of: Callable[[str], dict[str, Any]
     for name, kind in sorted(tasks.items()):
         options = ", ".join(f"{key}={value}" for key, value in options_of(name).items())
         table.add_row(name, (kind.__doc__ or "").splitlines()[0], options)
-    Console(highlight=False).print(table)
+    open_console().print(table, soft_wrap=False)

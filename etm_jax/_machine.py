@@ -1,5 +1,7 @@
 """The facade: configure, evolve, take the best model."""
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import optax
 
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.environment import AnySuite
-from etm_jax.evolution import History, Outcome, RunFolder, make_problem, run
+from etm_jax.evolution import History, Outcome, Problem, RunFolder, make_problem, run, survived
 from etm_jax.selection import Selector
 
 
@@ -18,7 +20,7 @@ class EvolutionaryTuringMachine:
         config: every setting.
         tasks: what to evolve on, tasks or environments; None for the tasks that `config.task` names.
         out: a new folder for rows as they come; None writes nothing. The command line does more: checkpoints,
-            the best network and a report.
+            the best network and a report; it cannot resume what was started here, and the folder says so.
         selector: replaces the one of the settings.
         optimiser: any optax chain for lifetime learning, in place of the one of the settings.
 
@@ -53,25 +55,57 @@ class EvolutionaryTuringMachine:
         optimiser: optax.GradientTransformation | None = None,
     ):
         self.config = config or EvolutionaryTuringConfig()
+        given = tasks is not None
         if tasks is None:
             from etm_jax.evolve import suite_of  # only the command line knows concrete tasks
 
             tasks = suite_of(self.config)
         self.problem = make_problem(self.config, tasks, selector=selector, optimiser=optimiser)
-        self._folder = RunFolder.create(out, self.config) if out is not None else None
+        own = {"tasks": given, "selector": selector is not None, "optimiser": optimiser is not None}
+        self._folder = create_folder(out, self.problem, own) if out is not None else None
         self._outcome: Outcome | None = None
 
     def run_evolution(self) -> History:
-        """Evolve for `config.max_generations`; one row a generation."""
-        self._outcome = run(self.problem, self._folder)
+        """Evolve for `config.max_generations`; one row a generation.
+
+        Raises:
+            ValueError: the folder has the rows of an evolution already, or another process writes to it.
+        """
+        with contextlib.nullcontext() if self._folder is None else self._folder.locked():
+            self._outcome = run(self.problem, self._folder)
         return self._outcome.history
 
     def get_best_model(self) -> Any:
         """The champion as a compact flax module: `model(inputs [batch time input]) -> logits [batch time output]`.
 
         Raises:
-            RuntimeError: nothing has been evolved yet.
+            RuntimeError: nothing has been evolved yet, or nobody survived.
         """
         if self._outcome is None:
             raise RuntimeError("there is no best model yet; call run_evolution() first")
+        if not survived(self._outcome.state):
+            raise RuntimeError("there is no best model: every evaluation gave numbers that are not finite")
         return self.problem.family.export(self._outcome.state.champion)
+
+
+def create_folder(out: Path, problem: Problem, own: dict[str, bool]) -> RunFolder:
+    """The folder of a run from Python, with a note of what its settings do not say.
+
+    Args:
+        out: the folder.
+        problem: what is evolved.
+        own: what was given beside the settings, where True.
+
+    Raises:
+        ValueError: it is taken.
+    """
+    suite = problem.suite
+    config = problem.config
+    if own["tasks"]:
+        named = tuple(f"{name}={float(weight)}" for name, weight in zip(suite.names, suite.weights, strict=True))
+        config = replace(config, task=named)
+    beside = [name for name, given in own.items() if given]
+    note = "was started from Python and keeps no checkpoints, so that it cannot be resumed from the command line"
+    if beside:
+        note += f"; its {' and '.join(beside)} were given to Python, and its config.toml does not describe them"
+    return RunFolder.create(out, config, note)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from etm_jax._require import require, require_count, require_not_negative, require_share
+from etm_jax._require import require, require_count, require_not_negative, require_share, require_types
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class EmergentConfig:
     rule: str = ""  # a rule that all have, so that programmes alone evolve: 64 digits (em43) or 27 (em33); empty: none
 
     def __post_init__(self) -> None:
+        require_types(self, "emergent.")
         require_count("emergent.programme_length", self.programme_length, 1)
         require_count("emergent.max_steps", self.max_steps, 1)
         least = self.programme_length + 5
@@ -54,6 +55,7 @@ class GraphConfig:
     add_node_rate: float = 0.1  # probability that one of its connections is split by a new node
 
     def __post_init__(self) -> None:
+        require_types(self, "graph.")
         for name in ("max_nodes", "max_connections", "slot_width"):
             require_count(f"graph.{name}", getattr(self, name), 1)
         require_count("graph.slots", self.slots, 0)

@@ -1,6 +1,8 @@
-"""Named settings to start from."""
+"""Named settings to start from, and which model reads which."""
 
-from dataclasses import replace
+import typing
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 from etm_jax.config import (
     CurriculumConfig,
@@ -8,6 +10,7 @@ from etm_jax.config import (
     EvolutionaryTuringConfig,
     GraphConfig,
     LifetimeConfig,
+    Model,
     SelectionConfig,
 )
 from etm_jax.genomes import Bounds
@@ -143,3 +146,63 @@ PRESET_OF = {
     "em33": "em33",
     "graph": "graph",
 }  # of a model, where no preset is named
+
+NETWORKS: tuple[Model, ...] = ("networks",)
+EVERY: tuple[Model, ...] = typing.get_args(Model)
+# Which models read a group of settings or a setting, where not all do; a setting's own entry counts before its group's.
+READERS: dict[str, tuple[Model, ...]] = {
+    "input_dim": NETWORKS,
+    "output_dim": NETWORKS,
+    "score_episodes": ("networks", "em33", "graph"),
+    "retier_every": NETWORKS,
+    "precision": NETWORKS,
+    "seed_capacity": NETWORKS,
+    "bounds": NETWORKS,
+    "variation": NETWORKS,
+    "variation.crossover_rate": EVERY,
+    "variation.immigrant_rate": EVERY,
+    "lifetime": NETWORKS,
+    "lifetime.inheritance": EVERY,
+    "curriculum": ("networks", "em33", "graph"),
+    "emergent.programme_length": ("em43",),
+    "emergent.window": ("em43",),
+    "emergent.max_steps": ("em43",),
+    "emergent.bins": ("em33",),
+    "emergent.programme_cells": ("em33",),
+    "emergent.steps": ("em33",),
+    "emergent": ("em43", "em33"),
+    "graph": ("graph",),
+}
+
+
+def check_read(settings: EvolutionaryTuringConfig, base: EvolutionaryTuringConfig) -> None:
+    """Refuse settings of another model: those that the settings' own does not read, and that somebody has changed.
+
+    Args:
+        settings: to check.
+        base: what they were changed from. Defaults, and what the model's own preset says, are let through, too.
+
+    Raises:
+        ValueError: there is such a setting.
+    """
+    model = settings.model
+    unchanged = [_named(one) for one in (EvolutionaryTuringConfig(), PRESETS[PRESET_OF[model]], base)]
+    for name, value in _named(settings).items():
+        readers = READERS.get(name, READERS.get(name.partition(".")[0], EVERY))
+        if model not in readers and all(value != before[name] for before in unchanged):
+            flag = name.replace("_", "-")
+            raise ValueError(
+                f"--{flag} is read by --model {' and '.join(readers)}, not by {model}; leave {value!r} out"
+            )
+
+
+def _named(settings: EvolutionaryTuringConfig) -> dict[str, Any]:
+    """Every setting by its name, with that of its group in front."""
+    named = {}
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if is_dataclass(value):
+            named |= {f"{item.name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)}
+        else:
+            named[item.name] = value
+    return named

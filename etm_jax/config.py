@@ -1,6 +1,6 @@
 """Every setting of a run: frozen dataclasses, checked when made, to and from one TOML file."""
 
-import math
+import json
 import tomllib
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -17,7 +17,9 @@ from etm_jax._require import (
     require_count,
     require_not_negative,
     require_positive,
+    require_seed,
     require_share,
+    require_types,
 )
 from etm_jax._toml import replaced
 from etm_jax.genomes import Bounds
@@ -52,6 +54,7 @@ class SelectionConfig:
     settle_generations: int = 1  # generations that the founders live before selection begins
 
     def __post_init__(self) -> None:
+        require_types(self, "selection.")
         require_choice("selection.method", self.method, typing.get_args(Method))
         require_count("selection.tournament_size", self.tournament_size, 1)
         require_count("selection.lexicase_size", self.lexicase_size, 1)
@@ -78,6 +81,7 @@ class ArchiveConfig:
     novelty_weight: float = 1.0  # 1: novelty replaces the fitness; 0: it does not count
 
     def __post_init__(self) -> None:
+        require_types(self, "archive.")
         require_choice("archive.kind", self.kind, typing.get_args(ArchiveKind))
         for name in ("size", "bins", "neighbours", "admitted"):
             require_count(f"archive.{name}", getattr(self, name), 1)
@@ -101,6 +105,7 @@ class LifetimeConfig:
     rematerialise: bool = False  # recompute activations in the backward pass; for large memories
 
     def __post_init__(self) -> None:
+        require_types(self, "lifetime.")
         require_choice("lifetime.inheritance", self.inheritance, typing.get_args(Inheritance))
         require_choice("lifetime.optimiser", self.optimiser, typing.get_args(Optimiser))
         require_choice("lifetime.budget", self.budget, typing.get_args(Budget))
@@ -122,6 +127,7 @@ class CurriculumConfig:
     threshold: float = 0.9  # performance that counts as mastery; of the median individual in a population
 
     def __post_init__(self) -> None:
+        require_types(self, "curriculum.")
         require_share("curriculum.start", self.start)
         require_share("curriculum.threshold", self.threshold)
         require_positive("curriculum.step", self.step)
@@ -136,6 +142,7 @@ class IslandConfig:
     migrants: int = 1  # best members of an island that are copied over the worst of the next one
 
     def __post_init__(self) -> None:
+        require_types(self, "islands.")
         for name in ("count", "migrate_every", "migrants"):
             require_count(f"islands.{name}", getattr(self, name), 1)
 
@@ -190,6 +197,7 @@ class EvolutionaryTuringConfig:
     graph: GraphConfig = field(default_factory=GraphConfig)
 
     def __post_init__(self) -> None:
+        require_types(self)
         for name in ("population_size", "max_generations", "input_dim", "output_dim", "score_episodes"):
             require_count(name, getattr(self, name), 1)
         require_choice("model", self.model, typing.get_args(Model))
@@ -197,8 +205,9 @@ class EvolutionaryTuringConfig:
         require_choice("population_storage", self.population_storage, typing.get_args(Storage))
         for name in ("checkpoint_every", "generations_per_trip", "tiers", "retier_every", "seed_capacity"):
             require_count(name, getattr(self, name), 1)
-        for name in ("seed", "devices", "lanes"):
+        for name in ("devices", "lanes"):
             require_count(name, getattr(self, name), 0)
+        require_seed("seed", self.seed)
         require(self.input_dim == self.output_dim, "output_dim", f"input_dim ({self.input_dim})", self.output_dim)
         require(len(self.task) > 0, "task", "at least one task", self.task)
         require_not_negative("efficiency_weight", self.efficiency_weight)
@@ -212,6 +221,7 @@ class EvolutionaryTuringConfig:
         averages = not self.selection.average_survivors or self.lifetime.inheritance != "lamarckian"
         require(averages, "selection.average_survivors", "off while survivors learn on (lamarckian)", True)
         rates = self.variation
+        require(type(rates.align) is bool, "variation.align", "True or False", rates.align)
         for name in ("gene_rate", "local_share", "noise_rate", "crossover_rate", "immigrant_rate"):
             require_share(f"variation.{name}", getattr(rates, name))
         for name in ("controller_sigma", "noise_scale", "learning_sigma", "diversity_floor"):
@@ -229,12 +239,16 @@ def parse_task(spec: str) -> tuple[str, float, dict[str, int]]:
     way_out = f"task must look like name=weight,option=value, for example copy=0.5,max_length=8, got {spec!r}"
     try:
         value = float(weight) if weight else 1.0
-        options = {key.strip(): int(number) for key, number in (item.split("=") for item in rest)}
+        options = [(key.strip(), int(number)) for key, number in (item.split("=") for item in rest)]
     except ValueError:
         raise ValueError(way_out) from None
-    if not name or not math.isfinite(value) or value <= 0:
+    if not name.strip() or not value > 0:
         raise ValueError(way_out)
-    return name.strip(), value, options
+    require_positive(f"the weight of task {name.strip()!r}", value)
+    keys = [key for key, _ in options]
+    for key in keys:
+        require(keys.count(key) == 1, f"option {key!r} of task {name.strip()!r}", "given once", spec)
+    return name.strip(), value, dict(options)
 
 
 def to_toml(config: Any) -> str:
@@ -256,8 +270,8 @@ def _literal(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_literal(entry) for entry in value)}]"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return repr(value)
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # a TOML string but for this character
+    return repr(value if isinstance(value, int) else float(value))  # repr of a NumPy number is no TOML
 
 
 @overload
@@ -274,6 +288,8 @@ def from_toml(text: str, default: Any = None) -> Any:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"the config is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ValueError("the config is not valid: it is nested too deeply") from None
     return replaced(default or EvolutionaryTuringConfig(), table)
 
 
@@ -288,7 +304,9 @@ def read_config(path: Path, default: Any = None) -> Any:
         ValueError: the file cannot be read, or `from_toml` refuses it.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ValueError(f"cannot read the config {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot read the config {path}: it is not UTF-8, {error.reason}") from None
     return from_toml(text, default)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import logging
 import sys
 import time
 from dataclasses import dataclass
@@ -20,23 +19,31 @@ from etm_jax._command_line import (
     fail,
     make_suite,
     named_tasks,
+    new_folder,
+    old_folder,
+    one_line_errors,
     options_of,
     parse,
+    set_up_warnings,
     without_help,
 )
 from etm_jax._console import evolution_progress, show_summary, show_tasks
+from etm_jax._interrupts import ENDINGS, interrupts
+from etm_jax._output import say
 from etm_jax._platform import join_processes, use_compile_cache, use_every_core
-from etm_jax._presets import PRESET_OF, PRESETS
+from etm_jax._presets import PRESET_OF, PRESETS, check_read
 from etm_jax.config import EvolutionaryTuringConfig, Model, read_config, to_toml
 from etm_jax.environment import AnySuite
 from etm_jax.evolution import (
     Checkpoints,
+    Outcome,
     Problem,
     RunFolder,
     make_problem,
     on_this_process,
     run,
     summarise,
+    survived,
     wait_for_all,
     write_members,
 )
@@ -111,14 +118,13 @@ def suite_of(config: EvolutionaryTuringConfig) -> AnySuite:
 def read_command(argv: list[str]) -> Command:
     """The command line as settings: preset, then config file or run folder, then flags."""
     source = parse(Source, without_help(argv), COMMAND, return_unknown_args=True)[0]
-    try:
-        settings = PRESETS[source.preset or PRESET_OF[source.model or "networks"]]
+    preset = PRESETS[source.preset or PRESET_OF[source.model or "networks"]]
+    with one_line_errors():
+        settings = preset
         if source.config is not None:
             settings = read_config(source.config, settings)
         if source.resume is not None:
-            settings = RunFolder.open(source.resume).config()
-    except ValueError as error:
-        fail(str(error))
+            settings = old_folder(source.resume).config()
     command: Command = parse(Command, argv, COMMAND, default=Command(settings=settings))
     if source.model not in (None, settings.model):
         fail(f"--model {source.model} does not fit these settings, which are of the model {settings.model}")
@@ -126,6 +132,9 @@ def read_command(argv: list[str]) -> Command:
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
         check_resume(settings, command, CHANGEABLE)
+    else:
+        with one_line_errors():
+            check_read(command.settings, preset)
     check_processes(command)
     return command
 
@@ -133,7 +142,7 @@ def read_command(argv: list[str]) -> Command:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     started = time.perf_counter()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    set_up_warnings()
     argv = sys.argv[1:] if argv is None else argv
     use_every_core()
     if argv[:1] == ["report"]:
@@ -144,22 +153,19 @@ def main(argv: list[str] | None = None) -> None:
         show_tasks(TASKS | ENVIRONMENTS | FUNCTIONS, options_of)
         return
     use_compile_cache(command.compile_cache)
-    try:
-        suite = suite_of(command.settings)
-        if command.distributed:
-            join_processes(command.coordinator, command.num_processes, command.process_id)
-        problem = make_problem(command.settings, suite)
-        execute(problem, folder_of(command), started)
-    except ValueError as error:
-        fail(str(error))
-    except jax.errors.JaxRuntimeError as error:
-        if not command.distributed:
-            raise
-        reason = str(error).strip().splitlines()[0]
-        fail(f"the distributed run broke off: {reason}; if a process died, end the others, and start all with --resume")
-    except KeyboardInterrupt:  # before the first generation, or a second Ctrl-C
-        print("stopped at once; --resume with the run folder goes on from the last checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
+    with one_line_errors():
+        try:
+            suite = suite_of(command.settings)
+            if command.distributed:
+                join_processes(command.coordinator, command.num_processes, command.process_id)
+            problem = make_problem(command.settings, suite)
+            execute(problem, folder_of(command), started)
+        except jax.errors.JaxRuntimeError as error:
+            if not command.distributed:
+                raise
+            reason = str(error).strip().splitlines()[0]
+            way_out = "if a process died, end the others, and start all with --resume"
+            fail(f"the distributed run broke off: {reason}; {way_out}")
 
 
 def check_processes(command: Command) -> None:
@@ -176,39 +182,59 @@ def folder_of(command: Command) -> RunFolder:
 
     Raises:
         ValueError: there is no run to resume, or the place is taken, or the processes do not share it.
+        OSError: the folder cannot be made.
     """
     settings = to_toml(command.settings)
     if command.resume is not None:
-        folder = RunFolder.open(command.resume)
+        folder = old_folder(command.resume)
         wait_for_all(settings)
         return folder
-    path = command.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-    RunFolder.check_free(path)
+    if not command.distributed or command.out is None:
+        return new_folder(command.out, command.settings)
+    RunFolder.check_free(command.out)
     wait_for_all(settings)
     if jax.process_index() == 0:
-        RunFolder.create(path, command.settings)
+        new_folder(command.out, command.settings)
     wait_for_all(settings)
-    return RunFolder.open(path)
+    return RunFolder.open(command.out)
 
 
 def execute(problem: Problem, folder: RunFolder, started: float) -> None:
     """Run, then write and show what was found; of several processes all run and the first writes and shows."""
     fixed = dataclasses.replace(problem.config, **{name: 1 for name in CHANGEABLE})
-    checkpoints = Checkpoints(folder.checkpoints, to_toml(fixed))
     if jax.process_index() > 0:
+        checkpoints = Checkpoints(folder.checkpoints, to_toml(fixed))
         run(problem, checkpoints=checkpoints)
         checkpoints.close()
         return
-    with evolution_progress(problem, folder.path) as progress:
-        outcome = run(problem, folder, checkpoints, progress.show)
-    checkpoints.close()
+    with folder.locked():
+        checkpoints = Checkpoints(folder.checkpoints, to_toml(fixed))
+        with evolution_progress(problem, folder.path) as progress:
+            outcome = run(problem, folder, checkpoints, progress.show)
+        checkpoints.close()
+        with interrupts(ENDINGS):  # what is left to write takes seconds
+            finish(problem, outcome, folder, started)
+
+
+def finish(problem: Problem, outcome: Outcome, folder: RunFolder, started: float) -> None:
+    """Write and show what a run found."""
+    go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.interrupted else None
+    done = int(outcome.state.generation)
+    if not survived(outcome.state):
+        write(folder, None, problem.suite)
+        fail(
+            f"nobody survived: every evaluation in {done} generations gave numbers that are not finite, so there is no "
+            "best network to save; lower --lifetime.learning-rate or --lifetime.clip-norm, or look at the tasks' losses"
+        )
+    if outcome.run_seconds == 0 and not outcome.interrupted:
+        most = problem.config.max_generations
+        say(f"nothing is left to do: {done} generations are done, and --max-generations is {most}; give more to go on")
     state = dataclasses.replace(outcome.state, champion=on_this_process(outcome.state.champion))
     model = problem.family.export(state.champion)
     summary = summarise(problem, state, outcome.compile_seconds, outcome.run_seconds, time.perf_counter() - started)
     folder.finish(functools.partial(problem.family.save, model), summary)
     write_members(folder, problem, state)
     report = write(folder, model, problem.suite)
-    go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.interrupted else None
     show_summary(summary, report, ("best architecture", "evolving"), go_on)
 
 
@@ -223,12 +249,11 @@ def remake(path: Path) -> None:
     """`report RUN`."""
     from etm_jax.evolution import load_best
 
-    try:
+    with one_line_errors():
         folder = RunFolder.open(path)
+        folder.check_whole()
         network = load_best(path) if folder.best.exists() else None
-        print(write(folder, network, suite_of(folder.config())))
-    except ValueError as error:
-        fail(str(error))
+        say(str(write(folder, network, suite_of(folder.config()))))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import logging
 import sys
 import time
 from dataclasses import dataclass
@@ -17,17 +16,24 @@ from etm_jax._command_line import (
     fail,
     make_suite,
     named_tasks,
+    new_folder,
+    old_folder,
+    one_line_errors,
     options_of,
     parse,
+    set_up_warnings,
     without_help,
 )
 from etm_jax._console import show_summary, show_tasks, training_progress
+from etm_jax._interrupts import ENDINGS, interrupts
+from etm_jax._output import say
 from etm_jax._platform import use_compile_cache
+from etm_jax._require import require
 from etm_jax.config import read_config, to_toml
-from etm_jax.evolution import Checkpoints, RunFolder, learnable, load_best
+from etm_jax.environment import Suite
+from etm_jax.evolution import Checkpoints, RunFolder, for_networks, learnable, load_best
 from etm_jax.genomes import compact, save_network
-from etm_jax.task import TaskSuite
-from etm_jax.training import TrainConfig, Training, make_training, network_of, summarise, train
+from etm_jax.training import Outcome, TrainConfig, Training, make_training, network_of, summarise, train
 
 COMMAND = "etm_jax.train"
 CHANGEABLE = ("steps", "stop_when_solved", "checkpoint_every")
@@ -71,26 +77,46 @@ class Report:
 def read_command(argv: list[str]) -> Command:
     """The command line as settings: defaults, then config file or run folder, then flags."""
     source = parse(Source, without_help(argv), COMMAND, return_unknown_args=True)[0]
-    try:
+    with one_line_errors():
         settings = TrainConfig()
         if source.config is not None:
             settings = read_config(source.config, settings)
         if source.resume is not None:
-            settings = RunFolder.open(source.resume).config(settings)
-    except ValueError as error:
-        fail(str(error))
+            settings = old_folder(source.resume).config(settings)
     command: Command = parse(Command, argv, COMMAND, default=Command(settings=settings))
     named = named_tasks(settings.task, command.settings.task)
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
         check_resume(settings, command, CHANGEABLE)
+    else:
+        with one_line_errors():
+            check_read(command.settings)
     return command
+
+
+def check_read(config: TrainConfig) -> None:
+    """Refuse settings of gradients with a strategy, and of a strategy without one.
+
+    Raises:
+        ValueError: there is such a setting.
+    """
+    default, name = TrainConfig(), config.strategy.name
+    if name:
+        for unread in ("optimiser", "learning_rate", "clip_norm", "final_learning_rate", "rematerialise"):
+            value = getattr(config, unread)
+            rule = f"left out with --strategy {name}, which takes no gradients"
+            require(value == getattr(default, unread), unread, rule, value)
+    else:
+        for item in dataclasses.fields(config.strategy):
+            value = getattr(config.strategy, item.name)
+            unread = value == getattr(default.strategy, item.name)
+            require(unread, f"strategy_{item.name}", "left out without a --strategy", value)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     started = time.perf_counter()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    set_up_warnings()
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["report"]:
         remake(parse(Report, argv[1:], COMMAND).run)
@@ -100,25 +126,21 @@ def main(argv: list[str] | None = None) -> None:
         show_tasks(TASKS, options_of)
         return
     use_compile_cache(command.compile_cache)
-    try:
-        training = make_training(command.settings, learnable(make_suite(command.settings.task)))
-        execute(training, folder_of(command), started)
-    except ValueError as error:
-        fail(str(error))
-    except KeyboardInterrupt:  # before the first trip, or a second Ctrl-C
-        print("stopped at once; --resume with the run folder goes on from the last checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
+    with one_line_errors():
+        training = make_training(command.settings, suite_of(command.settings))
+        folder = new_folder(command.out, command.settings) if command.resume is None else old_folder(command.resume)
+        with folder.locked():
+            execute(training, folder, started)
 
 
-def folder_of(command: Command) -> RunFolder:
-    """The run folder: that of the run to resume, or a new one.
+def suite_of(config: TrainConfig) -> Suite:
+    """The tasks that the settings name, or the environments where a strategy, which needs no gradient, takes the steps.
 
     Raises:
-        ValueError: there is no run to resume, or the place is taken.
+        ValueError: a name or an option is unknown, or has a bad value, or there is no gradient to learn by.
     """
-    if command.resume is not None:
-        return RunFolder.open(command.resume)
-    return RunFolder.create(command.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S"), command.settings)
+    suite = for_networks(make_suite(config.task))
+    return suite if config.strategy.name else learnable(suite)
 
 
 def execute(training: Training, folder: RunFolder, started: float) -> None:
@@ -128,22 +150,31 @@ def execute(training: Training, folder: RunFolder, started: float) -> None:
     with training_progress(training, folder.path) as progress:
         outcome = train(training, folder, checkpoints, progress.show)
     checkpoints.close()
+    with interrupts(ENDINGS):  # what is left to write takes seconds
+        finish(training, outcome, folder, started)
+
+
+def finish(training: Training, outcome: Outcome, folder: RunFolder, started: float) -> None:
+    """Write and show what came of a training."""
+    if outcome.run_seconds == 0:
+        done, most = int(outcome.state.step), training.config.steps
+        say(f"nothing is left to do: {done} steps are done, and --steps is {most}; give more to go on")
     network = compact(network_of(outcome.state), training.bounds)
     summary = summarise(training, outcome, time.perf_counter() - started)
     folder.finish(functools.partial(save_network, network), summary)
     report = write(folder, network, training.suite)
     go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.ending == "interrupted" else None
     show_summary(summary, report, ("network", "training"), go_on)
-    if outcome.ending == "diverged":
+    if outcome.ending == "diverged" or 0 < summary["steps"] == summary["skipped"]:
         fail(
             "the loss or its gradient was not finite for many steps in a row; the network is as it was before; lower "
             "learning_rate, strategy_sigma or clip_norm, or try float32"
         )
     if outcome.ending == "solved":
-        print(f"solved after {summary['steps']:,} steps")
+        say(f"solved after {summary['steps']:,} steps")
 
 
-def write(folder: RunFolder, network: Any, suite: TaskSuite) -> Path:
+def write(folder: RunFolder, network: Any, suite: Suite) -> Path:
     """Write the report; matplotlib is imported no earlier than here."""
     from etm_jax.report import write_training_report
 
@@ -152,12 +183,11 @@ def write(folder: RunFolder, network: Any, suite: TaskSuite) -> Path:
 
 def remake(path: Path) -> None:
     """`report RUN`."""
-    try:
+    with one_line_errors():
         folder = RunFolder.open(path)
+        folder.check_whole()
         network = load_best(path) if folder.best.exists() else None
-        print(write(folder, network, learnable(make_suite(folder.config(TrainConfig()).task))))
-    except ValueError as error:
-        fail(str(error))
+        say(str(write(folder, network, suite_of(folder.config(TrainConfig())))))
 
 
 if __name__ == "__main__":

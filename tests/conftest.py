@@ -3,13 +3,10 @@
 import os
 from pathlib import Path
 
-# The suite spends its time compiling programs that run once: without LLVM's later passes and the fusion emitters that is
-# three to five times faster. Four devices on two busy cores wait for each other; XLA ends the process after 40 seconds of
-# that unless told otherwise.
+# The suite spends its time compiling programs that run once: a third of it is LLVM's later passes. Four devices on two
+# busy cores wait for each other; XLA ends the process after 40 seconds of that unless told otherwise.
 os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    "--xla_cpu_collective_call_terminate_timeout_seconds=900",
+    "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_collective_call_terminate_timeout_seconds=900"
 )
 
 import hypothesis

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = ("etm_jax._typing", "etm_jax._files")  # they import nothing of the library, so anybody may import them
+LEAVES = (
+    "etm_jax._typing",
+    "etm_jax._files",
+    "etm_jax._require",
+)  # they import nothing of the library, so anybody may import them
 TASK_FACE = ("etm_jax.task", "etm_jax.environment", "etm_jax._typing")
 
 # Folder: what of this repository it may import besides itself.
@@ -15,9 +19,9 @@ ALLOWED = {
     "etm_jax/cells": LEAVES,
     "etm_jax/genomes": ("etm_jax.cells", *LEAVES),
     "etm_jax/variation": ("etm_jax.genomes", "etm_jax.cells", "etm_jax.config", *LEAVES),
-    "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", "etm_jax._checks", "etm_jax._require", *LEAVES),
+    "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", "etm_jax._checks", *LEAVES),
     "etm_jax/emergent": LEAVES,
-    "etm_jax/graph": ("etm_jax.cells", "etm_jax._require", *LEAVES),
+    "etm_jax/graph": ("etm_jax.cells", *LEAVES),
     "etm_jax/ae": (),
     "tasks/etm_tasks": TASK_FACE,
 }

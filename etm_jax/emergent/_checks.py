@@ -55,3 +55,15 @@ def in_range(name: str, values: jax.Array, least: int, greatest: int, way_out: s
     if wrong.size:
         hint = f"; {way_out}" if way_out else ""
         raise ValueError(f"{name} must be {least} to {greatest}, got {wrong[0]}{hint}")
+
+
+def check_digits(name: str, text: str, states: int, count: int | None = None) -> None:
+    """Refuse what is no text of so many digits below `states`; None for any number of them but 0.
+
+    Raises:
+        ValueError: it is none.
+    """
+    fits = isinstance(text, str) and set(text) <= set("0123456789"[:states]) and len(text) == (count or len(text) or 1)
+    if not fits:
+        many = "digits" if count is None else f"{count} digits"
+        raise ValueError(f"{name} must be {many} from 0 to {states - 1}, got {text!r:.80}")

@@ -11,7 +11,9 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float, Int, UInt8
 
+from etm_jax._require import require, require_count
 from etm_jax.emergent import _em33
+from etm_jax.emergent._checks import check_digits
 from etm_jax.emergent._em33 import EM33, RingRun
 
 GAIN, CALM = 0.9, 3  # an action is 0.9 (right - left) / (left + right + 3)
@@ -101,6 +103,9 @@ class EvolvedEM33:
         programme_cells: cells after each input cell.
         steps: of the ring for one observation.
 
+    Raises:
+        ValueError: a size is below 1, there are more actions than variables, or the digits do not fit.
+
     Example:
         >>> from etm_jax.emergent import EvolvedEM33
         >>> still = EvolvedEM33("0" * 27, "0" * 28, num_variables=2, num_actions=1, bins=2)
@@ -116,6 +121,17 @@ class EvolvedEM33:
     bins: int = 8
     programme_cells: int = 6
     steps: int = 24
+
+    def __post_init__(self) -> None:
+        for name in ("num_variables", "num_actions", "bins", "steps"):
+            require_count(name, getattr(self, name), 1)
+        require_count("programme_cells", self.programme_cells, 0)
+        most = f"at most num_variables ({self.num_variables})"
+        require(self.num_actions <= self.num_variables, "num_actions", most, self.num_actions)
+        require(self.steps < 2**31, "steps", "below 2^31", self.steps)
+        check_digits("rule", self.rule, states=3, count=27)
+        cells = EM33(self.num_variables, self.bins, self.programme_cells, self.steps).num_cells
+        check_digits("programme", self.programme, states=3, count=cells)
 
     @property
     def input_size(self) -> int:

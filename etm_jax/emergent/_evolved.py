@@ -7,8 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, UInt8
 
+from etm_jax._require import require, require_count
 from etm_jax.emergent import _tape
+from etm_jax.emergent._checks import check_digits
 from etm_jax.emergent._em43 import EM43, Run
+
+MOST = 2**24  # cells of a tape, or steps
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,9 @@ class EvolvedEM43:
         window: cells of the tape it was evolved with.
         max_steps: steps after which a tape counted as one that does not halt.
 
+    Raises:
+        ValueError: there are other digits, or more or fewer, or the window has no place for the programme.
+
     Example:
         >>> from etm_jax.emergent import EvolvedEM43
         >>> same = EvolvedEM43(rule="0" * 8 + "2" + "0" * 6 + "3" + "0" * 44 + "3" + "0" * 3, programme="0000")
@@ -32,6 +39,15 @@ class EvolvedEM43:
     programme: str
     window: int = 200
     max_steps: int = 800
+
+    def __post_init__(self) -> None:
+        check_digits("rule", self.rule, states=4, count=64)
+        check_digits("programme", self.programme, states=3)
+        for name in ("window", "max_steps"):
+            require_count(name, getattr(self, name), 1)
+            require(getattr(self, name) <= MOST, name, f"at most {MOST}", getattr(self, name))
+        least = len(self.programme) + 5
+        require(self.window >= least, "window", f"at least {least}, the programme's length + 5", self.window)
 
     def __call__(self, inputs: Int[np.ndarray, "batch *operand"] | list[int]) -> Run:
         """Outputs, steps and whether the tape halted, for numbers of any size: the tape grows with them.

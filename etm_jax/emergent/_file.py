@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from etm_jax._files import write_atomically
+from etm_jax._files import read_json, write_atomically
+from etm_jax._require import require
 from etm_jax.emergent._controller import EvolvedEM33
 from etm_jax.emergent._evolved import EvolvedEM43
 
 AUTOMATON = "automaton.json"
+MOST_BYTES = 2**26
 
 
 def digits(cells: Any) -> str:
@@ -28,10 +30,11 @@ def load_automaton(folder: Path) -> EvolvedEM43 | EvolvedEM33:
     """Read back what `save_automaton` wrote.
 
     Raises:
-        ValueError: the file is missing or damaged.
+        ValueError: the file is missing or damaged, or sizes and digits do not fit.
     """
     try:
-        settings = json.loads((folder / AUTOMATON).read_text())
+        settings = read_json(folder / AUTOMATON, MOST_BYTES)
+        require(isinstance(settings, dict), AUTOMATON, "an object", settings)
         return EvolvedEM33(**settings) if "num_actions" in settings else EvolvedEM43(**settings)
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no automaton that can be read: {error}") from None

@@ -50,6 +50,11 @@ class EnvironmentSuite:
         return tuple(environment.name for environment in self.environments)
 
     @property
+    def solved(self) -> tuple[float, ...]:
+        """The accuracy from which on each environment counts as solved."""
+        return tuple(float(environment.solved) for environment in self.environments)
+
+    @property
     def num_cases(self) -> int:
         """What selection may look at one by one: the environments."""
         return len(self.environments)

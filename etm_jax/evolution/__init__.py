@@ -4,6 +4,7 @@ from etm_jax.evolution._champion import held_out_scores as held_out_scores
 from etm_jax.evolution._champion import summarise as summarise
 from etm_jax.evolution._checkpoint import CheckpointError as CheckpointError
 from etm_jax.evolution._checkpoint import Checkpoints as Checkpoints
+from etm_jax.evolution._checkpoint import check_path as check_path
 from etm_jax.evolution._devices import default_lanes as default_lanes
 from etm_jax.evolution._devices import device_mesh as device_mesh
 from etm_jax.evolution._devices import in_turn as in_turn
@@ -40,6 +41,7 @@ from etm_jax.evolution._problem import Problem as Problem
 from etm_jax.evolution._ring_automata import RingAutomata as RingAutomata
 from etm_jax.evolution._run import Outcome as Outcome
 from etm_jax.evolution._run import run as run
+from etm_jax.evolution._run import survived as survived
 from etm_jax.evolution._seeded_networks import SeededGenome as SeededGenome
 from etm_jax.evolution._seeded_networks import SeededNetworks as SeededNetworks
 from etm_jax.evolution._state import NOBODY as NOBODY
@@ -49,4 +51,5 @@ from etm_jax.evolution._state import member as member
 from etm_jax.evolution._strategy import EvolvingTuringMachine as EvolvingTuringMachine
 from etm_jax.evolution._strategy import propose as propose
 from etm_jax.evolution._strategy import scored as scored
+from etm_jax.evolution._suites import for_networks as for_networks
 from etm_jax.evolution._suites import learnable as learnable

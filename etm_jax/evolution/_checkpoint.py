@@ -1,6 +1,5 @@
 """Checkpoints of a run with Orbax: atomic, a few kept, a damaged one named and passed over."""
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import orbax.checkpoint as ocp
 logger = logging.getLogger(__name__)
 
 KEPT = 3
+GLOBBING = "*?[]\\"  # Orbax looks for its files with patterns, and a path with these is one itself
 State = TypeVar("State")  # a pytree with a key and a counter
 FORMAT = "etm_jax/1"
 
@@ -27,22 +27,42 @@ class Checkpoints:
         folder: where they are; made by the first `save`.
         settings: what the run was made of, as text; a checkpoint of other settings is foreign.
         counter: the field of a state that counts how far the run has got.
+
+    Raises:
+        ValueError: Orbax cannot keep anything in a folder of that path.
     """
 
     def __init__(self, folder: Path, settings: str, counter: str = "generation"):
-        self._settings, self._counter = settings, counter
+        check_path(folder)
+        self._settings, self._counter, self._read_back = settings, counter, False
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
     def save(self, state: Any) -> None:
-        """Write the state; it is there whole or not at all. Saving at the same count again changes nothing."""
+        """Write the state; it is there whole or not at all. Saving at the same count again changes nothing.
+
+        The first one is read back, so that a run whose checkpoints nobody can use ends before it has begun.
+
+        Raises:
+            CheckpointError: it cannot be written, or not be read back.
+        """
         done = int(getattr(state, self._counter))
         if done in self._manager.all_steps():
             return
         about = {"format": FORMAT, "settings": self._settings}
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(_storable(state)), about=ocp.args.JsonSave(about))
-        self._manager.save(done, args=arguments)
-        self._manager.wait_until_finished()
+        try:
+            self._manager.save(done, args=arguments)
+            self._manager.wait_until_finished()
+            if not self._read_back:
+                self._read(done, state)
+        except jax.errors.JaxRuntimeError:  # another process of a distributed run has gone
+            raise
+        except Exception as error:  # Orbax and TensorStore raise many kinds for a full disk or a lost folder
+            raise CheckpointError(
+                f"checkpoint {done} cannot be kept in {self._manager.directory}: {_first_line(error)}"
+            ) from None
+        self._read_back = True
 
     def restore(self, like: State) -> State | None:
         """The newest state that can be read, on the devices of `like`; None if none was ever saved.
@@ -57,8 +77,7 @@ class Checkpoints:
             try:
                 return self._read(step, like)
             except Exception as error:  # Orbax raises many kinds for a damaged folder
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                logger.warning("checkpoint %s cannot be used and is passed over: %s", step, reason)
+                logger.warning("checkpoint %s cannot be used and is passed over: %s", step, _first_line(error))
         if steps:
             raise CheckpointError(
                 f"none of the checkpoints {steps} can be read; start a new run, or put back a copy of the folder"
@@ -88,9 +107,28 @@ class Checkpoints:
         self._manager.close()
 
 
-def settings_text(settings: dict[str, Any]) -> str:
-    """Settings as one canonical line."""
-    return json.dumps(settings, sort_keys=True)
+def check_path(folder: Path) -> None:
+    """Refuse a folder whose path Orbax takes for a pattern, or cannot write down.
+
+    Raises:
+        ValueError: it is one.
+    """
+    path = str(folder.resolve())
+    wrong = sorted(set(GLOBBING) & set(path))
+    if wrong:
+        raise ValueError(
+            f"the path of a run folder must have none of {' '.join(GLOBBING)}, since its checkpoints could not be read "
+            f"again, got {path!r}; choose another folder"
+        )
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the path of a run folder must be valid text, got {path!r}; choose another folder") from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _storable(state: Any) -> dict[str, Any]:

@@ -132,8 +132,7 @@ class Problem:
 
     @property
     def birth_lanes(self) -> int:
-        """Children in one vmap: one where they are computed one after another, since a vmapped condition is computed and
-        compiled on both sides."""
+        """Children in one vmap; in turn it is one, since of a vmapped condition both sides are computed."""
         return self.lanes if self.family.born_in_turn else 0
 
     @property

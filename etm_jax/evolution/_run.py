@@ -1,5 +1,6 @@
 """The run: compile one trip, repeat it, write what happened, stop cleanly, go on where it stopped."""
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from etm_jax._interrupts import interrupts
 from etm_jax._rows import Row
 from etm_jax.evolution._checkpoint import Checkpoints
-from etm_jax.evolution._devices import any_process, replicated, wait_for_all
+from etm_jax.evolution._devices import any_process, on_this_process, replicated, wait_for_all
 from etm_jax.evolution._folder import RunFolder
 from etm_jax.evolution._generation import init, steps
 from etm_jax.evolution._history import History, lineage_row, metrics_row, nth
@@ -19,7 +20,7 @@ from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._ladder import choose, next_choice, with_tiers
 from etm_jax.evolution._members import member_rows
 from etm_jax.evolution._problem import Problem
-from etm_jax.evolution._state import EvolutionState
+from etm_jax.evolution._state import NOBODY, EvolutionState
 from etm_jax.genomes import Bounds
 
 Trip = Callable[[EvolutionState, jax.Array], tuple[EvolutionState, dict[str, Any]]]
@@ -34,7 +35,7 @@ class Outcome:
         history: one row a generation, those before a resume included.
         compile_seconds: spent compiling in this process.
         run_seconds: spent computing generations in this process.
-        interrupted: True = stopped by Ctrl-C before the last generation.
+        interrupted: True = stopped by a signal before the last generation.
     """
 
     state: EvolutionState
@@ -52,6 +53,8 @@ def run(
 ) -> Outcome:
     """Evolve until `max_generations`, from the newest checkpoint if there is one.
 
+    The state before the first generation is a checkpoint, too. With each one the champion so far is saved as the best.
+
     With several processes every one of them calls this: with the same problem, with `checkpoints` of the same folder,
     and one of them with a `folder` to write rows to.
 
@@ -60,13 +63,20 @@ def run(
         folder: where rows go; None to write nothing.
         checkpoints: where states go and come from.
         on_generation: called with each new row.
+
+    Raises:
+        ValueError: the folder has rows of other tasks, or rows and no checkpoint; or a checkpoint cannot be kept.
     """
     config = problem.config
     sharding = state_sharding(config.islands.count, problem.mesh)
     state = jax.jit(init, static_argnums=0, out_shardings=sharding)(problem, jax.random.key(config.seed))
+    restored = checkpoints.restore(state) if checkpoints is not None else None
+    if folder is not None:
+        folder.check_rows(problem.suite.names, resumed=restored is not None)
+    state = state if restored is None else restored
     if checkpoints is not None:
-        state = checkpoints.restore(state) or state
         checkpoints.drop_after(int(state.generation))
+        checkpoints.save(state)
     if folder is not None:
         folder.cut_after(int(state.generation))
     rows = folder.rows() if folder is not None else []
@@ -103,10 +113,25 @@ def run(
             stop = any_process(interrupted.is_set())  # Ctrl-C may have reached some only
             due = done // config.checkpoint_every > first // config.checkpoint_every
             if checkpoints is not None and (due or done == config.max_generations or stop):
-                checkpoints.save(state)
+                keep(problem, state, folder, checkpoints)
     unfinished = int(state.generation) < config.max_generations
     history = History(rows, member_rows(problem, state))
     return Outcome(state, history, compile_seconds, run_seconds, interrupted=unfinished)
+
+
+def keep(problem: Problem, state: EvolutionState, folder: RunFolder | None, checkpoints: Checkpoints) -> None:
+    """Write a checkpoint, and the champion so far as the best; the rows before both are on disk first."""
+    if folder is not None:
+        folder.sync()
+    checkpoints.save(state)
+    if folder is not None and survived(state):
+        model = problem.family.export(on_this_process(state.champion))
+        folder.save_best(functools.partial(problem.family.save, model))
+
+
+def survived(state: EvolutionState) -> bool:
+    """Whether anybody's evaluation has ever given finite numbers, so that there is a champion."""
+    return int(state.champion_id) != NOBODY
 
 
 @dataclass(frozen=True)

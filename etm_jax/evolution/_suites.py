@@ -47,7 +47,7 @@ def learnable(suite: AnySuite) -> TaskSuite:
     if isinstance(suite, EnvironmentSuite):
         raise ValueError(
             f"learning by gradients needs tasks, got the environments {', '.join(suite.names)}, whose rewards have no "
-            "gradient; evolve on them with --lifetime.inheritance darwinian"
+            "gradient; evolve on them with --lifetime.inheritance darwinian, or train with a --strategy such as SNES"
         )
     return suite
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+from etm_jax._require import require_count
 from etm_jax.cells import CONTROLLERS, MEMORIES, Family, axis_sizes
 
 CONTENT = "content"
@@ -74,14 +75,12 @@ class Bounds:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in listed:
-                unknown = [kind for kind in value if kind not in listed[field.name]]
-                if unknown or not value or len(set(value)) != len(value):
+                kinds = value if isinstance(value, tuple) else ()
+                if not kinds or len(set(kinds)) != len(kinds) or not set(kinds) <= set(listed[field.name]):
                     raise ValueError(f"{field.name} must list some of {listed[field.name]}, each once, got {value!r}")
             elif field.name in ("attention_width", "sparse_links"):
-                least = 1 if field.name == "attention_width" else 0
-                if not isinstance(value, int) or value < least:
-                    raise ValueError(f"{field.name} must be a whole number of at least {least}, got {value!r}")
-            elif len(value) != 2 or not all(isinstance(end, int) for end in value) or not 1 <= value[0] <= value[1]:
+                require_count(field.name, value, 1 if field.name == "attention_width" else 0)
+            elif not (_is_pair(value) and 1 <= value[0] <= value[1]):
                 raise ValueError(
                     f"{field.name} must be two whole numbers with 1 <= low <= high, got {value!r}; give (low, high)"
                 )
@@ -130,3 +129,7 @@ class Bounds:
             num_layers=self.num_layers[1],
             attention_heads=self.attention_heads[1],
         )
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(type(end) is int for end in value)

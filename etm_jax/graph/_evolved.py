@@ -8,12 +8,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from etm_jax._files import write_atomically
-from etm_jax.graph._genome import BIAS, CONNECTION_COLUMNS, NODE_COLUMNS, Graph
+from etm_jax._files import read_json, write_atomically
+from etm_jax._require import MOST, require
+from etm_jax.graph._genome import BIAS, CONNECTION_COLUMNS, INPUT_PLACE, NODE_COLUMNS, OUTPUT_PLACE, Graph
 from etm_jax.graph._policy import GraphPolicy, Step
 from etm_jax.graph._tape import GraphTape
 
 GRAPH = "graph.json"
+MOST_BYTES, MOST_SLOTS = 2**26, 2**20  # of the file; of a tape
 Columns = dict[str, list[int | float | bool]]
 
 
@@ -98,15 +100,53 @@ def load_graph(folder: Path) -> EvolvedGraph:
     """Read back what `save_graph` wrote.
 
     Raises:
-        ValueError: the file is missing or damaged.
+        ValueError: the file is missing or damaged, or what it says is no graph.
     """
     try:
-        found = json.loads((folder / GRAPH).read_text())
+        found = read_json(folder / GRAPH, MOST_BYTES)
+        require(isinstance(found, dict), GRAPH, "an object", found)
         acts = found["acts"]
         tape = GraphTape(**acts["tape"]) if acts["tape"] else None
+        require(tape is None or tape.num_slots <= MOST_SLOTS, "num_slots", f"at most {MOST_SLOTS}", tape)
         policy = GraphPolicy(**acts | {"tape": tape, "activations": tuple(acts["activations"])})
-        model = EvolvedGraph(policy, found["nodes"], found["connections"])
-        _ = model.graph
-        return model
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder} holds no graph that can be read: {error}") from None
+        _check(policy, found["nodes"], found["connections"])
+        return EvolvedGraph(policy, found["nodes"], found["connections"])
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{folder} holds no graph that can be read: {error!s:.300}") from None
+
+
+def _check(acts: GraphPolicy, nodes: Any, connections: Any) -> None:
+    """Refuse tables that are no graph, which would be counted with nevertheless.
+
+    Raises:
+        ValueError: they are none.
+    """
+    ids, places, kinds = _columns("nodes", nodes, {"ids": int, "places": float, "activations": int})
+    sources, targets, weights, _ = _columns(
+        "connections", connections, {"sources": int, "targets": int, "weights": float, "enabled": bool}
+    )
+    seen = acts.num_inputs + BIAS
+    fixed = seen + acts.num_outputs
+    in_front = np.array_equal(ids[:fixed], np.arange(fixed))
+    require(in_front, "the ids of inputs, bias and outputs", f"0 to {fixed - 1}, in front", ids[:fixed].tolist())
+    alone = len(set(ids.tolist())) == ids.size
+    require(alone and bool(ids.min() >= 0 and ids.max() < 2**31), "ids", "of 31 bits, each once", ids.tolist())
+    ends = (places[:seen] == INPUT_PLACE).all() and (places[seen:fixed] == OUTPUT_PLACE).all()
+    between = ((places >= INPUT_PLACE) & (places <= OUTPUT_PLACE)).all()
+    require(bool(ends and between), "places", "0 of inputs, 1 of outputs, and between them of others", places.tolist())
+    known = len(acts.activations)
+    require(bool(((kinds >= 0) & (kinds < known)).all()), "activations", f"0 to {known - 1}", kinds.tolist())
+    require(bool(np.isin(sources, ids).all()), "sources", "ids of nodes", sources.tolist())
+    require(bool(np.isin(targets, ids[seen:]).all()), "targets", "ids of nodes that are no inputs", targets.tolist())
+    held = bool((np.abs(weights) <= MOST).all())
+    require(held, "weights", "finite in float32", weights.tolist())
+
+
+def _columns(table: str, columns: Any, kinds: dict[str, type]) -> list[np.ndarray]:
+    require(isinstance(columns, dict) and set(columns) == set(kinds), table, f"the columns {', '.join(kinds)}", columns)
+    length = len(next(iter(columns.values())))
+    for name, kind in kinds.items():
+        allowed = (int, float) if kind is float else (kind,)
+        fits = isinstance(columns[name], list) and all(type(entry) in allowed for entry in columns[name])
+        require(fits and len(columns[name]) == length, f"{table}.{name}", f"{length} of {kind.__name__}", columns[name])
+    return [np.array(columns[name], np.int64 if kind is int else kind) for name, kind in kinds.items()]

@@ -67,9 +67,11 @@ def _told(title: str, rows: Rows) -> str:
 def _loss(rows: Rows) -> Draw:
     def draw(axes: Axes) -> None:
         steps, skipped = column(rows, "step"), column(rows, "skipped") > 0
-        axes.plot(steps, column(rows, "loss"), color=INK, lw=1.2, marker=marker(rows))
-        axes.plot(steps, column(rows, "train_loss"), color=INK, ls="--", lw=1.0, alpha=0.7, marker=marker(rows))
-        axes.set_yscale("log")
+        fresh, seen = column(rows, "loss"), column(rows, "train_loss")
+        axes.plot(steps, fresh, color=INK, lw=1.2, marker=marker(rows))
+        axes.plot(steps, seen, color=INK, ls="--", lw=1.0, alpha=0.7, marker=marker(rows))
+        if not np.any(np.concatenate([fresh, seen]) <= 0):  # minus a reward has no logarithm
+            axes.set_yscale("log")
         low = np.full(skipped.sum(), 0.02)
         axes.plot(steps[skipped], low, "x", color=FAILED, ms=5, transform=axes.get_xaxis_transform())
 

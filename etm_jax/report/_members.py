@@ -1,7 +1,6 @@
 """Who a run kept beside its population: the front, or the cells of a map, and how they filled."""
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from etm_jax._files import read_json
 from etm_jax.report._draw import ACCENT, INK, MUTED, SMALL, marker, over_generations, tint, to_svg
-from etm_jax.report._run import column
+from etm_jax.report._run import MOST_BYTES, column
 from etm_jax.report._section import Key, Section
 from etm_jax.report._words import counted, score
 
@@ -33,7 +33,7 @@ Rows = Sequence[dict[str, Any]]
 def members_of(run: Path) -> list[dict[str, Any]]:
     """The rows of `members.json`; none where the file is missing or broken."""
     try:
-        rows = json.loads((run / "members.json").read_text())
+        rows = read_json(run / "members.json", MOST_BYTES)
     except (OSError, ValueError):
         return []
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []

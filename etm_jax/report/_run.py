@@ -1,6 +1,5 @@
 """A run folder, read so that a run can be reported wherever it was stopped."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from etm_jax._files import read_json
+from etm_jax._rows import ranges_of, read_rows
 from etm_jax.cells import NTM
 from etm_jax.emergent import EvolvedEM33, EvolvedEM43
 from etm_jax.graph import EvolvedGraph
 
 NO_PARENT = -1
+MOST_BYTES = 2**26  # of a summary, or of the rows of an archive's members
 Actor = NTM | EvolvedEM33 | EvolvedGraph  # what acts in environments
 Model = Actor | EvolvedEM43  # what a run hands out
 
@@ -73,10 +75,9 @@ def read_run(run: Path, counter: str = "generation") -> RunRecord:
     if not run.is_dir():
         raise FileNotFoundError(f"run must be an existing run folder, got {run}")
     notes: list[str] = []
-    metrics = _in_order(_objects(run / "metrics.jsonl", notes), counter)
+    metrics = _rows(run / "metrics.jsonl", counter, notes)
     lineage, unusable = [], 0
-    descent = _objects(run / "lineage.jsonl", notes) if counter == "generation" else []
-    for row in _in_order(descent, counter):
+    for row in _rows(run / "lineage.jsonl", counter, notes) if counter == "generation" else []:
         try:
             lineage.append(_lineage_row(row))
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -113,29 +114,18 @@ def column(rows: Sequence[dict[str, Any]], *path: str) -> np.ndarray:
     return np.array([number(pick(row)) for row in rows], float)
 
 
-def _objects(path: Path, notes: list[str]) -> list[dict[str, Any]]:
-    """The JSON objects of a file, one a line; a last line that was torn in writing is ignored."""
+def _rows(path: Path, counter: str, notes: list[str]) -> list[dict[str, Any]]:
     if not path.exists():
         notes.append(f"{path.name} is missing.")
         return []
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
-    objects, unreadable = [], 0
-    for index, line in enumerate(lines):
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
-            unreadable += index < len(lines) - 1
-            continue
-        objects.append(value)
-    if unreadable:
-        notes.append(f"{unreadable} unreadable lines of {path.name} were skipped.")
-    return objects
-
-
-def _in_order(rows: list[Any], counter: str) -> list[dict[str, Any]]:
-    """Rows by their count; of a count that was written twice (a resumed run) the later row."""
-    latest = {row[counter]: row for row in rows if isinstance(row, dict) and isinstance(row.get(counter), int)}
-    return [latest[count] for count in sorted(latest)]
+    found = read_rows(path, counter)
+    if found.unreadable:
+        notes.append(f"{found.unreadable} unreadable lines of {path.name} were skipped.")
+    counts = {row[counter] for row in found.rows}
+    missing = sorted(set(range(max(counts, default=-1) + 1)) - counts)
+    if missing:
+        notes.append(f"{path.name} lacks {counter} {ranges_of(missing)}.")
+    return found.rows
 
 
 def _lineage_row(row: dict[str, Any]) -> LineageRow:
@@ -159,8 +149,8 @@ def _summary(path: Path, notes: list[str]) -> dict[str, Any]:
         notes.append("summary.json is missing: the run is unfinished, so there are no held-out scores yet.")
         return {}
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        summary = read_json(path, MOST_BYTES)
+    except (OSError, ValueError):
         summary = None
     if not isinstance(summary, dict):
         notes.append("summary.json is unreadable, so there are no held-out scores.")

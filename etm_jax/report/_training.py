@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from etm_jax.cells import NTM
+from etm_jax.environment import Suite
 from etm_jax.report._headline import last, median, num_weights, planned, times
 from etm_jax.report._page import Front, page
 from etm_jax.report._report import NO_FIGURES, save
 from etm_jax.report._run import RunRecord, column, read_run
 from etm_jax.report._section import Section
 from etm_jax.report._words import counted, written
-from etm_jax.task import TaskSuite
 
 
-def write_training_report(run: Path, model: NTM | None, suite: TaskSuite) -> Path:
+def write_training_report(run: Path, model: NTM | None, suite: Suite) -> Path:
     """Write the report of a training run, finished or not, over an older report if there is one.
 
     Args:
         run: the run folder.
         model: the network that was trained, or None where none has been saved yet.
-        suite: the tasks of the run; the network is shown on an episode of the first.
+        suite: the tasks or environments of the run; the network is shown on an episode of the first.
 
     Returns:
         The path of the page, `run/report.html`. It refers to nothing outside itself.
@@ -72,7 +72,7 @@ def _numbers(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
     ]
 
 
-def _sections(record: RunRecord, model: NTM | None, suite: TaskSuite) -> list[Section]:
+def _sections(record: RunRecord, model: NTM | None, suite: Suite) -> list[Section]:
     if find_spec("matplotlib") is None:
         return [NO_FIGURES]
     from etm_jax.report._attention import attention_section

@@ -13,7 +13,9 @@ from etm_jax._require import (
     require_count,
     require_not_negative,
     require_positive,
+    require_seed,
     require_share,
+    require_types,
 )
 from etm_jax.config import CurriculumConfig, LifetimeConfig, Optimiser, Precision
 from etm_jax.genomes import Bounds
@@ -48,6 +50,7 @@ class NetworkConfig:
     sparse_links: int = 0  # largest entries of a weighting that enter a DNC's temporal links; 0 for all
 
     def __post_init__(self) -> None:
+        require_types(self)
         for item in fields(self):
             if item.name not in KINDS:
                 require_count(item.name, getattr(self, item.name), 0 if item.name == "sparse_links" else 1)
@@ -105,6 +108,7 @@ class StrategyConfig:
     weight_decay: Annotated[float, arg(name="strategy-weight-decay")] = 0.0
 
     def __post_init__(self) -> None:
+        require_types(self, "strategy_")
         if self.name:
             require_choice("strategy", self.name, tuple(strategies()))
         require_count("strategy_population", self.population, 2)
@@ -157,11 +161,12 @@ class TrainConfig:
     strategy: Annotated[StrategyConfig, arg(name="")] = field(default_factory=StrategyConfig)
 
     def __post_init__(self) -> None:
+        require_types(self)
         require(len(self.task) > 0, "task", "at least one task", self.task)
         for name in ("steps", "batch_size", "steps_per_trip", "score_episodes", "checkpoint_every"):
             require_count(name, getattr(self, name), 1)
-        for name in ("seed", "warmup_steps"):
-            require_count(name, getattr(self, name), 0)
+        require_count("warmup_steps", self.warmup_steps, 0)
+        require_seed("seed", self.seed)
         for name in ("learning_rate", "clip_norm"):
             require_positive(name, getattr(self, name))
         require_not_negative("ponder_cost", self.ponder_cost)

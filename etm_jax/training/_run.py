@@ -13,7 +13,7 @@ import optax
 from etm_jax._interrupts import interrupts
 from etm_jax._rows import Row, by_task, plain
 from etm_jax.evolution import Checkpoints, History, RunFolder, held_out_scores
-from etm_jax.genomes import describe, num_parameters
+from etm_jax.genomes import compact, describe, num_parameters, save_network
 from etm_jax.training._state import Training, TrainState, init, network_of
 from etm_jax.training._trip import trip
 
@@ -50,11 +50,16 @@ def train(
 ) -> Outcome:
     """Train from the newest checkpoint if there is one, until solved or for all steps.
 
+    The state before the first step is a checkpoint, too. With each one the network so far is saved as the best.
+
     Args:
         training: what to train, and on what.
         folder: where rows go; None to write nothing.
         checkpoints: where states go and come from; made with `counter="trip"`.
         on_trip: called with each new row.
+
+    Raises:
+        ValueError: the folder has rows of other tasks, or rows and no checkpoint; or a checkpoint cannot be kept.
 
     Example:
         >>> import etm_tasks
@@ -69,12 +74,16 @@ def train(
     """
     config = training.config
     state = jax.jit(init, static_argnums=0)(training, jax.random.key(config.seed))
+    restored = checkpoints.restore(state) if checkpoints is not None else None
+    if folder is not None:
+        folder.check_rows(training.suite.names, resumed=restored is not None, counter="trip")
+    state = state if restored is None else restored
     if checkpoints is not None:
-        state = checkpoints.restore(state) or state
         checkpoints.drop_after(int(state.trip))
+        checkpoints.save(state)
     if folder is not None:
         folder.cut_after(int(state.trip), "trip")
-    rows = folder.rows() if folder is not None else []
+    rows = folder.rows("trip") if folder is not None else []
 
     compile_seconds = run_seconds = 0.0
     ending = ending_of(training, state)
@@ -99,8 +108,18 @@ def train(
             ending = ending_of(training, state) or ("interrupted" if interrupted.is_set() else None)
             due = int(state.trip) % config.checkpoint_every == 0
             if checkpoints is not None and (due or ending is not None):
-                checkpoints.save(state)
+                keep(training, state, folder, checkpoints)
     return Outcome(state, History(rows), compile_seconds, run_seconds, ending)
+
+
+def keep(training: Training, state: TrainState, folder: RunFolder | None, checkpoints: Checkpoints) -> None:
+    """Write a checkpoint, and the network so far as the best; the rows before both are on disk first."""
+    if folder is not None:
+        folder.sync()
+    checkpoints.save(state)
+    if folder is not None:
+        network = compact(network_of(state), training.bounds)
+        folder.save_best(functools.partial(save_network, network))
 
 
 def ending_of(training: Training, state: TrainState) -> Ending | None:

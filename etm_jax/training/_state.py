@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from etm_jax import ae
 from etm_jax._typing import Key, pytree
-from etm_jax.evolution import make_optimiser
+from etm_jax.environment import Suite
+from etm_jax.evolution import learnable, make_optimiser
 from etm_jax.genomes import Bounds, Genome, neutral, random_genome
-from etm_jax.task import TaskSuite
 from etm_jax.training._config import TrainConfig
 from etm_jax.training._optimiser import only_finite, schedule_of
 from etm_jax.training._strategy import WeightStrategy, make_strategy
@@ -25,14 +25,14 @@ class Training:
 
     Attributes:
         config: every setting.
-        suite: the tasks.
+        suite: the tasks; or environments, with a strategy.
         stepper: the optimiser; it leaves out steps that are not finite.
         schedule: the learning rate at each step that was taken; None where it is not known.
         strategy: takes the steps in place of the optimiser; None for gradients.
     """
 
     config: TrainConfig
-    suite: TaskSuite
+    suite: Suite
     stepper: optax.GradientTransformationExtraArgs
     schedule: optax.Schedule | None
     strategy: WeightStrategy | None = None
@@ -72,13 +72,15 @@ class TrainState:
 
 
 def make_training(
-    config: TrainConfig, suite: TaskSuite, *, optimiser: optax.GradientTransformation | None = None
+    config: TrainConfig, suite: Suite, *, optimiser: optax.GradientTransformation | None = None
 ) -> Training:
     """A training from its settings; an optax chain given here replaces theirs, schedule and strategy included.
 
     Raises:
-        ValueError: the strategy of the settings cannot have such a population.
+        ValueError: the strategy of the settings cannot have such a population, or gradients are asked of environments.
     """
+    if optimiser is not None or not config.strategy.name:
+        learnable(suite)
     if optimiser is not None:
         return Training(config, suite, only_finite(optimiser), schedule=None)
     if config.strategy.name:
@@ -110,7 +112,7 @@ def init(training: Training, key: Key) -> TrainState:
         step=jnp.array(0, jnp.int32),
         genome=genome,
         optimiser=optimiser,
-        difficulty=jnp.full(len(suite.tasks), training.config.curriculum.start, float),
+        difficulty=jnp.full(len(suite.names), training.config.curriculum.start, float),
         solved=jnp.array(0, jnp.int32),
     )
 

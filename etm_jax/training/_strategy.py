@@ -15,9 +15,9 @@ from jaxtyping import Array, Float
 from etm_jax._typing import Key, Mask, Params, Scalar
 from etm_jax.cells import num_channels_of
 from etm_jax.config import LifetimeConfig
-from etm_jax.evolution import batch_loss, default_lanes, in_turn
+from etm_jax.environment import EnvironmentSuite, Suite
+from etm_jax.evolution import batch_loss, default_lanes, in_turn, score
 from etm_jax.genomes import Bounds, Genome, genome_of, mask_of
-from etm_jax.task import TaskSuite
 from etm_jax.training._config import StrategyConfig, strategies
 
 
@@ -76,7 +76,7 @@ class WeightStrategy:
         difficulty: Float[Array, " task"],
         *,
         bounds: Bounds,
-        suite: TaskSuite,
+        suite: Suite,
         config: LifetimeConfig,
         dtype: DTypeLike | None = None,
     ) -> tuple[Genome, optax.ApplyIfFiniteState, Scalar]:
@@ -91,7 +91,7 @@ class WeightStrategy:
             state: the strategy's.
             difficulty: of each task, 0 to 1.
             bounds: the search space.
-            suite: the tasks.
+            suite: the tasks; or environments, where the loss is minus the mean total reward.
             config: batch size and what pondering costs.
             dtype: precision of the factors of matrix products; None for the weights' own.
 
@@ -103,6 +103,9 @@ class WeightStrategy:
 
         def loss_of(candidate: Float[Array, " weight"]) -> Scalar:
             params = self.placed(candidate, genome.params)
+            if isinstance(suite, EnvironmentSuite):
+                settings = {"bounds": bounds, "suite": suite, "num_episodes": config.batch_size, "dtype": dtype}
+                return score(key_episodes, replace(genome, params=params), difficulty, **settings).loss
             return batch_loss(params, genome, key_episodes, difficulty, bounds, suite, config, dtype)
 
         with jax.numpy_rank_promotion("allow"):
