@@ -26,7 +26,7 @@ from etm_jax.ae._transform import NEEDS_PARAMS, adaptive_evolution
 
 Number = Any  # a number, or a traced scalar
 Flag = bool | jax.Array
-Sample = int | Literal["auto"] | None
+Sample = int | jax.Array | Literal["auto"] | None  # an array only to be refused: it is static
 Ranges = Mapping[str, Coefficient] | None
 LEARNING_RATE = ("learning_rate",)
 DecayMask = Any  # booleans by parameter, or a function from the parameters to them
@@ -41,7 +41,7 @@ def ae_sgdm(
     gains: Gains | None = None,
     noise: bool = False,
     sigma: Number = 1e-5,
-    seed: int = 0,
+    seed: Number = 0,
     ranges: Ranges = None,
     sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
@@ -97,7 +97,7 @@ def ae_adam(
     gains: Gains | None = None,
     noise: bool = False,
     sigma: Number = 1e-5,
-    seed: int = 0,
+    seed: Number = 0,
     ranges: Ranges = None,
     sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
@@ -139,7 +139,7 @@ def ae_adamw(
     gains: Gains | None = None,
     noise: bool = False,
     sigma: Number = 1e-5,
-    seed: int = 0,
+    seed: Number = 0,
     ranges: Ranges = None,
     sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
@@ -205,7 +205,7 @@ def ae_schedule_free_adamw(
     gains: Gains | None = None,
     noise: bool = False,
     sigma: Number = 1e-5,
-    seed: int = 0,
+    seed: Number = 0,
     ranges: Ranges = None,
     sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
@@ -278,7 +278,7 @@ def ae_schedule_free_sgd(
     gains: Gains | None = None,
     noise: bool = False,
     sigma: Number = 1e-5,
-    seed: int = 0,
+    seed: Number = 0,
     ranges: Ranges = None,
     sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
@@ -306,7 +306,7 @@ def scale_by_ae(
     gains: Gains | None = None,
     noise: bool = False,
     sigma: Number = 1e-5,
-    seed: int = 0,
+    seed: Number = 0,
     ranges: Ranges = None,
     sample: Sample = None,
 ) -> optax.GradientTransformationExtraArgs:

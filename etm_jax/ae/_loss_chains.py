@@ -21,7 +21,7 @@ def ae_rl(
     gains: Gains | None = None,
     noise: bool = False,
     sigma: Number = 1e-5,
-    seed: int = 0,
+    seed: Number = 0,
     ranges: Ranges = None,
     sample: Sample = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -87,7 +87,7 @@ def ae_curriculum(
     gains: Gains | None = None,
     noise: bool = False,
     sigma: Number = 1e-5,
-    seed: int = 0,
+    seed: Number = 0,
     ranges: Ranges = None,
     sample: Sample = None,
 ) -> optax.GradientTransformationExtraArgs:

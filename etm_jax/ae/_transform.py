@@ -48,10 +48,10 @@ def adaptive_evolution(
     gauge: str = "cap",
     direction: Callable[[Any, Mapping[str, jax.Array]], Any] | Literal["given"] | None = None,
     noise: bool = False,
-    sigma: float = 1e-5,
-    seed: int = 0,
+    sigma: jax.typing.ArrayLike = 1e-5,
+    seed: jax.typing.ArrayLike = 0,
     ranges: Mapping[str, Coefficient] | None = None,
-    sample: int | Literal["auto"] | None = None,
+    sample: int | jax.Array | Literal["auto"] | None = None,
     **gain_changes: Any,
 ) -> Callable[..., optax.GradientTransformationExtraArgs]:
     """Let hyperparameters of any optax optimiser follow the laws AE-1 to AE-10.
@@ -126,11 +126,11 @@ def adaptive_evolution(
     """
     check(gauge in GAUGES, f"gauge must be one of {', '.join(GAUGES)}, got {gauge!r}")
     sample = SAMPLE if isinstance(sample, str) and sample == "auto" else sample
-    check(
-        sample is None or (isinstance(sample, int) and sample >= LEAST_SAMPLE),
-        f"sample must be None or at least {LEAST_SAMPLE} entries, got {sample!r}; it is static, so under "
-        "optax.inject_hyperparams name it in static_args",
-    )
+    if sample is not None and not (isinstance(sample, int) and sample >= LEAST_SAMPLE):
+        raise ValueError(
+            f"sample must be None or at least {LEAST_SAMPLE} entries, got {sample!r}; it is static, so under "
+            "optax.inject_hyperparams name it in static_args"
+        )
     moved = moved_of(inner_factory, coefficients, noise, ranges)
     names, guarded = tuple(moved.ranges), is_guarded(inner_factory)
     gauged = gauge == "norm" and "learning_rate" not in coefficients
