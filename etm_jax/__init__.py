@@ -1,18 +1,63 @@
 """Evolve populations of memory-augmented neural networks of different shapes in one JAX call."""
 
-from etm_jax._machine import EvolutionaryTuringMachine as EvolutionaryTuringMachine
-from etm_jax.cells import NTM as NTM
-from etm_jax.cells import NTMCell as NTMCell
-from etm_jax.config import EvolutionaryTuringConfig as EvolutionaryTuringConfig
-from etm_jax.config import LifetimeConfig as LifetimeConfig
-from etm_jax.evolution import EvolvingTuringMachine as EvolvingTuringMachine
-from etm_jax.evolution import load_best as load_best
-from etm_jax.genomes import Bounds as Bounds
-from etm_jax.genomes import Genome as Genome
-from etm_jax.genomes import apply as apply
-from etm_jax.genomes import compact as compact
-from etm_jax.genomes import mask_of as mask_of
-from etm_jax.genomes import pad as pad
-from etm_jax.genomes import random_genome as random_genome
-from etm_jax.task import Episode as Episode
-from etm_jax.task import TaskSuite as TaskSuite
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from etm_jax._machine import EvolutionaryTuringMachine as EvolutionaryTuringMachine
+    from etm_jax.cells import NTM as NTM
+    from etm_jax.cells import NTMCell as NTMCell
+    from etm_jax.config import EvolutionaryTuringConfig as EvolutionaryTuringConfig
+    from etm_jax.config import LifetimeConfig as LifetimeConfig
+    from etm_jax.evolution import EvolvingTuringMachine as EvolvingTuringMachine
+    from etm_jax.evolution import load_best as load_best
+    from etm_jax.genomes import Bounds as Bounds
+    from etm_jax.genomes import Genome as Genome
+    from etm_jax.genomes import apply as apply
+    from etm_jax.genomes import compact as compact
+    from etm_jax.genomes import mask_of as mask_of
+    from etm_jax.genomes import pad as pad
+    from etm_jax.genomes import random_genome as random_genome
+    from etm_jax.task import Episode as Episode
+    from etm_jax.task import TaskSuite as TaskSuite
+
+# Names are loaded when they are first asked for (PEP 562), so that `etm_jax.ae` comes without the rest.
+_HOMES = {
+    "EvolutionaryTuringMachine": "_machine",
+    "NTM": "cells",
+    "NTMCell": "cells",
+    "EvolutionaryTuringConfig": "config",
+    "LifetimeConfig": "config",
+    "EvolvingTuringMachine": "evolution",
+    "load_best": "evolution",
+    "Bounds": "genomes",
+    "Genome": "genomes",
+    "apply": "genomes",
+    "compact": "genomes",
+    "mask_of": "genomes",
+    "pad": "genomes",
+    "random_genome": "genomes",
+    "Episode": "task",
+    "TaskSuite": "task",
+}
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _parts():
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOMES, *_parts(), *(name for name in globals() if name.startswith("__"))])
+
+
+def _parts() -> set[str]:
+    """Public modules and packages within this one."""
+    return {part.name for part in pkgutil.iter_modules(__path__) if not part.name.startswith("_")}

@@ -9,13 +9,10 @@ import optax
 import pytest
 from helpers import assert_trees_close, assert_trees_equal
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from ready_chains import READY
 from test_ae_transform import CHAINS, PARAMS, bowl, every_chain, one_step, rosenbrock, walk
 
 from etm_jax import ae
-
-READY = {"ae_sgdm": ae.ae_sgdm, "ae_adam": ae.ae_adam, "ae_adamw": ae.ae_adamw, "scale_by_ae": ae.scale_by_ae}
-READY |= {"ae_rl": ae.ae_rl, "ae_curriculum": ae.ae_curriculum}
-EXTRA = {"reward": 1.0}  # what ae_rl needs, and the others swallow
 
 
 @pytest.mark.parametrize("chain", [name for name in CHAINS if name not in ("ae_sgdm", "ae_adam")])
@@ -90,22 +87,6 @@ def test_complex_parameters_are_a_clear_error(make):
     """Norms and cosines are those of real vectors; half of a gradient must not be dropped in silence."""
     with pytest.raises(ValueError, match="real"):
         make().init({"w": jnp.asarray([1.0 + 2.0j])})
-
-
-@pytest.mark.parametrize("name", READY)
-def test_hyperparameters_can_be_injected_around_a_factory(name):
-    # At a small rate the loss moves by little more than its rounding, and its trend is then mostly rounding.
-    factory, rate = READY[name], 0.1
-    injected, plain = optax.inject_hyperparams(lambda learning_rate: factory(learning_rate))(rate), factory(rate)
-    params, state = PARAMS, injected.init(PARAMS)
-    expected, plain_state = PARAMS, plain.init(PARAMS)
-    step, plain_step = (jax.jit(functools.partial(one_step, tx, **EXTRA)) for tx in (injected, plain))
-    for _ in range(3):
-        params, state = step(params, state)
-        expected, plain_state = plain_step(expected, plain_state)
-    assert_trees_close(params, expected, rtol=1e-5, atol=1e-7)
-    assert_trees_close(ae.monitor(state), ae.monitor(plain_state), rtol=1e-4, atol=1e-6)
-    assert float(ae.find(state).filters.steps) == 3  # the loss got through
 
 
 @pytest.mark.parametrize("name", READY)

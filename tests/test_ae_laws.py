@@ -52,6 +52,8 @@ class Oracle:
         excess = warm / 2 * np.log((lp(self.innovations, 0.9) + 1e-30) / (long + 1e-30))
         rise = lp(self.rewards, 0.9) - lp(self.rewards, 0.97)
         r = warm * rise / np.sqrt(max(spread * lp(self.surprises, 0.99), 1e-30))
+        if warm < 1:
+            self.first = lp(self.losses, 0.97)
         rho = lp(self.cosines, 0.9)
         error = np.sqrt(max(lp(np.square(self.cosines), 0.9) - rho**2, 0) * 0.1 / 1.9)
         quality = np.tanh(rho / (3 * error + 0.02)) if self.cosines else 0.0
@@ -64,7 +66,8 @@ class Oracle:
             "reward_delta": np.tanh(r / 2),
             "alignment": rho,
             "quality": quality,
-            "uncertainty": np.log1p(lp(self.deviations, 0.99)),
+            "uncertainty": np.log1p(lp(self.deviations, 0.9)) - np.log1p(lp(self.deviations, 0.99)),
+            "mastery": min(max(self.first - lp(self.losses, 0.9) - np.sqrt(long), 0) / abs(self.first), 1),
             "stall": warm * np.exp(-((t / 2) ** 2)),
             "persistence": unnormalised**3,
         }
@@ -144,7 +147,7 @@ def test_the_drive_of_ae2_by_hand():
 
 def test_a_leak_pulls_back_to_the_start():
     gains = ae.default_gains(("b1",))
-    drive = laws.drive(jnp.asarray([3.0]), jnp.asarray([2.0]), jnp.zeros(9), gains, LOW, HIGH)
+    drive = laws.drive(jnp.asarray([3.0]), jnp.asarray([2.0]), jnp.zeros(len(ae.FEATURES)), gains, LOW, HIGH)
     assert float(drive[0]) == pytest.approx(-0.2)
 
 
@@ -172,7 +175,7 @@ def test_ae8_halves_the_square_of_a_step_at_the_limit():
 
 
 def test_ae3_is_a_multiplicative_update_in_the_log_chart():
-    phi = jnp.zeros(9).at[ae.FEATURES.index("phase")].set(1.0)
+    phi = jnp.zeros(len(ae.FEATURES)).at[ae.FEATURES.index("phase")].set(1.0)
     after, _ = laws.evolve(jnp.zeros(1), jnp.zeros(1), jnp.float32(0), phi, GAINS, LOW, HIGH)
     expected = 0.15 * np.tanh(0.03 / 0.15)
     assert float(ae.from_chart("log", after)[0]) == pytest.approx(np.exp(expected), rel=1e-6)

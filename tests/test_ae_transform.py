@@ -15,6 +15,7 @@ from helpers import assert_trees_close, assert_trees_equal
 from etm_jax import ae
 
 ALL = {"coefficients": ("learning_rate", "b1", "b2", "eps", "weight_decay")}
+NO_UNCERTAINTY = {"b2": {"uncertainty": 0.0}}
 CHAINS = {
     "ae_sgdm": lambda rate=1e-2: ae.ae_sgdm(rate),
     "ae_adam": lambda rate=1e-3: ae.ae_adam(rate),
@@ -61,12 +62,16 @@ def rosenbrock(x):
     [
         ("ae_sgdm", ae.ae_sgdm(1e-2)),
         ("ae_adam", ae.ae_adam(1e-5)),
-        ("ae_adamw", ae.ae_adamw(10.0, **ALL)),
+        ("ae_adamw", ae.ae_adamw(10.0, **ALL, gains=ae.default_gains(ALL["coefficients"], drive=NO_UNCERTAINTY))),
         ("stored", ae.adaptive_evolution(optax.adam)(1e-3)),
     ],
 )
 def test_whole_trajectories_equal_those_of_an_independent_program(name, tx):
-    """Golden numbers from the prototype that measured the laws first."""
+    """Golden numbers from the prototype that measured the laws first.
+
+    Those of `ae_adamw` come from the program that equalled it (316316b), without the drive by `uncertainty`, which is
+    centred since.
+    """
     golden = json.loads((Path(__file__).parent / "golden" / "ae_rosenbrock.json").read_text())[name]
     x = jnp.asarray([-1.2, 1.0])
     state, step = tx.init(x), jax.jit(lambda x, state: _rosenbrock_step(tx, x, state))

@@ -47,7 +47,9 @@ BLOCK = re.compile(r"^```python *\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def public_names(package):
     """What a package exports, or what a plain module defines or hands on by `import X as X`."""
     module = importlib.import_module(package)
-    names = {name for name, value in vars(module).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    # the face of the library loads its names when they are asked for, so only dir() knows them
+    public = [name for name in dir(module) if not name.startswith("_")]
+    names = {name for name in public if not inspect.ismodule(getattr(module, name))}
     if hasattr(module, "__path__"):
         return names
     imports = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)]

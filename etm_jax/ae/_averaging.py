@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import optax
 
 from etm_jax.ae import _laws as laws
+from etm_jax.ae._coefficients import number_of
 from etm_jax.ae._monitor import find
+from etm_jax.ae._precision import wide
 
 
 class AveragedState(NamedTuple):
@@ -58,7 +60,8 @@ def averaged(
         >>> state = tx.init(jnp.zeros(3))
     """
 
-    if isinstance(b1, int | float) and not 0 < b1 <= 1:
+    share = number_of("b1", b1)
+    if share is not None and not 0 < share <= 1:
         raise ValueError(f"b1 must be in (0, 1], got {b1}")
 
     def init_fn(params: Any) -> Any:
@@ -69,15 +72,17 @@ def averaged(
     def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         if params is None:
             raise ValueError("averaging needs the parameters; call update(grads, state, params, value=loss)")
-        back = jax.tree.map(jnp.subtract, params, state.fast)  # b1 (x - z)
+        back = jax.tree.map(_difference, params, state.fast)  # b1 (x - z)
         steps, inner_state = inner.update(updates, state.inner_state, params, direction=back, **extra_args)
         before, after = find(state.inner_state), find(inner_state)
         finite = after.skipped == before.skipped
         span = jnp.where(finite, laws.span(state.span, after.signals, after.gains), state.span)
-        towards = finite / span
+        towards = jnp.where(finite, 1 / span, 0.0)
+        share = 1 - state.b1 + state.b1 * towards
 
         def moved(step: jax.Array, pull: jax.Array) -> jax.Array:
-            return ((1 - state.b1 + state.b1 * towards) * step - towards * pull).astype(step.dtype)
+            dtype = pull.dtype
+            return (share.astype(dtype) * step.astype(dtype) - towards.astype(dtype) * pull).astype(step.dtype)
 
         fast = optax.apply_updates(state.fast, steps)
         return jax.tree.map(moved, steps, back), AveragedState(fast, span, state.b1, inner_state)
@@ -89,8 +94,12 @@ def eval_params(state: Any, params: Any) -> Any:
     """The parameters to evaluate and to keep: the mean where an optimiser averages, else those given.
 
     Args:
-        state: an optimiser state that may hold an `AveragedState`, in a chain for one.
-        params: as trained.
+        state: an optimiser state that may hold an `AveragedState`: in a chain, under `optax.masked`, or one in each
+            group of `optax.partition`.
+        params: as trained, all of them.
+
+    Raises:
+        ValueError: a parameter is averaged twice, or the state is not that of such parameters.
 
     Example:
         >>> import jax.numpy as jnp
@@ -103,11 +112,35 @@ def eval_params(state: Any, params: Any) -> Any:
     found = [leaf for leaf in leaves if isinstance(leaf, AveragedState)]
     if not found:
         return params
-    if len(found) > 1:
-        raise ValueError(f"the state must hold one AveragedState at most, got {len(found)}")
-    b1 = found[0].b1
+    means = [jax.tree.leaves(_means(each, params)) for each in found]
+    kept, structure = jax.tree.flatten(params)
+    for index, choices in enumerate(zip(*means, strict=True)):
+        averaged_by = [choice for choice in choices if choice is not _NOT_AVERAGED]
+        if len(averaged_by) > 1:
+            raise ValueError(f"the state must hold one AveragedState a parameter at most, got {len(averaged_by)}")
+        kept[index] = averaged_by[0] if averaged_by else kept[index]
+    return jax.tree.unflatten(structure, kept)
 
-    def mean(param: jax.Array, fast: jax.Array) -> jax.Array:
-        return (fast + (param - fast) / b1).astype(param.dtype)
 
-    return jax.tree.map(mean, params, found[0].fast)
+_NOT_AVERAGED = object()
+
+
+def _means(state: AveragedState, params: Any) -> Any:
+    """The means that a state knows of, in a tree like the parameters."""
+
+    def one(fast: Any, param: Any) -> Any:
+        if isinstance(fast, optax.MaskedNode):  # of another group, a parameter or a branch of them
+            return jax.tree.map(lambda _: _NOT_AVERAGED, param)
+        dtype = wide(param.dtype)
+        back = _difference(param, fast) / state.b1.astype(dtype)
+        return (fast.astype(dtype) + back).astype(param.dtype)
+
+    try:
+        return jax.tree.map(one, state.fast, params, is_leaf=lambda node: isinstance(node, optax.MaskedNode))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"params must be those that the state was made for: {str(error).splitlines()[0]}") from None
+
+
+def _difference(one: jax.Array, other: jax.Array) -> jax.Array:
+    dtype = wide(one.dtype)
+    return one.astype(dtype) - other.astype(dtype)

@@ -1,13 +1,20 @@
-"""Ready chains: momentum, Adam and AdamW under the laws, and the laws alone for the end of a chain."""
+"""Ready chains: momentum, Adam and AdamW under the laws, and the laws alone for the end of a chain.
 
-from collections.abc import Callable, Sequence
-from typing import Any
+Their arguments are all named, as `optax.inject_hyperparams` needs it. That makes arrays of numbers: name those that are
+static (`sample`, where it is a number) in its `static_args`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from etm_jax.ae._averaging import averaged
+from etm_jax.ae._charts import Coefficient
+from etm_jax.ae._coefficients import check, check_decay, check_rate
+from etm_jax.ae._gains import Gains, default_gains
 from etm_jax.ae._moments import (
     adam_direction,
     momentum_direction,
@@ -15,11 +22,14 @@ from etm_jax.ae._moments import (
     scale_by_varying_adam,
     scale_by_varying_rms,
 )
-from etm_jax.ae._norms import SAMPLE
-from etm_jax.ae._transform import adaptive_evolution
+from etm_jax.ae._transform import NEEDS_PARAMS, adaptive_evolution
 
 Number = Any  # a number, or a traced scalar
 Flag = bool | jax.Array
+Sample = int | jax.Array | Literal["auto"] | None  # an array only to be refused: it is static
+Ranges = Mapping[str, Coefficient] | None
+LEARNING_RATE = ("learning_rate",)
+DecayMask = Any  # booleans by parameter, or a function from the parameters to them
 
 
 def ae_sgdm(
@@ -28,7 +38,12 @@ def ae_sgdm(
     *,
     coefficients: Sequence[str] = ("learning_rate",),
     gauge: str = "norm",
-    **settings: Any,
+    gains: Gains | None = None,
+    noise: bool = False,
+    sigma: Number = 1e-5,
+    seed: Number = 0,
+    ranges: Ranges = None,
+    sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
     """Gradient descent with momentum under the laws; its steps do not depend on the scale of the loss.
 
@@ -36,8 +51,7 @@ def ae_sgdm(
         learning_rate: where the rate starts; any value works, a bad one costs some steps.
         momentum: decay of the gradients' mean.
         coefficients: of `learning_rate` and `momentum`, those that the laws move.
-        gauge: see `adaptive_evolution`.
-        **settings: of `adaptive_evolution`.
+        gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
@@ -56,7 +70,20 @@ def ae_sgdm(
     def sgdm(learning_rate: Number, momentum: Number, keep: Flag = True) -> optax.GradientTransformation:
         return optax.chain(scale_by_momentum(_held(momentum, keep)), optax.scale_by_learning_rate(learning_rate))
 
-    return _wrap(sgdm, coefficients, gauge, momentum_direction, settings)(learning_rate, momentum)
+    _check_numbers(learning_rate, {"momentum": momentum})
+    make = adaptive_evolution(
+        sgdm,
+        coefficients,
+        direction=momentum_direction,
+        gauge=gauge,
+        gains=gains,
+        noise=noise,
+        sigma=sigma,
+        seed=seed,
+        ranges=ranges,
+        sample=sample,
+    )
+    return make(learning_rate, momentum)
 
 
 def ae_adam(
@@ -67,7 +94,12 @@ def ae_adam(
     *,
     coefficients: Sequence[str] = ("learning_rate",),
     gauge: str = "cap",
-    **settings: Any,
+    gains: Gains | None = None,
+    noise: bool = False,
+    sigma: Number = 1e-5,
+    seed: Number = 0,
+    ranges: Ranges = None,
+    sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
     """Adam under the laws; see `ae_adamw`."""
 
@@ -78,7 +110,20 @@ def ae_adam(
             scale_by_varying_adam(_held(b1, keep), _held(b2, keep), eps), optax.scale_by_learning_rate(learning_rate)
         )
 
-    return _wrap(adam, coefficients, gauge, adam_direction(eps), settings)(learning_rate, b1, b2, eps)
+    _check_numbers(learning_rate, {"b1": b1, "b2": b2}, {"eps": eps})
+    make = adaptive_evolution(
+        adam,
+        coefficients,
+        direction=adam_direction(eps),
+        gauge=gauge,
+        gains=gains,
+        noise=noise,
+        sigma=sigma,
+        seed=seed,
+        ranges=ranges,
+        sample=sample,
+    )
+    return make(learning_rate, b1, b2, eps)
 
 
 def ae_adamw(
@@ -87,10 +132,16 @@ def ae_adamw(
     b2: Number = 0.999,
     eps: Number = 1e-8,
     weight_decay: Number = 1e-4,
+    mask: DecayMask = None,
     *,
     coefficients: Sequence[str] = ("learning_rate",),
     gauge: str = "cap",
-    **settings: Any,
+    gains: Gains | None = None,
+    noise: bool = False,
+    sigma: Number = 1e-5,
+    seed: Number = 0,
+    ranges: Ranges = None,
+    sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
     """AdamW under the laws, in the memory of Adam: the last step's direction is recomputed from the moments.
 
@@ -100,25 +151,45 @@ def ae_adamw(
         b2: decay of the second moment.
         eps: added to the root of the second moment.
         weight_decay: decoupled weight decay.
+        mask: which parameters decay, as in `optax.adamw`: booleans in a tree like the parameters, or for whole branches
+            of it, or a function from the parameters to such a tree. All by default.
         coefficients: of the arguments above, those that the laws move.
-        gauge: see `adaptive_evolution`.
-        **settings: of `adaptive_evolution`.
+        gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     Example:
         >>> from etm_jax import ae
+        >>> import jax
         >>> tx = ae.ae_adamw(1e-5, coefficients=("learning_rate", "b1"))
+        >>> no_biases = ae.ae_adamw(1e-3, mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params))
     """
 
-    def adamw(
-        learning_rate: Number, b1: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
-    ) -> optax.GradientTransformation:
-        return optax.chain(
-            scale_by_varying_adam(_held(b1, keep), _held(b2, keep), eps),
-            optax.add_decayed_weights(weight_decay),
-            optax.scale_by_learning_rate(learning_rate),
-        )
+    _check_numbers(learning_rate, {"b1": b1, "b2": b2}, {"eps": eps, "weight_decay": weight_decay})
 
-    return _wrap(adamw, coefficients, gauge, adam_direction(eps), settings)(learning_rate, b1, b2, eps, weight_decay)
+    def of(decays: Any) -> optax.GradientTransformationExtraArgs:
+        def adamw(
+            learning_rate: Number, b1: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
+        ) -> optax.GradientTransformation:
+            return optax.chain(
+                scale_by_varying_adam(_held(b1, keep), _held(b2, keep), eps),
+                optax.add_decayed_weights(weight_decay, decays),
+                optax.scale_by_learning_rate(learning_rate),
+            )
+
+        make = adaptive_evolution(
+            adamw,
+            coefficients,
+            direction=adam_direction(eps),
+            gauge=gauge,
+            gains=gains,
+            noise=noise,
+            sigma=sigma,
+            seed=seed,
+            ranges=ranges,
+            sample=sample,
+        )
+        return make(learning_rate, b1, b2, eps, weight_decay)
+
+    return _decaying(of, mask)
 
 
 def ae_schedule_free_adamw(
@@ -127,10 +198,16 @@ def ae_schedule_free_adamw(
     b2: Number = 0.999,
     eps: Number = 1e-8,
     weight_decay: Number = 0.0,
+    mask: DecayMask = None,
     *,
     coefficients: Sequence[str] = ("learning_rate",),
     gauge: str = "cap",
-    **settings: Any,
+    gains: Gains | None = None,
+    noise: bool = False,
+    sigma: Number = 1e-5,
+    seed: Number = 0,
+    ranges: Ranges = None,
+    sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
     """AdamW with averaging in place of momentum and of a schedule, under the laws, in the memory of Adam.
 
@@ -142,9 +219,10 @@ def ae_schedule_free_adamw(
         b2: decay of the second moment.
         eps: added to the root of the second moment.
         weight_decay: decoupled weight decay.
+        mask: which parameters decay, as in `optax.adamw`: booleans in a tree like the parameters, or for whole branches
+            of it, or a function from the parameters to such a tree. All by default.
         coefficients: of `learning_rate`, `b2`, `eps` and `weight_decay`, those that the laws move.
-        gauge: see `adaptive_evolution`.
-        **settings: of `adaptive_evolution`.
+        gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     References:
         Defazio et al. 2024, The Road Less Scheduled.
@@ -163,58 +241,75 @@ def ae_schedule_free_adamw(
         (2,)
     """
 
-    def adamw(
-        learning_rate: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
-    ) -> optax.GradientTransformation:
-        return optax.chain(
-            scale_by_varying_rms(_held(b2, keep), eps),
-            optax.add_decayed_weights(weight_decay),
-            optax.scale_by_learning_rate(learning_rate),
-        )
+    _check_numbers(learning_rate, {"b2": b2}, {"eps": eps, "weight_decay": weight_decay})
 
-    make = _averaging(adamw, coefficients, gauge, settings)
-    return averaged(make(learning_rate, b2, eps, weight_decay), b1)
+    def of(decays: Any) -> optax.GradientTransformationExtraArgs:
+        def adamw(
+            learning_rate: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
+        ) -> optax.GradientTransformation:
+            return optax.chain(
+                scale_by_varying_rms(_held(b2, keep), eps),
+                optax.add_decayed_weights(weight_decay, decays),
+                optax.scale_by_learning_rate(learning_rate),
+            )
+
+        make = adaptive_evolution(
+            adamw,
+            coefficients,
+            direction="given",
+            gauge=gauge,
+            gains=_averaging_gains(gains, coefficients, noise),
+            noise=noise,
+            sigma=sigma,
+            seed=seed,
+            ranges=ranges,
+            sample=sample,
+        )
+        return averaged(make(learning_rate, b2, eps, weight_decay), b1)
+
+    return _decaying(of, mask)
 
 
 def ae_schedule_free_sgd(
-    learning_rate: Number = 1e-2, b1: Number = 0.9, *, gauge: str = "norm", **settings: Any
+    learning_rate: Number = 1e-2,
+    b1: Number = 0.9,
+    *,
+    gauge: str = "norm",
+    gains: Gains | None = None,
+    noise: bool = False,
+    sigma: Number = 1e-5,
+    seed: Number = 0,
+    ranges: Ranges = None,
+    sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
     """Gradient descent with averaging in place of momentum and of a schedule; see `ae_schedule_free_adamw`."""
-    make = _averaging(optax.scale_by_learning_rate, ("learning_rate",), gauge, settings)
+    _check_numbers(learning_rate)
+    make = adaptive_evolution(
+        optax.scale_by_learning_rate,
+        LEARNING_RATE,
+        direction="given",
+        gauge=gauge,
+        gains=_averaging_gains(gains, LEARNING_RATE, noise),
+        noise=noise,
+        sigma=sigma,
+        seed=seed,
+        ranges=ranges,
+        sample=sample,
+    )
     return averaged(make(learning_rate), b1)
 
 
-def _wrap(
-    factory: Callable[..., optax.GradientTransformation],
-    coefficients: Sequence[str],
-    gauge: str,
-    direction: Callable[[Any], Any],
-    settings: dict[str, Any],
-) -> Callable[..., optax.GradientTransformationExtraArgs]:
-    return adaptive_evolution(
-        factory, coefficients, gauge=gauge, **{"direction": direction, "sample": SAMPLE, **settings}
-    )
-
-
-def _averaging(
-    factory: Callable[..., optax.GradientTransformation],
-    coefficients: Sequence[str],
-    gauge: str,
-    settings: dict[str, Any],
-) -> Callable[..., optax.GradientTransformationExtraArgs]:
-    """With the phase judged as averaging wants it, unless the caller says otherwise."""
-    phase = {} if "gains" in settings else {"phase_noise": -1.0}
-    return adaptive_evolution(
-        factory, coefficients, gauge=gauge, direction="given", **{"sample": SAMPLE, **phase, **settings}
-    )
-
-
-def _held(decay: Number, keep: Flag) -> jax.Array:
-    """A decay of 1 where a step must change nothing: with a gradient of 0 the moments then stay, to the bit."""
-    return jnp.where(keep, decay, 1.0)
-
-
-def scale_by_ae(learning_rate: Number = 1e-2, *, gauge: str = "cap", **settings: Any):
+def scale_by_ae(
+    learning_rate: Number = 1e-2,
+    *,
+    gauge: str = "cap",
+    gains: Gains | None = None,
+    noise: bool = False,
+    sigma: Number = 1e-5,
+    seed: Number = 0,
+    ranges: Ranges = None,
+    sample: Sample = None,
+) -> optax.GradientTransformationExtraArgs:
     """The last stage of a chain, in place of `optax.scale_by_learning_rate`: the laws move the learning rate alone.
 
     What comes in are the chain's updates; for the phase law to see the raw gradients pass them as `grad=`, as
@@ -223,8 +318,7 @@ def scale_by_ae(learning_rate: Number = 1e-2, *, gauge: str = "cap", **settings:
 
     Args:
         learning_rate: where the rate starts.
-        gauge: see `adaptive_evolution`.
-        **settings: of `adaptive_evolution`.
+        gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     Example:
         >>> import optax
@@ -232,4 +326,61 @@ def scale_by_ae(learning_rate: Number = 1e-2, *, gauge: str = "cap", **settings:
         >>> tx = optax.chain(optax.scale_by_lion(), ae.scale_by_ae(1e-3))
         >>> # tx.update(gradients, state, params, value=loss, grad=gradients)
     """
-    return adaptive_evolution(optax.scale_by_learning_rate, ("learning_rate",), gauge=gauge, **settings)(learning_rate)
+    make = adaptive_evolution(
+        optax.scale_by_learning_rate,
+        LEARNING_RATE,
+        gauge=gauge,
+        gains=gains,
+        noise=noise,
+        sigma=sigma,
+        seed=seed,
+        ranges=ranges,
+        sample=sample,
+    )
+    return make(learning_rate)
+
+
+def _check_numbers(learning_rate: Number, decays: Mapping[str, Number] = {}, rest: Mapping[str, Number] = {}) -> None:
+    for name, value in {"learning_rate": learning_rate, **rest}.items():
+        check_rate(name, value)
+    for name, value in decays.items():
+        check_decay(name, value)
+
+
+def _averaging_gains(gains: Gains | None, coefficients: Sequence[str], noise: bool) -> Gains:
+    """With the phase judged as averaging wants it, unless the caller says otherwise."""
+    return default_gains((*coefficients, *(("sigma",) if noise else ())), phase_noise=-1.0) if gains is None else gains
+
+
+def _decaying(
+    of: Callable[[Any], optax.GradientTransformationExtraArgs], mask: DecayMask
+) -> optax.GradientTransformationExtraArgs:
+    """The chain of which some parameters decay.
+
+    A function is asked about the parameters themselves, never about samples of them, whose shapes differ.
+    """
+    if mask is None:
+        return of(None)
+
+    def decays(params: Any) -> Any:
+        tree = mask(params) if callable(mask) else mask
+        try:
+            jax.tree.map(lambda decays, _: bool(decays), tree, params)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"mask must say of each parameter, or of each branch of them, whether it decays: "
+                f"{str(error).splitlines()[0]}"
+            ) from None
+        return tree
+
+    def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        check(params is not None, NEEDS_PARAMS)
+        return of(decays(params)).update(updates, state, params, **extra_args)
+
+    # Which parameters decay is not in the state, and `optax.tree.map_params` asks for one without any parameters.
+    return optax.GradientTransformationExtraArgs(of(True).init, update_fn)
+
+
+def _held(decay: Number, keep: Flag) -> jax.Array:
+    """A decay of 1 where a step must change nothing: with a gradient of 0 the moments then stay, to the bit."""
+    return jnp.where(keep, jnp.asarray(decay, jnp.float32), 1.0)

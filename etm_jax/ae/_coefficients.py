@@ -1,14 +1,19 @@
 """Which coefficients the laws move: checks of their names, their charts and ranges, and where they start."""
 
 import inspect
+import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
 from etm_jax.ae._charts import COEFFICIENTS, Coefficient, check_coefficient, from_chart, to_chart
+
+ROUNDING = 1e-6  # an end of a range may come back from float32
 
 
 class Moved(NamedTuple):
@@ -18,10 +23,11 @@ class Moved(NamedTuple):
 
     def ends(self) -> tuple[jax.Array, jax.Array]:
         """Least and greatest positions, each `[m]`."""
-        low, high = (
-            jnp.stack([to_chart(one.chart, end(one)) for one in self.ranges.values()])
-            for end in (lambda one: one.low, lambda one: one.high)
-        )
+        with jax.ensure_compile_time_eval():  # constants, also of a factory that is called under jit
+            low, high = (
+                jnp.stack([to_chart(one.chart, end(one)) for one in self.ranges.values()])
+                for end in (lambda one: one.low, lambda one: one.high)
+            )
         return low, high
 
     def start(self, values: Mapping[str, Any]) -> jax.Array:
@@ -54,6 +60,8 @@ def moved_of(
         check_coefficient(name, known[name])
     takes = inspect.signature(factory).parameters
     missing = [name for name in coefficients if name not in takes]
+    if any(each.kind is each.VAR_KEYWORD for each in takes.values()):
+        missing = []  # it takes any name
     check(
         not missing,
         f"coefficients {missing} are no arguments of {getattr(factory, '__name__', factory)}; "
@@ -68,17 +76,27 @@ def bind(
     """Where the coefficients start, `[m]`, and the optimiser as a function of them; the factory's other arguments stay.
 
     That function also takes `keep`, which a factory gets that has an argument of this name (`is_guarded`).
+
+    Raises:
+        ValueError: a coefficient is not given, is no number, or is known to lie outside its range.
     """
-    bound = inspect.signature(factory).bind(*args, **kwargs)
+    signature = inspect.signature(factory)
+    bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
-    arguments = bound.arguments
-    starts = {name: sigma if name == "sigma" else arguments[name] for name in moved.ranges}
+    rest = next((name for name, each in signature.parameters.items() if each.kind is each.VAR_KEYWORD), None)
+    arguments: dict[str, Any] = dict(bound.arguments)
+    given = arguments | (arguments[rest] if rest else {})
+    starts = {name: sigma if name == "sigma" else given.get(name) for name in moved.ranges}
     for name, value in starts.items():
-        check(not callable(value) and value is not None, f"{name} is moved by the laws; give it a number")
+        check_start(name, value, moved.ranges[name])
 
     def inner(hyperparams: Mapping[str, jax.Array], keep: jax.Array | bool = True):
-        now = {name: hyperparams.get(name, value) for name, value in arguments.items()}
-        return optax.with_extra_args_support(factory(**now | ({"keep": keep} if is_guarded(factory) else {})))
+        now = dict(hyperparams) | ({"keep": keep} if is_guarded(factory) else {})
+        own: dict[str, Any] = {name: now.get(name, value) for name, value in arguments.items()}
+        if rest:
+            own[rest] = {name: now.get(name, value) for name, value in arguments[rest].items()}
+        call = inspect.BoundArguments(signature, OrderedDict(own))
+        return optax.with_extra_args_support(factory(*call.args, **call.kwargs))
 
     return moved.start(starts), inner
 
@@ -92,3 +110,57 @@ def check(holds: bool, message: str) -> None:
     """Raise a ValueError unless it holds."""
     if not holds:
         raise ValueError(message)
+
+
+def number_of(name: str, value: Any) -> float | None:
+    """A hyperparameter as a Python number; None as long as it is traced.
+
+    Raises:
+        ValueError: it is not one real number.
+    """
+    if isinstance(value, Tracer):
+        check(value.ndim == 0, f"{name} must be one number, got shape {value.shape}; use jax.vmap for several")
+        return None
+    check(not isinstance(value, str), f"{name} must be one number, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be one number, got {value!r}") from None
+
+
+def check_start(name: str, value: Any, coefficient: Coefficient) -> None:
+    """Raise a ValueError unless a coefficient can start at a value; one that is traced is clipped instead."""
+    check(not callable(value) and value is not None, f"{name} is moved by the laws; give it a number")
+    number = number_of(name, value)
+    if number is None:
+        return
+    # The log chart has no place for 0, and a move multiplies: what starts at 0 could never leave it.
+    way_out = f"start inside, leave {name} out of the coefficients, or give ranges={{{name!r}: ae.Coefficient(...)}}"
+    low, high = coefficient.low * (1 - ROUNDING), coefficient.high * (1 + ROUNDING)
+    check(
+        low <= number <= high,
+        f"{name} must start in [{coefficient.low:g}, {coefficient.high:g}] where the laws move it, got {number:g}; "
+        f"{way_out}",
+    )
+
+
+def check_rate(name: str, value: Any) -> None:
+    """Raise a ValueError where a rate is known not to be finite, or to be below 0; a schedule is not looked into."""
+    number = None if callable(value) else number_of(name, value)
+    check(number is None or 0 <= number < math.inf, f"{name} must be finite and 0 or above, got {number}")
+
+
+def check_decay(name: str, value: Any) -> None:
+    """Raise a ValueError where a decay is known to lie outside [0, 1)."""
+    number = None if callable(value) else number_of(name, value)
+    check(
+        number is None or 0 <= number < 1,
+        f"{name} must lie in [0, 1), got {number}; where optax.inject_hyperparams rounded it to the parameters' dtype, "
+        "give that hyperparam_dtype=jnp.float32",
+    )
+
+
+def check_scalar(name: str, value: Any) -> None:
+    """Raise a ValueError where what `update` was given as a signal is not one number."""
+    shape = jnp.shape(value)
+    check(shape == (), f"{name} must be a scalar, got shape {shape}; take its mean")

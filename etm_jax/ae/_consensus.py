@@ -41,7 +41,7 @@ def soft_weights(scores: jax.Array, sharpness: jax.typing.ArrayLike = 1.0) -> ja
     finite = jnp.isfinite(scores)
     finite = finite | ~jnp.any(finite)
     known = jnp.where(jnp.isfinite(scores), jnp.clip(scores, -HUGE, HUGE), 0.0)
-    count = jnp.sum(finite)
+    count = jnp.sum(finite, dtype=jnp.float32)
     deviation = jnp.where(finite, known - jnp.sum(known / count), 0.0)
     # In units of the largest deviation first: the square of a diverged loss is not a float32.
     largest = jnp.max(jnp.abs(deviation))
@@ -102,12 +102,13 @@ def budgets(weights: jax.Array, total: int, floor: int, cap: int | None = None) 
     share = jnp.where(level * raised < cap - floor, level * raised * (1.0 - MARGIN), float(cap - floor))
     share = jnp.where(jnp.any(fits), share, float(cap - floor))  # all at their cap
     steps = jnp.clip(jnp.floor(share).astype(jnp.int32), 0, cap - floor)
-    order = jnp.lexsort((-weights, steps - share))  # largest remainder first; of equal ones, the largest weight
+    # Largest remainder first; of equal ones, the largest weight.
+    order = jnp.lexsort((-weights, steps.astype(jnp.float32) - share))
 
     def give(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         steps, left = state
         has_room = (steps < cap - floor)[order]
-        gets = has_room & (jnp.cumsum(has_room) <= left)
+        gets = has_room & (jnp.cumsum(has_room, dtype=jnp.int32) <= left)
         return steps.at[order].add(gets.astype(jnp.int32)), left - jnp.sum(gets, dtype=jnp.int32)
 
     left = total - members * floor - jnp.sum(steps, dtype=jnp.int32)

@@ -1,5 +1,6 @@
 """Gains: every number of the controller, as a pytree that may be traced, vmapped and differentiated."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ FEATURES = (
     "overfit",
     "gauge",
     "persistence",
+    "mastery",
 )
 LAWS = tuple(f"AE-{number}" for number in range(1, 11))
 
@@ -105,7 +107,8 @@ ROWS = {
     "entropy_temperature": Row({"reward": -1.0, "stall": 0.3, "stability": 0.5}, leak=0.1, meta_step=0.03),
     # Hold the policy back when it becomes unstable, let go while the reward rises.
     "kl_weight": Row({"reward": -0.5, "stability": -1.0, "phase": -0.3}, leak=0.1, meta_step=0.03),
-    "difficulty": Row({"progress": 0.5, "stall": 0.5, "stability": 1.0}, leak=0.0, meta_step=0.03),
+    # A loss that stands still raises it only where it has been learnt: at chance it stands still as well.
+    "difficulty": Row({"progress": 0.5, "mastery": 0.5, "stability": 1.0}, leak=0.0, meta_step=0.03),
     "augmentation": Row({"overfit": 1.0, "stability": 0.5}, leak=0.1, meta_step=0.03),
 }
 
@@ -131,12 +134,12 @@ def default_gains(
         **numbers: the other fields of `Gains`.
 
     Raises:
-        ValueError: a name of a coefficient, feature or field is unknown.
+        ValueError: a name of a coefficient, feature or field is unknown, or a number is not finite.
 
     Example:
         >>> from etm_jax import ae
         >>> ae.default_gains(("learning_rate",), budget_up=0.1).drive.shape
-        (1, 9)
+        (1, 10)
     """
     # A coefficient of one's own stands still until `drive` says what moves it.
     rows = {name: ROWS.get(name, Row({}, leak=0.0, meta_step=0.03)) for name in names}
@@ -148,6 +151,11 @@ def default_gains(
     for changes in (coupling or {}).values():
         _check_known(changes, names, "coefficient")
     _check_known(numbers, [field for field in Gains._fields if field != "laws"], "gain")
+    tables = [row for table in (drive, coupling) if table for row in table.values()]
+    for given in (numbers, leak or {}, meta_step or {}, *tables):
+        for name, value in given.items():
+            if isinstance(value, int | float) and not math.isfinite(value):
+                raise ValueError(f"gains must be finite, got {value} for {name}")
     gains = Gains(
         drive=[[rows[name].drive.get(feature, 0.0) for feature in FEATURES] for name in names],
         leak=[(leak or {}).get(name, rows[name].leak) for name in names],
@@ -157,6 +165,16 @@ def default_gains(
         **numbers,
     )
     return Gains(*[jnp.asarray(value, jnp.float32) for value in gains])
+
+
+def check_gains(gains: Gains, names: Sequence[str]) -> None:
+    """Raise a ValueError unless gains are those of so many coefficients."""
+    shape, count = jnp.shape(gains.drive), len(names)
+    if shape != (count, len(FEATURES)):
+        raise ValueError(
+            f"gains must be those of the coefficients {', '.join(names)}, with a drive of shape "
+            f"{(count, len(FEATURES))}, got {shape}; make them with default_gains({tuple(names)!r})"
+        )
 
 
 def _check_known(given: Any, known: Sequence[str], what: str) -> None:

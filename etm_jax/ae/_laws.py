@@ -11,6 +11,7 @@ from optax import tree
 
 from etm_jax.ae._charts import TINY
 from etm_jax.ae._gains import FEATURES, Gains, acts
+from etm_jax.ae._precision import wide
 from etm_jax.ae._signals import Signals
 
 LEAST_GRADIENT = 1e-15  # rms that a smaller gradient counts as: XLA may square the rate, which must stay finite
@@ -32,6 +33,7 @@ def features(signals: Signals, gains: Gains) -> jax.Array:
         "overfit": signals.overfit,
         "gauge": -beyond,
         "persistence": persistence,
+        "mastery": signals.mastery,
     }
     return jnp.stack([by_name[name] for name in FEATURES])
 
@@ -110,10 +112,20 @@ def normalised_rate(learning_rate: jax.Array, typical: jax.Array, gains: Gains) 
     return learning_rate / jnp.maximum(1 + acts(gains, 8) * (typical - 1), LEAST_GRADIENT)  # AE-8
 
 
-def explore(key: jax.Array, updates: Any, scale: jax.Array) -> Any:
-    """AE-4: add `scale * N(0, I)` to the updates. How `scale` moves is the row of `sigma` in the drive."""
+def explore(key: jax.Array, updates: Any, scale: jax.Array, mask: Any = None) -> Any:
+    """AE-4: add `scale * N(0, I)` to the updates of parameters that exist.
+
+    How `scale` moves is the row of `sigma` in the drive.
+    """
     noise = tree.random_like(key, updates, sampler=jax.random.normal)
-    return jax.tree.map(lambda update, draw: (update + scale * draw).astype(update.dtype), updates, noise)  # AE-4
+    if mask is not None:
+        noise = jax.tree.map(lambda draw, exists: jnp.where(exists, draw, jnp.zeros_like(draw)), noise, mask)
+
+    def one(update: jax.Array, draw: jax.Array) -> jax.Array:
+        dtype = wide(update.dtype)
+        return (update.astype(dtype) + scale.astype(dtype) * draw.astype(dtype)).astype(update.dtype)  # AE-4
+
+    return jax.tree.map(one, updates, noise)
 
 
 def detached(leaf: jax.Array, gains: Gains) -> jax.Array:

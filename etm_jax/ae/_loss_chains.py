@@ -4,10 +4,11 @@ from typing import Any
 
 import optax
 
+from etm_jax.ae._chains import Number, Ranges, Sample
+from etm_jax.ae._gains import Gains
 from etm_jax.ae._moments import adam_direction, scale_by_varying_adam
 from etm_jax.ae._transform import adaptive_evolution
 
-Number = Any  # a number, or a traced scalar
 EPS = 1e-8
 
 
@@ -15,11 +16,18 @@ def ae_rl(
     learning_rate: Number = 3e-4,
     entropy_temperature: Number = 1e-2,
     kl_weight: Number = 1.0,
-    **settings: Any,
+    *,
+    gauge: str = "cap",
+    gains: Gains | None = None,
+    noise: bool = False,
+    sigma: Number = 1e-5,
+    seed: Number = 0,
+    ranges: Ranges = None,
+    sample: Sample = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Adam for policy gradients: step size, entropy temperature and KL weight are coefficients, the reward a signal.
 
-    A rising reward raises the step size and lowers the other two; a reward that stands still raises the temperature;
+    A rising reward raises the step size and lowers the other two; a loss that stands still raises the temperature;
     variance out of phase raises temperature and KL weight. Read the two with `ae.coefficients(state)` and build the
     next loss with them.
 
@@ -27,7 +35,7 @@ def ae_rl(
         learning_rate: where the step size starts.
         entropy_temperature: where the weight of the entropy bonus starts, in 1e-4 to 1.
         kl_weight: where the weight of the KL penalty starts, in 1e-4 to 100.
-        **settings: of `adaptive_evolution`.
+        gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     Returns:
         A transformation whose `update` needs `value=` (the loss) and `reward=` (the mean return).
@@ -46,8 +54,19 @@ def ae_rl(
         return optax.chain(scale_by_varying_adam(eps=EPS), optax.scale_by_learning_rate(learning_rate))
 
     names = ("learning_rate", "entropy_temperature", "kl_weight")
-    settings = {"direction": adam_direction(EPS), **settings}
-    tx = adaptive_evolution(rl, names, **settings)(learning_rate, entropy_temperature, kl_weight)
+    make = adaptive_evolution(
+        rl,
+        names,
+        direction=adam_direction(EPS),
+        gauge=gauge,
+        gains=gains,
+        noise=noise,
+        sigma=sigma,
+        seed=seed,
+        ranges=ranges,
+        sample=sample,
+    )
+    tx = make(learning_rate, entropy_temperature, kl_weight)
 
     def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         if extra_args.get("reward") is None:
@@ -63,18 +82,26 @@ def ae_curriculum(
     learning_rate: Number = 1e-3,
     difficulty: Number = 0.1,
     augmentation: Number = 0.1,
-    **settings: Any,
+    *,
+    gauge: str = "cap",
+    gains: Gains | None = None,
+    noise: bool = False,
+    sigma: Number = 1e-5,
+    seed: Number = 0,
+    ranges: Ranges = None,
+    sample: Sample = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Adam with a task's difficulty and the strength of augmentation as coefficients.
 
-    Progress, and a loss that stands still, raise the difficulty; instability lowers it. A validation loss above the
-    training loss raises the augmentation. Read both with `ae.coefficients(state)` and sample the next batch with them.
+    Progress raises the difficulty, and so does a loss that stands below the one it began with; one that stays at chance
+    does not. Instability lowers it. A validation loss above the training loss raises the augmentation. Read both with
+    `ae.coefficients(state)` and sample the next batch with them.
 
     Args:
         learning_rate: where the rate starts.
         difficulty: where the difficulty starts, in 0.02 to 0.98.
         augmentation: where the augmentation starts, in 0.02 to 0.98.
-        **settings: of `adaptive_evolution`.
+        gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     Returns:
         A transformation whose `update` needs `value=` (the loss); with `valid_value=` the augmentation moves.
@@ -92,5 +119,16 @@ def ae_curriculum(
         return optax.chain(scale_by_varying_adam(eps=EPS), optax.scale_by_learning_rate(learning_rate))
 
     names = ("learning_rate", "difficulty", "augmentation")
-    settings = {"direction": adam_direction(EPS), **settings}
-    return adaptive_evolution(curriculum, names, **settings)(learning_rate, difficulty, augmentation)
+    make = adaptive_evolution(
+        curriculum,
+        names,
+        direction=adam_direction(EPS),
+        gauge=gauge,
+        gains=gains,
+        noise=noise,
+        sigma=sigma,
+        seed=seed,
+        ranges=ranges,
+        sample=sample,
+    )
+    return make(learning_rate, difficulty, augmentation)

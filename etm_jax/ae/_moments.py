@@ -3,15 +3,20 @@
 optax divides its moments by `1 - decay^t`, which is wrong once a decay has changed: with `b2` raised from 0.999 to
 0.9999 at step 500 of a constant gradient, Adam's update falls to 0.35 of what it should be. A running weight
 `w <- b w + 1 - b` is exact for any sequence of decays.
+
+Second moments are held in at least float32: in bfloat16 a mean over 1,000 steps stands still at a third of its value,
+since each step's share is below the rounding, and in float16 the square of a small gradient is 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from optax import tree
+
+from etm_jax.ae._precision import wide
 
 
 class ScaleByMomentumState(NamedTuple):
@@ -30,9 +35,13 @@ def scale_by_momentum(momentum: jax.typing.ArrayLike = 0.9) -> optax.GradientTra
     def update_fn(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
         decay = jnp.asarray(momentum, jnp.float32)
-        ema = _decayed(state.ema, updates, decay)
-        weight = decay * state.weight + (1 - decay)
-        return jax.tree.map(lambda mean: (mean / weight).astype(mean.dtype), ema), ScaleByMomentumState(ema, weight)
+        ema, weight = _decayed(state.ema, updates, decay), _weight(state.weight, decay)
+        over = 1 / _above_zero(weight)
+
+        def one(mean: jax.Array) -> jax.Array:
+            return (mean.astype(wide(mean.dtype)) * over.astype(wide(mean.dtype))).astype(mean.dtype)
+
+        return jax.tree.map(one, ema), ScaleByMomentumState(ema, weight)
 
     return optax.GradientTransformation(init_fn, update_fn)
 
@@ -53,18 +62,19 @@ def scale_by_varying_adam(
 
     def init_fn(params: Any) -> Any:
         zero = jnp.zeros((), jnp.float32)
-        return ScaleByVaryingAdamState(tree.zeros_like(params), tree.zeros_like(params), zero, zero)
+        return ScaleByVaryingAdamState(tree.zeros_like(params), _wide_zeros(params), zero, zero)
 
     def update_fn(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
         first, second = jnp.asarray(b1, jnp.float32), jnp.asarray(b2, jnp.float32)
         state = ScaleByVaryingAdamState(
             mu=_decayed(state.mu, updates, first),
-            nu=_decayed(state.nu, jax.tree.map(lambda gradient: gradient * gradient, updates), second),
-            mu_weight=first * state.mu_weight + (1 - first),
-            nu_weight=second * state.nu_weight + (1 - second),
+            nu=_decayed(state.nu, _squares(updates), second),
+            mu_weight=_weight(state.mu_weight, first),
+            nu_weight=_weight(state.nu_weight, second),
         )
-        return _preconditioned(state, eps), state
+        scaled = _preconditioned(state, eps)
+        return jax.tree.map(lambda step, mu: step.astype(mu.dtype), scaled, state.mu), state
 
     return optax.GradientTransformation(init_fn, update_fn)
 
@@ -82,42 +92,73 @@ def scale_by_varying_rms(
     """Adam's scaling without its first moment, exact for a decay that changes."""
 
     def init_fn(params: Any) -> Any:
-        return ScaleByVaryingRmsState(tree.zeros_like(params), jnp.zeros((), jnp.float32))
+        return ScaleByVaryingRmsState(_wide_zeros(params), jnp.zeros((), jnp.float32))
 
     def update_fn(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
         decay = jnp.asarray(b2, jnp.float32)
-        nu = _decayed(state.nu, jax.tree.map(lambda gradient: gradient * gradient, updates), decay)
-        weight = decay * state.weight + (1 - decay)
-        over = jax.lax.rsqrt(jnp.where(weight > 0, weight, 1.0))  # 0 until the first step that is not skipped
-        scaled = jax.tree.map(
-            lambda gradient, square: (gradient / (jnp.sqrt(square) * over + eps)).astype(gradient.dtype), updates, nu
-        )
-        return scaled, ScaleByVaryingRmsState(nu, weight)
+        nu, weight = _decayed(state.nu, _squares(updates), decay), _weight(state.weight, decay)
+        over = jax.lax.rsqrt(_above_zero(weight))
+
+        def one(gradient: jax.Array, square: jax.Array) -> jax.Array:
+            dtype = square.dtype
+            below = jnp.sqrt(square) * over.astype(dtype) + jnp.asarray(eps, dtype)
+            return (gradient.astype(dtype) / below).astype(gradient.dtype)
+
+        return jax.tree.map(one, updates, nu), ScaleByVaryingRmsState(nu, weight)
 
     return optax.GradientTransformation(init_fn, update_fn)
 
 
+def _wide_zeros(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.zeros_like(leaf, dtype=wide(leaf.dtype)), params)
+
+
+def _squares(gradients: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.square(leaf.astype(wide(leaf.dtype))), gradients)
+
+
+def _weight(before: jax.Array, decay: jax.Array) -> jax.Array:
+    decay = decay.astype(before.dtype)
+    return decay * before + (1 - decay)
+
+
+def _above_zero(weight: jax.Array) -> jax.Array:
+    """The weight; 1 until the first step that is not skipped, when the moments are 0 as well."""
+    return jnp.where(weight > 0, weight, 1.0)
+
+
 def _decayed(mean: Any, values: Any, decay: jax.Array) -> Any:
-    return jax.tree.map(lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype), mean, values)
+    rest = 1 - decay
+
+    def one(old: jax.Array, new: jax.Array) -> jax.Array:
+        dtype = wide(old.dtype)
+        return (decay.astype(dtype) * old.astype(dtype) + rest.astype(dtype) * new.astype(dtype)).astype(old.dtype)
+
+    return jax.tree.map(one, mean, values)
 
 
 def _preconditioned(state: ScaleByVaryingAdamState, eps: jax.typing.ArrayLike) -> Any:
-    # Before the first step both weights are 0, and so are the moments.
-    over_mu = 1 / jnp.where(state.mu_weight > 0, state.mu_weight, 1.0)
-    over_nu = jax.lax.rsqrt(jnp.where(state.nu_weight > 0, state.nu_weight, 1.0))
+    """The update that the moments give, in the second one's dtype."""
+    over_mu, over_nu = 1 / _above_zero(state.mu_weight), jax.lax.rsqrt(_above_zero(state.nu_weight))
 
     def one(mu: jax.Array, nu: jax.Array) -> jax.Array:
-        return (mu * over_mu / (jnp.sqrt(nu) * over_nu + eps)).astype(mu.dtype)
+        dtype = nu.dtype
+        below = jnp.sqrt(nu) * over_nu.astype(dtype) + jnp.asarray(eps, dtype)
+        return mu.astype(dtype) * over_mu.astype(dtype) / below
 
     return jax.tree.map(one, state.mu, state.nu)
 
 
-def momentum_direction(inner_state: Any) -> Any:
+def momentum_direction(inner_state: Any, hyperparams: Mapping[str, jax.Array]) -> Any:
     """The descent direction of the last momentum step, up to its length; read off the state, so it costs no memory."""
+    del hyperparams
     return inner_state[0].ema
 
 
-def adam_direction(eps: Any) -> Callable[[Any], Any]:
-    """The descent direction of the last Adam step, recomputed from its moments, so that none needs to be stored."""
-    return lambda inner_state: _preconditioned(inner_state[0], eps)
+def adam_direction(eps: Any) -> Callable[[Any, Mapping[str, jax.Array]], Any]:
+    """The descent direction of the last Adam step, recomputed from its moments, so that none needs to be stored.
+
+    With `eps`, or the one that the laws last moved it to.
+    """
+    return lambda inner_state, hyperparams: _preconditioned(inner_state[0], hyperparams.get("eps", eps))

@@ -18,9 +18,10 @@ LEAST_SAMPLE = BLOCK * GROUP
 COVERED = 0.9  # share of an array that the sample must stretch over, if it can
 
 
-def size(tree: Any) -> int:
-    """Number of entries."""
-    return sum(sizes(tree))
+def entries_of(mask: Any) -> jax.Array:
+    """How many entries a mask says exist, in float32."""
+    counts = [jnp.sum(leaf, dtype=jnp.int32) for leaf in jax.tree.leaves(mask)]
+    return sum(counts[1:], counts[0]).astype(jnp.float32) if counts else jnp.zeros((), jnp.float32)
 
 
 def sizes(tree: Any) -> list[int]:
@@ -57,12 +58,12 @@ def _is_split(leaf: jax.Array) -> bool:
 
 def inner_product(first: Any, second: Any, of: Sequence[int] | None = None) -> jax.Array:
     """Sum of products over two trees, in float32; `of` are sizes of the leaves that samples stand for."""
-    ones, others = jax.tree.leaves(first), jax.tree.leaves(second)
-    parts = [
-        jnp.sum((one * other).astype(jnp.float32)) * (whole / max(one.size, 1))
-        for one, other, whole in zip(ones, others, of or sizes(first), strict=True)
-    ]
-    return jnp.sum(jnp.stack(parts)) if parts else jnp.zeros(())
+    parts = []
+    for one, other, whole in zip(jax.tree.leaves(first), jax.tree.leaves(second), of or sizes(first), strict=True):
+        # cast before the product: that of two small float16 numbers is 0
+        part = jnp.sum(one.astype(jnp.float32) * other.astype(jnp.float32))
+        parts.append(part if whole == one.size else part * (whole / one.size))
+    return sum(parts[1:], parts[0]) if parts else jnp.zeros((), jnp.float32)
 
 
 def mean_square(tree: Any, count: jax.typing.ArrayLike | None = None, of: Sequence[int] | None = None) -> jax.Array:
@@ -73,10 +74,9 @@ def mean_square(tree: Any, count: jax.typing.ArrayLike | None = None, of: Sequen
         count: how many entries there are, where some do not exist and are 0.
         of: sizes of the leaves that samples stand for.
     """
-    wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
     if count is None:
-        count = sum(of or sizes(tree))
-    return inner_product(wide, wide, of) / jnp.maximum(count, 1)
+        count = float(sum(of or sizes(tree)))  # as a float, since 2^31 parameters and more are no int32
+    return inner_product(tree, tree, of) / jnp.maximum(jnp.asarray(count, jnp.float32), 1.0)
 
 
 class Lengths(NamedTuple):

@@ -24,7 +24,9 @@ class Filters(NamedTuple):
     cosine: Any
     cosine_square: Any
     gradient_square: Any
-    gradient_dispersion: Any
+    dispersion_fast: Any
+    dispersion_slow: Any
+    loss_first: Any  # the slow mean of the loss when the filters were warm
     quality: Any
     steps: Any  # finite steps seen
 
@@ -38,11 +40,13 @@ class Signals(NamedTuple):
         reward_delta: tanh of the reward's t-statistic.
         alignment: filtered cosine between the gradient and the last step's descent direction, in [-1, 1].
         quality: alignment in units of its own standard error, squashed to (-1, 1); 0 is a step of the right length.
-        uncertainty: log(1 + relative dispersion of the squared gradient norm).
+        uncertainty: log(1 + relative dispersion of the squared gradient norm), less its own long-run value; about 0
+            however noisy the gradients are, as long as they stay so.
         stall: near 1 where the trend is nought, in [0, 1].
         overfit: tanh of (validation loss - loss) / loss; 0 without a validation loss.
         effective_step: rms of the update over rms of the parameters, of the step before.
         persistence: cube of the filtered quality; grows only where the quality keeps its sign.
+        mastery: share of the loss of the first steps that is gone, beyond the loss's own noise, in [0, 1].
     """
 
     trend: Any
@@ -55,6 +59,7 @@ class Signals(NamedTuple):
     overfit: Any
     effective_step: Any
     persistence: Any
+    mastery: Any
 
 
 class Observation(NamedTuple):
@@ -122,8 +127,10 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
         X = tanh(relu(log(V / V*) / 2 - log(limit) / 2) / width)       variance
         c = cos(g_t, -u_{t-1})       rho = LP(c)           alignment
         q = tanh((rho - rho* - noise sd) / (width se + floor))        quality
-        S = log(1 + LP |g^2 / LP(g^2) - 1|)                uncertainty
+        D = |g^2 / LP(g^2) - 1|
+        S = log(1 + LP_var(D)) - log(1 + LP_slow var(D))   uncertainty
         P = LP(q)^3                                        persistence
+        M = relu(l_0 - LP_fast(l) - sqrt(V*)) / |l_0|      mastery, l_0 the mean loss of the first steps
 
     Args:
         filters: the state.
@@ -141,8 +148,8 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
     variance = low_pass(filters.variance, innovation**2, gains.decay_variance)
     variance_slow = low_pass(filters.variance_slow, innovation**2, gains.decay_variance_slow)
     mean, slow_mean = loss_fast / weight(gains.decay_fast, steps), loss_slow / weight(gains.decay_slow, steps)
-    short = variance / weight(gains.decay_variance, steps)
-    long = variance_slow / weight(gains.decay_variance_slow, steps)
+    short_weight, long_weight = weight(gains.decay_variance, steps), weight(gains.decay_variance_slow, steps)
+    short, long = variance / short_weight, variance_slow / long_weight
     # The absolute parts are float32's own rounding of a loss of this size, so that a constant loss has no trend.
     error = root(jnp.maximum(spread * long, TINY)) + 1e-6 * jnp.abs(mean) + TINY
     trend = warm * (mean - slow_mean) / error
@@ -155,7 +162,7 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
     if seen.reward is not None:
         reward_fast, reward_slow, surprise = _means(reward_fast, reward_slow, filters.steps, gains, seen.reward)
         reward_variance = low_pass(reward_variance, surprise**2, gains.decay_variance_slow)
-        error = root(spread * reward_variance / weight(gains.decay_variance_slow, steps)) + root(jnp.asarray(TINY))
+        error = root(spread * reward_variance / long_weight) + TINY**0.5
         difference = reward_fast / weight(gains.decay_fast, steps) - reward_slow / weight(gains.decay_slow, steps)
         rise = warm * difference / error
 
@@ -174,7 +181,12 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
     gradient_square = low_pass(filters.gradient_square, seen.gradient_square, gains.decay_gradient)
     typical = gradient_square / weight(gains.decay_gradient, steps)
     excess_square = jnp.abs(seen.gradient_square / (typical + TINY) - 1)
-    dispersion = low_pass(filters.gradient_dispersion, excess_square, gains.decay_variance_slow)
+    # Its level is that of the batch and says nothing; only a change from what is usual may move a coefficient.
+    dispersion_fast = low_pass(filters.dispersion_fast, excess_square, gains.decay_variance)
+    dispersion_slow = low_pass(filters.dispersion_slow, excess_square, gains.decay_variance_slow)
+
+    first = jnp.where(warm < 1, slow_mean, filters.loss_first)
+    gone = jax.nn.relu(first - mean - root(long))
 
     overfit = jnp.zeros_like(trend)
     if seen.valid_loss is not None:
@@ -186,11 +198,12 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
         reward_delta=jnp.tanh(rise / gains.trend_width),
         alignment=alignment,
         quality=quality,
-        uncertainty=jnp.log1p(dispersion / weight(gains.decay_variance_slow, steps)),
+        uncertainty=jnp.log1p(dispersion_fast / short_weight) - jnp.log1p(dispersion_slow / long_weight),
         stall=warm * jnp.exp(-((trend / gains.trend_width) ** 2)),
         overfit=overfit,
         effective_step=seen.effective_step,
         persistence=filtered_quality**3,
+        mastery=jnp.minimum(gone / (jnp.abs(first) + TINY), 1.0),
     )
     filters = Filters(
         loss_fast=loss_fast,
@@ -203,7 +216,9 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
         cosine=cosine,
         cosine_square=square,
         gradient_square=gradient_square,
-        gradient_dispersion=dispersion,
+        dispersion_fast=dispersion_fast,
+        dispersion_slow=dispersion_slow,
+        loss_first=first,
         quality=filtered_quality,
         steps=steps,
     )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from etm_jax.ae._charts import Coefficient
+from etm_jax.ae._coefficients import check_scalar
 from etm_jax.ae._consensus import consensus, put_state, soft_weights, started_at, with_position
 from etm_jax.ae._monitor import find
 from etm_jax.ae._norms import mean_square
@@ -108,6 +109,7 @@ def advance_with(loss_fn: Any, tx: optax.GradientTransformation, sample: Any) ->
 
     def advance(work: Work, key: jax.Array) -> Work:
         batch = sample(jax.random.fold_in(key, work.steps))
+        check_scalar("the loss", jax.eval_shape(loss_fn, work.params, batch))
         loss, gradients = jax.value_and_grad(loss_fn)(work.params, batch)
         updates, opt_state = stepper.update(gradients, work.opt_states, work.params, value=loss, grad=gradients)
         was_finite = jnp.isfinite(work.scores)  # after a loss that is not finite the mean starts anew

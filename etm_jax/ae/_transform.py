@@ -11,9 +11,10 @@ from optax import tree
 
 from etm_jax.ae import _laws as laws
 from etm_jax.ae._charts import TINY, Coefficient
-from etm_jax.ae._coefficients import bind, check, is_guarded, moved_of
-from etm_jax.ae._gains import Gains, acts, default_gains
-from etm_jax.ae._norms import LEAST_SAMPLE, Lengths, inner_product, size, sizes
+from etm_jax.ae._coefficients import bind, check, check_scalar, is_guarded, moved_of
+from etm_jax.ae._gains import Gains, acts, check_gains, default_gains
+from etm_jax.ae._norms import LEAST_SAMPLE, SAMPLE, Lengths, entries_of, inner_product, sizes
+from etm_jax.ae._precision import stored_like, wide, widened, widest
 from etm_jax.ae._signals import (
     Observation,
     low_pass,
@@ -27,8 +28,15 @@ from etm_jax.ae._signals import (
 from etm_jax.ae._state import AEState
 
 GAUGES = ("cap", "norm", "none")
-NEEDS_LOSS = "adaptive evolution needs the loss; call update(grads, state, params, value=loss)"
-NEEDS_REAL = "adaptive evolution needs real parameters; give real and imaginary parts as arrays of their own"
+NEEDS_LOSS = (
+    "adaptive evolution needs the loss; call update(grads, state, params, value=loss). apply_gradients of flax's "
+    "TrainState does not forward it: call state.tx.update(grads, state.opt_state, state.params, value=loss) and "
+    "state.replace(step=..., params=..., opt_state=...)"
+)
+NEEDS_REAL = (
+    "adaptive evolution needs real parameters, floats; give real and imaginary parts as arrays of their own, and leave "
+    "whole numbers to optax.masked"
+)
 NEEDS_PARAMS = "adaptive evolution needs the parameters; call update(grads, state, params, value=loss)"
 
 
@@ -38,12 +46,12 @@ def adaptive_evolution(
     *,
     gains: Gains | None = None,
     gauge: str = "cap",
-    direction: Callable[[Any], Any] | Literal["given"] | None = None,
+    direction: Callable[[Any, Mapping[str, jax.Array]], Any] | Literal["given"] | None = None,
     noise: bool = False,
-    sigma: float = 1e-5,
-    seed: int = 0,
+    sigma: jax.typing.ArrayLike = 1e-5,
+    seed: jax.typing.ArrayLike = 0,
     ranges: Mapping[str, Coefficient] | None = None,
-    sample: int | None = None,
+    sample: int | jax.Array | Literal["auto"] | None = None,
     **gain_changes: Any,
 ) -> Callable[..., optax.GradientTransformationExtraArgs]:
     """Let hyperparameters of any optax optimiser follow the laws AE-1 to AE-10.
@@ -67,28 +75,33 @@ def adaptive_evolution(
         gains: every number of the laws; from `default_gains(coefficients)` by default. May be traced.
         gauge: AE-8. `"cap"` bounds the effective step smoothly; `"norm"` also divides the learning rate by the rms
             gradient, for plain gradient descent; `"none"` does neither.
-        direction: from the inner state to the descent direction of its last update, where that can be read off it; or
-            `"given"`, where the caller hands it to `update` as `direction=`. By default the last update is stored, one
-            more copy of the parameters.
+        direction: from the inner state and the coefficients by name to the descent direction of the last update, where
+            that can be read off them; or `"given"`, where the caller hands it to `update` as `direction=`. By default
+            the last update is stored, one more copy of the parameters.
         noise: AE-4, add Gaussian noise of `sigma` times the rms of the parameters; `sigma` is then a coefficient too.
         sigma: where the noise starts.
         seed: of the noise.
         ranges: chart and range of coefficients that `ae.COEFFICIENTS` lacks, or to replace its own.
         sample: of larger arrays, how many entries the cosine and the lengths of step and parameters are measured on;
-            all of them by default, and under a mask. It saves time, and is only right where the inner optimiser treats
-            every entry by itself, as Adam does. That a gradient is finite is seen on all entries in any case.
+            all of them by default, and under a mask; `"auto"` is 4,096. It saves time, and is only right where the
+            inner optimiser treats every entry by itself, as Adam does. That a gradient is finite is seen on all
+            entries in any case.
         **gain_changes: passed to `default_gains`.
 
     Returns:
         A function of the factory's own arguments that makes the transformation. Its `update` takes the keyword
         arguments `value` (the loss, required), `reward`, `valid_value` and `grad` (the raw gradients, where the updates
         coming in are something else) and `mask` (True = the parameter exists; others must be 0 and count in no norm);
-        those it does not know go on to the inner optimiser. It costs one more copy of the parameters, or none with
-        `direction`.
+        those it does not know go on to the inner optimiser. `grad` and `mask` may cover more than the parameters, as
+        within `optax.masked` and `optax.partition`. It costs one more copy of the parameters, or none with `direction`.
+
+        Coefficients are float32, or float64 beside float64 parameters. The inner optimiser computes in the same dtype,
+        whatever the parameters are stored in, and its state keeps the dtypes it began with.
 
     Raises:
-        ValueError: a coefficient is not an argument of the factory, has no range, or is not a number; the gauge is
-            unknown; or `update` gets no loss or no parameters.
+        ValueError: a coefficient is not an argument of the factory, has no range, or does not start in it; the gauge is
+            unknown; gains do not fit the coefficients, or come with changes of gains; parameters are complex or whole
+            numbers; or `update` gets no loss or no parameters, a loss that is no scalar, or a mask that does not fit.
 
     References:
         Jacobs 1988; Sutton 1992 (IDBD); Baydin et al. 2018 (hypergradient descent); Hansen & Ostermeier 2001 (CSA);
@@ -112,22 +125,26 @@ def adaptive_evolution(
         True
     """
     check(gauge in GAUGES, f"gauge must be one of {', '.join(GAUGES)}, got {gauge!r}")
-    check(
-        sample is None or sample >= LEAST_SAMPLE,
-        f"sample must be None or at least {LEAST_SAMPLE} entries, got {sample!r}",
-    )
+    sample = SAMPLE if isinstance(sample, str) and sample == "auto" else sample
+    if sample is not None and not (isinstance(sample, int) and sample >= LEAST_SAMPLE):
+        raise ValueError(
+            f"sample must be None or at least {LEAST_SAMPLE} entries, got {sample!r}; it is static, so under "
+            "optax.inject_hyperparams name it in static_args"
+        )
     moved = moved_of(inner_factory, coefficients, noise, ranges)
     names, guarded = tuple(moved.ranges), is_guarded(inner_factory)
     gauged = gauge == "norm" and "learning_rate" not in coefficients
     check(not gauged, 'gauge="norm" scales the learning rate, so "learning_rate" must be among the coefficients')
+    check(gains is None or not gain_changes, f"give gains, or changes of gains ({', '.join(gain_changes)}), not both")
     initial_gains = default_gains(names, **gain_changes) if gains is None else gains
+    check_gains(initial_gains, names)
     source = direction
 
     def last_direction(state: AEState, inner_state: Any, given: Any) -> Any:
         if source == "given":
             check(given is not None, 'direction was set to "given"; call update(..., direction=...)')
             return given
-        return source(inner_state) if source else tree.scale(-1.0, state.direction)
+        return source(inner_state, state.hyperparams) if source else tree.scale(-1.0, state.direction)
 
     @functools.wraps(inner_factory)
     def make(*args: Any, **kwargs: Any) -> optax.GradientTransformationExtraArgs:
@@ -135,7 +152,7 @@ def adaptive_evolution(
         low, high = moved.ends()
 
         def init_fn(params: Any) -> Any:
-            check(not any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)), NEEDS_REAL)
+            check(all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(params)), NEEDS_REAL)
             zero, none = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
             hyperparams = moved.in_units(start)
             return AEState(
@@ -170,12 +187,19 @@ def adaptive_evolution(
         ) -> tuple[Any, Any]:
             check(value is not None, NEEDS_LOSS)
             check(params is not None, NEEDS_PARAMS)
+            for name, signal in (("value", value), ("reward", reward), ("valid_value", valid_value)):
+                if signal is not None:
+                    check_scalar(name, signal)
+            grad = None if grad is None else _part("grad", grad, params)
+            mask = None if mask is None else tree.cast(_part("mask", mask, params), bool)
             gains = state.gains
-            count = size(params) if mask is None else tree.sum(mask)
+            dtype = widest(params)
+            count = float(sum(sizes(params))) if mask is None else entries_of(mask)
             lengths = Lengths(sizes(params), count, sample if mask is None else None)
             few, mean = lengths.few, lengths.mean_square
             gradient_square = mean(updates)
-            seen = updates if grad is None else grad
+            few_updates = few(updates)
+            sampling = sizes(few_updates) != lengths.sizes
             loss = _float(value)
             finite = jnp.isfinite(gradient_square) & jnp.isfinite(loss)
             for other in (reward, valid_value, None if grad is None else mean(grad)):
@@ -191,10 +215,10 @@ def adaptive_evolution(
             # AE-1, against the step that brought us here
             inner_seen = few(state.inner_state)
             last = few(last_direction(state, inner_seen, direction))
-            last_square, seen_square = mean(last), safe(mean(few(seen)))
-            cosine = inner_product(jax.tree.map(safe, few(seen)), last, lengths.sizes) / (
-                root(seen_square * last_square) * count + TINY
-            )
+            seen = jax.tree.map(safe, few_updates if grad is None else few(grad))
+            last_square = mean(last)
+            seen_square = safe(gradient_square) if grad is None and not sampling else mean(seen)
+            cosine = inner_product(seen, last, lengths.sizes) / (root(seen_square * last_square) * count + TINY)
             filters, signals = measure(
                 state.filters,
                 gains,
@@ -219,40 +243,41 @@ def adaptive_evolution(
                 used["learning_rate"] = laws.normalised_rate(
                     used["learning_rate"], typical_gradient(filters, gains), gains
                 )
-            dtype = tree.dtype(params, "highest")
             used = {name: value.astype(dtype) for name, value in used.items()}
 
             def inner_step(keep: jax.Array, gradient: Any, inner_state: Any, params: Any) -> tuple[Any, Any]:
                 gradient = jax.tree.map(lambda leaf: jnp.where(keep, leaf, jnp.zeros_like(leaf)), gradient)
-                return inner(used, keep).update(gradient, inner_state, params, value=value, **extra_args)
+                gradient, before, params = (widened(one, dtype) for one in (gradient, inner_state, params))
+                raw, after = inner(used, keep).update(gradient, before, params, value=value, **extra_args)
+                return raw, stored_like(after, inner_state)
 
             # AE-8, on the sample where there is one: the whole update then needs one pass, with its length known.
             few_params = few(params)
             scale = root(mean(few_params)) + gains.parameter_floor
             effective_step, keep = None, finite
-            if sizes(few_params) != lengths.sizes:
-                few_raw, _ = inner_step(finite, few(updates), inner_seen, few_params)
+            if sampling:
+                few_raw, _ = inner_step(finite, few_updates, inner_seen, few_params)
                 effective_step = root(mean(few_raw)) / scale
                 # No root is below 0, but XLA must then read the samples before it writes, and copies no moment.
                 keep = finite & ~(effective_step < 0)
             raw, inner_state = inner_step(keep, updates, state.inner_state, params)
             if effective_step is None:
                 effective_step = root(mean(raw)) / scale
-            factor = laws.bounded_step(effective_step, gains) if gauge != "none" else jnp.ones(())
-            steps = jax.tree.map(
-                lambda step, param: jnp.where(finite, step * factor, 0.0).astype(param.dtype), raw, params
-            )
+            factor = laws.bounded_step(effective_step, gains) if gauge != "none" else None
+
+            def bounded(step: jax.Array, param: jax.Array) -> jax.Array:
+                step = step if factor is None else step * factor.astype(step.dtype)
+                return jnp.where(finite, step, jnp.zeros_like(step)).astype(param.dtype)
+
+            steps = jax.tree.map(bounded, raw, params)
             stored = None
             if source is None:
-                decayed = jax.tree.map(
-                    lambda old, new: (gains.direction_decay * old + new).astype(new.dtype), state.direction, steps
-                )
-                stored = kept(decayed, state.direction)
+                stored = kept(_added(gains.direction_decay, state.direction, steps), state.direction)
             key = state.key
             if noise:
                 key, key_noise = jax.random.split(state.key)
-                amplitude = acts(gains, 4) * finite * hyperparams["sigma"] * scale
-                steps = laws.explore(key_noise, steps, amplitude)  # AE-4
+                amplitude = jnp.where(finite, acts(gains, 4) * hyperparams["sigma"] * scale, 0.0)
+                steps = laws.explore(key_noise, steps, amplitude, mask)  # AE-4
             shown = jnp.where(finite, effective_step, state.signals.effective_step)
             energy = laws.energy(mean_loss(filters, gains), position, state.start, gains)
             rose = (energy > state.energy).astype(jnp.float32)
@@ -280,3 +305,36 @@ def adaptive_evolution(
 
 def _float(value: jax.typing.ArrayLike | None) -> jax.Array:
     return jnp.asarray(value).astype(jnp.float32)
+
+
+def _added(decay: jax.Array, old: Any, new: Any) -> Any:
+    """`decay old + new`, in the dtype of the new."""
+
+    def one(before: jax.Array, step: jax.Array) -> jax.Array:
+        dtype = wide(step.dtype)
+        return (decay.astype(dtype) * before.astype(dtype) + step.astype(dtype)).astype(step.dtype)
+
+    return jax.tree.map(one, old, new)
+
+
+def _part(name: str, whole: Any, params: Any) -> Any:
+    """What a tree has for these parameters: of a group, in `optax.partition`, the tree of all is handed on.
+
+    Raises:
+        ValueError: it lacks one of them, or has it in another shape.
+    """
+
+    def one(param: Any, leaf: Any) -> Any:
+        if isinstance(param, optax.MaskedNode):
+            return param
+        if jnp.shape(leaf) != jnp.shape(param):
+            raise ValueError(f"shape {jnp.shape(leaf)} in place of {jnp.shape(param)}")
+        return leaf
+
+    try:
+        return jax.tree.map(one, params, whole, is_leaf=lambda node: isinstance(node, optax.MaskedNode))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} must be a tree of the parameters' structure and shapes, with a leaf for each: "
+            f"{str(error).splitlines()[0]}"
+        ) from None

@@ -194,7 +194,7 @@ def run(machine: Machine, key: jax.Array, params: Any, memory: Any = None, *, ma
             memory=memory,
             opt_state=opt_state,
             step=carry.step + 1,
-            held=jnp.where(machine.halt(find(opt_state)), carry.held + 1, 0),
+            held=jnp.where(machine.halt(find(opt_state)), carry.held + 1, jnp.zeros_like(carry.held)),
             trace={name: column.at[carry.step].set(row[name]) for name, column in carry.trace.items()},
         )
 
@@ -208,7 +208,7 @@ def run(machine: Machine, key: jax.Array, params: Any, memory: Any = None, *, ma
         trace={name: jnp.zeros((max_steps, *leaf.shape), leaf.dtype) for name, leaf in blank.items()},
     )
     end = jax.lax.while_loop(goes_on, body, start)
-    trace = end.trace | {"valid": jnp.arange(max_steps) < end.step}
+    trace = end.trace | {"valid": jnp.arange(max_steps, dtype=jnp.int32) < end.step}
     return MachineResult(end.params, end.memory, end.opt_state, end.step, end.held >= machine.patience, trace)
 
 

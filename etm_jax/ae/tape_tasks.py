@@ -109,13 +109,17 @@ def initial_program(task: TapeTask, key: jax.Array) -> Program:
     key_shift, key_encode, key_decode = jax.random.split(key, 3)
     square = (task.width, task.width)
     return Program(
-        shift_logits=LOGIT_SCALE * jax.random.normal(key_shift, (len(PHASES), 2 * task.shift_range + 1)),
-        sharpness=jnp.zeros(len(PHASES)),
-        write_gate=jnp.zeros(()),
-        rewind_gate=jnp.full((), REWIND_LOGIT),
-        encode=MAP_SCALE * jax.random.normal(key_encode, square),
-        decode=MAP_SCALE * jax.random.normal(key_decode, square),
+        shift_logits=LOGIT_SCALE * _normal(key_shift, (len(PHASES), 2 * task.shift_range + 1)),
+        sharpness=jnp.zeros(len(PHASES), jnp.float32),
+        write_gate=jnp.zeros((), jnp.float32),
+        rewind_gate=jnp.full((), REWIND_LOGIT, jnp.float32),
+        encode=MAP_SCALE * _normal(key_encode, square),
+        decode=MAP_SCALE * _normal(key_decode, square),
     )
+
+
+def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return jax.random.normal(key, shape, jnp.float32)
 
 
 def execute(program: Program, tape: Tape, symbols: jax.Array) -> jax.Array:
@@ -155,7 +159,7 @@ def targets(task: TapeTask, symbols: jax.Array) -> jax.Array:
         >>> ae.tape_tasks.targets(task, jnp.asarray([[1.0], [0.0]])).ravel().tolist()
         [0.0, 1.0, 0.0]
     """
-    blank = jnp.zeros((task.num_slots - task.length, task.width))
+    blank = jnp.zeros((task.num_slots - task.length, task.width), symbols.dtype)
     return jnp.roll(jnp.concatenate([symbols, blank]), task.shift, axis=0)
 
 
