@@ -163,7 +163,10 @@ def gradient_step(
     loss, gradients = jax.value_and_grad(batch_loss)(
         genome.params, genome, key, difficulty, bounds, suite, config, dtype
     )
-    params, shaped = ravel_pytree(genome.params) if flat else (genome.params, lambda params: params)
+    packed: tuple[Any, Callable[[Any], Any]] = (
+        ravel_pytree(genome.params) if flat else (genome.params, lambda tree: tree)
+    )
+    params, shaped = packed
     gradients = ravel_pytree(gradients)[0] if flat else gradients
     with jax.numpy_dtype_promotion("standard"):  # optax raises decays to whole numbers of steps
         updates, state = stepper.update(gradients, state, params, value=loss, mask=mask)
