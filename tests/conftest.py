@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-# The suite spends its time compiling programs that run once: without LLVM's later passes and the fusion emitters that is
-# three to five times faster. Four devices on two busy cores wait for each other; XLA ends the process after 40 seconds of
-# that unless told otherwise.
+# The suite spends its time compiling programs that run once: without LLVM's later passes and the fusion emitters that
+# is three to five times faster. Four devices on two busy cores wait for each other; XLA ends the process after 40
+# seconds of that unless told otherwise.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
