@@ -3,10 +3,13 @@
 import os
 from pathlib import Path
 
-# The suite spends its time compiling programs that run once: a third of it is LLVM's later passes. Four devices on two
-# busy cores wait for each other; XLA ends the process after 40 seconds of that unless told otherwise.
+# The suite spends its time compiling programs that run once: without LLVM's later passes and the fusion emitters that
+# is three to five times faster. Four devices on two busy cores wait for each other; XLA ends the process after 40
+# seconds of that unless told otherwise.
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_collective_call_terminate_timeout_seconds=900"
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_collective_call_terminate_timeout_seconds=900",
 )
 
 import hypothesis
@@ -26,14 +29,55 @@ hypothesis.settings.register_profile("etm_jax", deadline=None, derandomize=True,
 hypothesis.settings.load_profile("etm_jax")
 
 
+LEFT_OUT = pytest.StashKey[int]()
+MEMORY_MAPS = Path("/proc/self/maps")
+MANY_MAPS = 30_000  # a process may have 65,530, and one module needs up to 20,000
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+
+
 def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error")
     # Two workers may meet in the cache folder; one of them then compiles for itself.
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache")
+    config.stash[LEFT_OUT] = 0
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the slow tests, unless they are asked for."""
+    if config.getoption("slow") or config.option.markexpr:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    config.stash[LEFT_OUT] = len(slow)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    """The last line of all says what was left out."""
+    config = session.config
+    if hasattr(config, "workeroutput"):  # a worker of xdist, which prints nothing itself
+        config.workeroutput["left_out"] = config.stash[LEFT_OUT]
+    result = yield
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and config.stash[LEFT_OUT]:
+        reporter.write_line(f"{config.stash[LEFT_OUT]} slow tests were left out; pytest --slow runs all")
+    return result
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Every worker collects, and leaves out, the same tests."""
+    if hasattr(node, "workeroutput"):
+        node.config.stash[LEFT_OUT] = node.workeroutput["left_out"]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _free_programs():
-    """Every compiled program holds memory maps, of which a process may have 65,530; a whole suite needs more."""
+    """Every compiled program holds memory maps, of which a process may not have many; a whole suite needs more."""
     yield
-    jax.clear_caches()
+    if MEMORY_MAPS.exists() and len(MEMORY_MAPS.read_bytes().splitlines()) > MANY_MAPS:
+        jax.clear_caches()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import assert_trees_close
 from tiny import CONFIG as RUN
-from tiny import compiled_init, compiled_step
+from tiny import after, changed, compiled_step
 
 from etm_jax.config import LifetimeConfig
 from etm_jax.evolution._budget import CAP, FLOOR, lifetime_steps
@@ -18,19 +18,20 @@ from etm_jax.evolution._state import NOBODY
 CONFIG = LifetimeConfig(steps=100, budget="swarm")
 
 
+shared_out = jax.jit(lambda before, after: lifetime_steps(CONFIG, before, after))
+
+
 def steps_of(fitness, ids, parents):
     """Steps of individuals with these ids and parents, after a generation of ids 0 to n-1 with this fitness."""
-    first = compiled_init()(jax.random.key(0)).population
-    fitness = jnp.asarray(fitness, float)
-    scores = dataclasses.replace(first.scores, fitness=fitness, alive=jnp.isfinite(fitness))
-    before = dataclasses.replace(first, scores=scores)
-    after = dataclasses.replace(first, ids=jnp.asarray(ids), parents=jnp.asarray([[one] * 2 for one in parents]))
-    return np.asarray(lifetime_steps(CONFIG, before, after))
+    first = after(0)[0]
+    before = changed(first, scores__fitness=fitness, scores__alive=np.isfinite(fitness)).population
+    own = changed(first, ids=list(ids), parents=[[one] * 2 for one in parents]).population
+    return np.asarray(shared_out(before, own))
 
 
 @pytest.fixture(scope="module")
 def size():
-    return compiled_init()(jax.random.key(0)).population.ids.size
+    return RUN.population_size
 
 
 def test_fitter_individuals_get_more_steps_of_the_same_sum(size):
@@ -61,10 +62,8 @@ def test_devices_are_dealt_about_the_same_number_of_steps(devices):
 
 def test_a_generation_of_unknowns_is_the_even_one_and_the_next_one_shares_by_fitness():
     """Nobody is known in the first generation, so all live equally long; then the shares differ and all still learn."""
-    longer = dataclasses.replace(RUN.lifetime, steps=4)
-    even, shared = (compiled_step(lifetime=dataclasses.replace(longer, budget=how)) for how in ("equal", "swarm"))
-    start = compiled_init()(jax.random.key(0))
-    after, _ = shared(start)
-    assert_trees_close(after.population.genomes, even(start)[0].population.genomes, rtol=1e-3, atol=1e-5)
-    _, metrics = shared(after)
+    shared = compiled_step(lifetime=dataclasses.replace(RUN.lifetime, budget="swarm"))
+    first, _ = shared(after(0)[0])
+    assert_trees_close(first.population.genomes, after(1)[0].population.genomes, rtol=1e-3, atol=1e-5)
+    _, metrics = shared(first)
     assert np.all(np.isfinite(metrics["fitness"]))

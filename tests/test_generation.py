@@ -1,6 +1,7 @@
 """One generation: descent, settling, failures, inheritance, the champion, the curriculum, fitness."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +9,15 @@ import numpy as np
 import optax
 import pytest
 from helpers import assert_trees_equal
-from tiny import BOUNDS, CONFIG, SUITE, after, compiled_init, compiled_step, problem
+from tiny import BOUNDS, CONFIG, COPY, SUITE, after, changed, compiled_step, problem
 
 from etm_jax.config import CurriculumConfig, LifetimeConfig, SelectionConfig
 from etm_jax.evolution import (
     NOBODY,
     Result,
     make_problem,
-    member,
     propose,
     scored,
-    step,
 )
 from etm_jax.evolution._evaluation import learning_rate_scale
 from etm_jax.evolution._generation import crown, next_difficulty
@@ -42,89 +41,123 @@ def test_a_first_generation_descends_from_nobody():
     assert np.all(np.asarray(after(1)[0].population.parents) == NOBODY)
 
 
+def ready(suite=SUITE, **changes):
+    """A first state whose founders count as evaluated, so that a generation before settling ends keeps them."""
+    return changed(after(0, suite, **changes)[0], scores__alive=np.ones(CONFIG.population_size))
+
+
 def test_founders_settle_before_selection_begins():
+    """Before the generation `settle_generations`, which is 1, nobody is replaced."""
+    first = ready()
+    second, _ = compiled_step()(first)
+    third, _ = compiled_step()(second)
+    before, settled, later = (state.population for state in (first, second, third))
+    np.testing.assert_array_equal(before.ids, settled.ids)
+    assert_trees_equal(before.genomes.architecture, settled.genomes.architecture)
+    # They learn on.
+    assert np.any(np.asarray(before.genomes.params["output"]["bias"]) != settled.genomes.params["output"]["bias"])
+    assert set(np.asarray(later.ids).tolist()) - set(np.asarray(before.ids).tolist())
+
+
+@pytest.mark.slow
+def test_founders_settle_for_as_long_as_the_settings_say():
     changes = {"selection": SelectionConfig(settle_generations=2)}
-    first, second, third = (after(count, **changes)[0].population for count in (1, 2, 3))
+    first, second, third = (after(count, COPY, **changes)[0].population for count in (1, 2, 3))
     np.testing.assert_array_equal(first.ids, second.ids)
     assert_trees_equal(first.genomes.architecture, second.genomes.architecture)
-    assert np.any(first.genomes.params["output"]["bias"] != second.genomes.params["output"]["bias"])  # they learn on
     assert set(np.asarray(third.ids).tolist()) - set(np.asarray(first.ids).tolist())
 
 
-def test_a_founder_that_fails_while_settling_is_drawn_afresh():
-    state, _ = after(1)
-    failed = scored(state.population, state.population.genomes, jnp.asarray([1.0, jnp.nan, 0.2, 0.1]))
-    offered = jax.jit(
-        lambda key: propose(
-            key, failed, problem().family, TournamentSelection(), VariationRates(), settling=jnp.asarray(True)
+@functools.cache
+def offer():
+    """`propose` with three elites, jitted."""
+    selector = TournamentSelection(num_elites=3)
+    return jax.jit(
+        lambda key, population, settling: propose(
+            key, population, problem().family, selector, VariationRates(), settling=settling
         )
-    )(jax.random.key(5))
+    )
+
+
+def judged(population, fitness):
+    """The population with this fitness; NaN has failed."""
+    fitness = np.asarray(fitness, np.float32)
+    scores = dataclasses.replace(population.scores, fitness=fitness, alive=np.isfinite(fitness))
+    return jax.tree.map(np.asarray, dataclasses.replace(population, scores=scores))
+
+
+def test_a_founder_that_fails_while_settling_is_drawn_afresh():
+    failed = judged(after(1)[0].population, [1.0, np.nan, 0.2, 0.1])
+    offered = offer()(jax.random.key(5), failed, True)
     before, now = np.asarray(failed.ids), np.asarray(offered.ids)
     assert (now == before).tolist() == [True, False, True, True]
     assert now[1] >= int(failed.next_id)
     assert np.asarray(offered.parents)[1].tolist() == [NOBODY, NOBODY]
 
 
-def test_nan_individuals_fail_are_counted_and_have_no_children():
+def test_whoever_has_no_finite_fitness_has_failed():
     state, _ = after(1)
-    poisoned = jnp.asarray([True, True, False, False])
-    genomes = jax.tree.map(
-        lambda array: (
-            jnp.where(poisoned.reshape(-1, *(1,) * (array.ndim - 1)), jnp.nan, array)
-            if array.dtype == jnp.float32
-            else array
-        ),
-        state.population.genomes,
-    )
-    failed = scored(state.population, genomes, jnp.where(poisoned, jnp.nan, jnp.asarray([1.0, 1.0, 0.2, 0.1])))
-    assert np.asarray(failed.alive).tolist() == [False, False, True, True]
-    offered = jax.jit(
-        lambda key: propose(key, failed, problem().family, TournamentSelection(num_elites=3), VariationRates())
-    )(jax.random.key(5))
+    marked = jax.jit(lambda fitness: scored(state.population, state.population.genomes, fitness))
+    fitness = jnp.asarray([jnp.nan, 0.5, jnp.inf, 0.1])
+    assert np.asarray(marked(fitness).alive).tolist() == [False, True, False, True]
+
+
+def test_nan_individuals_fail_are_counted_and_have_no_children():
+    population = judged(after(1)[0].population, [np.nan, np.nan, 0.2, 0.1])
+
+    def poison(array):
+        array = np.array(array)
+        if array.dtype == np.float32:
+            array[:2] = np.nan
+        return array
+
+    failed = dataclasses.replace(population, genomes=jax.tree.map(poison, population.genomes))
+    offered = offer()(jax.random.key(5), failed, False)
     sound = set(np.asarray(failed.ids)[2:].tolist())
     for own, pair in zip(np.asarray(offered.ids), np.asarray(offered.parents), strict=True):
         assert set(pair.tolist()) <= sound | {NOBODY} or own in sound
-    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(offered.genomes.params))
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(offered.genomes.params))
 
 
 def test_learning_that_diverges_fails_and_the_run_goes_on():
-    """Updates of NaN leave no finite weight; nobody is a parent, so the next generation is drawn afresh."""
-    made = make_problem(CONFIG, SUITE, optimiser=optax.scale(float("nan")))
-    advance = jax.jit(lambda state: step(made, state))
-    state, metrics = advance(compiled_init()(jax.random.key(0)))
+    """A rate of NaN leaves no finite weight; nobody is a parent, so the next generation is drawn afresh."""
+    state = changed(ready(), genomes__learning__learning_rate=np.full(CONFIG.population_size, np.nan))
+    state, metrics = compiled_step()(state)
     assert not np.any(np.asarray(metrics["alive"]))
     assert int(state.champion_id) == NOBODY
-    _, metrics = advance(state)
+    _, metrics = compiled_step()(state)
     assert np.all(np.asarray(metrics["parents"]) == NOBODY)
+    assert np.all(np.asarray(metrics["alive"]))
 
 
-def test_a_population_of_one_lives():
-    state, metrics = after(2, population_size=1)
+def test_an_optimiser_that_is_given_replaces_that_of_the_settings():
+    given = optax.sgd(0.5)
+    assert make_problem(CONFIG, SUITE, optimiser=given).make_optimiser(None) is given
+
+
+@pytest.mark.parametrize("inheritance", ["darwinian", pytest.param("lamarckian", marks=pytest.mark.slow)])
+def test_a_population_of_one_lives(inheritance):
+    lifetime = dataclasses.replace(CONFIG.lifetime, inheritance=inheritance)
+    state, metrics = after(2, COPY, population_size=1, lifetime=lifetime)
     assert bool(metrics["alive"][0])
     assert int(state.champion_id) != NOBODY
 
 
-@pytest.mark.parametrize("inheritance", ["darwinian", "baldwinian", "lamarckian"])
-def test_what_is_inherited(inheritance):
-    """Survivors of the next proposal carry learnt weights under Lamarck only."""
-    changes = {
-        "lifetime": dataclasses.replace(CONFIG.lifetime, inheritance=inheritance),
-        "variation": dataclasses.replace(CONFIG.variation, noise_rate=0.0),
-    }
-    made = problem(**changes)
-    start = compiled_init(**changes)(jax.random.key(0))
-    state, _ = compiled_step(**changes)(start)
-    key_propose = jax.random.split(start.key, 3)[1]
-    born = jax.jit(lambda key: propose(key, start.population, made.family, made.selector, made.config.variation))(
-        key_propose
-    )
-    same = np.allclose(
-        np.asarray(born.genomes.params["output"]["bias"]),
-        np.asarray(state.population.genomes.params["output"]["bias"]),
-    )
-    assert same == (inheritance != "lamarckian")
+@pytest.mark.parametrize(
+    ("suite", "inheritance"),
+    [(COPY, "darwinian"), (COPY, "baldwinian"), (SUITE, "lamarckian")],
+    ids=["darwinian", "baldwinian", "lamarckian"],
+)
+def test_what_is_inherited(inheritance, suite):
+    """Genomes carry learnt weights under Lamarck only; the champion, as it was scored, under Baldwin too."""
+    changes = {"lifetime": dataclasses.replace(CONFIG.lifetime, inheritance=inheritance)}
+    start = ready(suite, **changes)  # a generation that keeps its members as they are
+    state, metrics = compiled_step(suite, **changes)(start)
+    before, now = (np.asarray(one.population.genomes.params["output"]["bias"]) for one in (start, state))
+    assert np.array_equal(before, now) == (inheritance != "lamarckian")
     champion = np.asarray(state.champion.params["output"]["bias"])
-    assert np.any(champion != 0) == (inheritance != "darwinian")  # biases start at 0; here only learning moves them
+    born = before[np.asarray(metrics["ids"]).tolist().index(int(state.champion_id))]
+    assert np.array_equal(champion, born) == (inheritance == "darwinian")
 
 
 def result(performance, finite=None):
@@ -148,12 +181,12 @@ def test_a_failed_individual_masters_nothing():
 
 
 def test_the_champion_is_replaced_by_a_fitter_challenger_only():
-    genome = member(after(1)[0].population.genomes, 0)
+    one, other = np.zeros(3, np.float32), np.ones(3, np.float32)
+    crowned = jax.jit(lambda reign, claim: crown((one, jnp.asarray(1), reign), (other, jnp.asarray(2), claim)))
 
     def duel(reign, claim):
-        champion = (genome, jnp.asarray(1), jnp.asarray(reign))
-        challenger = (genome, jnp.asarray(2), jnp.asarray(claim))
-        _, identity, fitness = crown(champion, challenger)
+        genome, identity, fitness = crowned(reign, claim)
+        assert np.all(np.asarray(genome) == int(identity) - 1)
         return int(identity), float(fitness)
 
     assert duel(0.5, 0.6) == (2, pytest.approx(0.6))

@@ -5,14 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import assert_trees_close, assert_trees_equal
-from tiny import after, compiled_init, compiled_step, problem
+from tiny import COPY, DARWINIAN, after, compiled_init, compiled_step, problem
 
-from etm_jax.config import LifetimeConfig
-from etm_jax.evolution import (
-    replicated,
-    step,
-    steps,
-)
+from etm_jax.evolution import evaluate, replicated, run, step
 
 
 def test_the_same_key_gives_the_same_run():
@@ -46,26 +41,21 @@ def test_a_second_generation_compiles_nothing():
 
 
 def test_several_generations_in_one_trip_are_the_same_run():
-    made = problem()
-    state = compiled_init()(jax.random.key(0))
-    # Room for three in the trip, two to do: the third row is void.
-    together, metrics = jax.jit(lambda s: steps(made, s, jnp.asarray(2), 3))(state)
-    assert int(together.generation) == 2
-    apart, last = after(2)
-    np.testing.assert_allclose(metrics["fitness"][1], last["fitness"], rtol=1e-5)
-    assert_trees_equal(together.population.ids, apart.population.ids)
+    """Of three trips of two generations the last has one to do, so its second row is void and left out."""
+    outcome = run(problem())
+    apart, last = after(5)
+    assert len(outcome.history) == int(outcome.state.generation) == 5
+    assert outcome.history.rows[-1]["best_fitness"] == pytest.approx(float(jnp.max(last["fitness"])), rel=1e-5)
+    assert_trees_equal(outcome.state.population.ids, apart.population.ids)
+    assert_trees_equal(outcome.state.population.genomes.architecture, apart.population.genomes.architecture)
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_several_devices_are_the_same_run_as_one(devices):
-    """XLA fuses each program in its own way, so weights agree to float32 rounding, descent and genes exactly.
-
-    Plain gradient descent: Adam's first steps divide rounding by rounding where a gradient is next to nothing.
-    """
-    lifetime = LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=0.1)
-    one, _ = after(2, devices=1, lifetime=lifetime)
-    many, _ = after(2, devices=devices, lifetime=lifetime)
-    assert problem(devices=devices, lifetime=lifetime).mesh.size == devices
+    """XLA fuses each program in its own way, so weights agree to float32 rounding, descent and genes exactly."""
+    one, _ = after(2)
+    many, _ = after(2, devices=devices)
+    assert problem(devices=1).mesh.size == 1 and problem(devices=devices).mesh.size == devices
     for name in ("ids", "parents", "alive"):
         np.testing.assert_array_equal(getattr(many.population, name), getattr(one.population, name))
     assert_trees_equal(many.population.genomes.architecture, one.population.genomes.architecture)
@@ -73,16 +63,35 @@ def test_several_devices_are_the_same_run_as_one(devices):
     np.testing.assert_allclose(many.population.fitness, one.population.fitness, atol=1e-5)
 
 
+def test_all_lanes_at_once_score_as_one_by_one():
+    """A wide vmap orders sums in another way, so floats agree to rounding."""
+    state = compiled_init(COPY)(jax.random.key(0))
+    found = []
+    for lanes in (1, 4):
+        made = problem(COPY, lanes=lanes, lifetime=DARWINIAN)
+        score = jax.jit(
+            lambda state, made=made: evaluate(
+                made, state.key, state.population.genomes, state.champion, state.difficulty, state.generation, None
+            )
+        )
+        found.append(score(state))
+    assert_trees_close(found[0][1:], found[1][1:], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_all_lanes_at_once_are_the_same_run_as_one_by_one():
     """A wide vmap orders sums in another way, so floats agree to rounding and descent exactly."""
     wide, _ = after(1, lanes=4)
-    narrow, _ = after(1, lanes=1)
+    narrow, _ = after(1)
+    np.testing.assert_array_equal(wide.population.ids, narrow.population.ids)
+    assert_trees_equal(wide.population.genomes.architecture, narrow.population.genomes.architecture)
     np.testing.assert_allclose(wide.population.fitness, narrow.population.fitness, atol=1e-5)
 
 
 def test_devices_are_as_many_as_divide_the_population():
     assert problem(population_size=3, devices=4).mesh.size == 3
-    assert problem(population_size=1).mesh.size == 1
+    assert problem(population_size=1, devices=0).mesh.size == 1
+    assert problem(devices=0).mesh.size == 4
 
 
 def test_more_devices_than_there_are_is_an_error():

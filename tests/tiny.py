@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+import numpy as np
 
 import etm_tasks
 from etm_jax.config import EvolutionaryTuringConfig, LifetimeConfig
@@ -18,41 +19,71 @@ SUITE = TaskSuite(
     (etm_tasks.make("copy", bits=2, max_length=2), etm_tasks.make("recall", bits=2, item_length=1, max_items=2)),
     (0.5, 0.3),
 )
+COPY = TaskSuite((etm_tasks.make("copy", bits=2, max_length=2),), (1.0,))  # a third less to compile
 CONFIG = EvolutionaryTuringConfig(
     population_size=4,
-    max_generations=4,
+    max_generations=5,
+    generations_per_trip=2,
+    devices=1,  # several cost a third more to compile
     task=("copy=0.5,bits=2,max_length=2", "recall=0.3,bits=2,item_length=1,max_items=2"),
     score_episodes=4,
     bounds=BOUNDS,
-    lifetime=LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=0.1),  # quick to compile
+    # Plain descent is quick to compile, and rounding stays rounding: Adam's first steps divide it by next to nothing.
+    lifetime=LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=0.1),
 )
+DARWINIAN = dataclasses.replace(CONFIG.lifetime, inheritance="darwinian")  # half as much to compile
 
 
 @functools.cache
-def problem(**changes):
+def problem(suite=SUITE, **changes):
     """The problem of CONFIG with some settings changed."""
-    return make_problem(dataclasses.replace(CONFIG, **changes), SUITE)
+    return make_problem(dataclasses.replace(CONFIG, **changes), suite)
+
+
+def compiled_step(suite=SUITE, **changes):
+    """One generation of `problem(suite, **changes)`, jitted once for the same settings."""
+    return _programs(problem(suite, **changes).config, suite)[1]
+
+
+def compiled_init(suite=SUITE, **changes):
+    """The first state of `problem(suite, **changes)` from a key, jitted once for the same settings."""
+    return _programs(problem(suite, **changes).config, suite)[0]
+
+
+def changed(state, **leaves):
+    """The state with leaves of its population replaced, named as `scores__alive`, each placed like the one before it.
+
+    An array placed otherwise would be traced and compiled for anew.
+    """
+
+    def replace(node, names, value):
+        name, *below = names
+        old = getattr(node, name)
+        new = replace(old, below, value) if below else jax.device_put(np.asarray(value, old.dtype), old.sharding)
+        return dataclasses.replace(node, **{name: new})
+
+    population = state.population
+    for name, value in leaves.items():
+        population = replace(population, name.split("__"), value)
+    return dataclasses.replace(state, population=population)
 
 
 @functools.cache
-def compiled_step(**changes):
-    """One generation of `problem(**changes)`, jitted."""
-    made = problem(**changes)
+def _programs(config, suite):
+    made = make_problem(config, suite)
     whole = replicated(made.mesh)
-    return jax.jit(lambda state: step(made, state), in_shardings=whole, out_shardings=whole)
+    start = jax.jit(lambda key: init(made, key), out_shardings=whole)
+    return start, jax.jit(lambda state: step(made, state), in_shardings=whole, out_shardings=whole)
 
 
-@functools.cache
-def compiled_init(**changes):
-    """The first state of `problem(**changes)` from a key, jitted."""
-    made = problem(**changes)
-    return jax.jit(lambda key: init(made, key), out_shardings=replicated(made.mesh))
-
-
-@functools.cache
-def after(generations, **changes):
+def after(generations, suite=SUITE, **changes):
     """State and metrics after some generations."""
-    state, metrics = compiled_init(**changes)(jax.random.key(0)), {}
-    for _ in range(generations):
-        state, metrics = compiled_step(**changes)(state)
-    return state, metrics
+    return _after(generations, problem(suite, **changes).config, suite)
+
+
+@functools.cache
+def _after(generations, config, suite):
+    start, advance = _programs(config, suite)
+    if generations == 0:
+        return start(jax.random.key(0)), {}
+    return advance(_after(generations - 1, config, suite)[0])
