@@ -25,7 +25,7 @@ def open_console() -> Console:
 
 
 class Progress:
-    """A line a row, and a bar with the time left where the output is a terminal.
+    """A line a row with the time left, and where the output is a terminal a bar, which counts the seconds of compiling.
 
     Args:
         opening: lines to begin with.
@@ -35,10 +35,11 @@ class Progress:
     """
 
     def __init__(self, opening: Sequence[str], unit: str, total: int, told: Callable[[Row], tuple[str, int]]):
-        self._opening, self._total, self._told = opening, total, told
+        self._opening, self._unit, self._total, self._told = opening, unit, total, told
+        self._spent: list[tuple[int, float]] = []  # how many were done after each row, and the seconds it took
         self._console = open_console()
         self._bar = Bar(
-            TextColumn(unit),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -52,7 +53,7 @@ class Progress:
         for line in self._opening:
             self._console.print(line)
         self._bar.start()
-        self._task = self._bar.add_task("", total=self._total)
+        self._task = self._bar.add_task("compiling", total=self._total)
         return self
 
     def __exit__(
@@ -65,8 +66,17 @@ class Progress:
         if row["compile_seconds"]:
             self._console.print(f"compiled in {row['compile_seconds']:.1f} s")
         line, done = self._told(row)
-        self._console.print(line)
-        self._bar.update(self._task, completed=done)
+        self._spent.append((done, row["run_seconds"]))
+        self._console.print(line + self._time_left())
+        self._bar.update(self._task, completed=done, description=self._unit)
+
+    def _time_left(self) -> str:
+        """How long the rest will take, once two rows have shown it; the first may hold what is done once."""
+        (first, _), (done, _) = self._spent[0], self._spent[-1]
+        if not first < done < self._total:
+            return ""
+        seconds = sum(seconds for _, seconds in self._spent[1:]) / (done - first)
+        return f", {round(seconds * (self._total - done))} s left"
 
 
 def evolution_progress(problem: Problem, path: Path) -> Progress:

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Literal
 
 import jax
 
@@ -77,16 +76,20 @@ def use_compile_cache(folder: str) -> None:
 
 # Measured on 2 cores: without LLVM's later passes and the fusion emitters a program compiles 4 to 5 times faster and
 # runs up to 5 times slower; at level 1 a gradient step compiles in 0.75 of the default level's time and runs as fast.
-COMPILE_OPTIONS: dict[str, dict[str, int | bool]] = {
-    "little": {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
-    "much": {"xla_backend_optimization_level": 1},
+FAST_TO_COMPILE: dict[str, int | bool] = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
 }
+FAST_TO_RUN: dict[str, int | bool] = {"xla_backend_optimization_level": 1}
+LITTLE_WORK = 1e9  # operations up to which compiling less pays
 
 
-def compile_options(work: Literal["little", "much"]) -> dict[str, int | bool]:
-    """Options of XLA for a program that has little or much to compute, all in all.
+def compile_options(operations: float) -> dict[str, int | bool]:
+    """Options of XLA for a program that executes about so many arithmetic operations in all its calls.
 
     None but on CPU, and none where the environment variable XLA_FLAGS says how far to optimise.
     """
     said = "xla_backend_optimization_level" in os.environ.get("XLA_FLAGS", "")
-    return {} if said or jax.default_backend() != "cpu" else COMPILE_OPTIONS[work]
+    if said or jax.default_backend() != "cpu":
+        return {}
+    return FAST_TO_COMPILE if operations <= LITTLE_WORK else FAST_TO_RUN

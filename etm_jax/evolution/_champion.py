@@ -1,5 +1,6 @@
 """What a run found: the champion as a compact network, and its scores on episodes never seen before."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from etm_jax._platform import compile_options
 from etm_jax._rows import by_task, plain_array
 from etm_jax._typing import Key
 from etm_jax.environment import EnvironmentSuite, Suite
@@ -15,6 +17,7 @@ from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.evolution._suites import lengths_of
 from etm_jax.genomes import Bounds, Genome
+from etm_jax.task import TaskSuite
 
 HELD_OUT_EPISODES = 1000
 HELD_OUT_STREAM = 2**31 - 1  # folded into the seed: a stream of keys that no generation draws from
@@ -38,8 +41,15 @@ def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str
     key = jax.random.fold_in(jax.random.key(seed), HELD_OUT_STREAM)
     full = jnp.ones(len(suite.names))
     scores: dict[str, Any] = {"episodes": HELD_OUT_EPISODES}
+    weights = sum(leaf.size for leaf in jax.tree.leaves(genome))
+    # How long an environment's episodes last, nobody knows.
+    steps = suite.num_steps * len(suite.names) if isinstance(suite, TaskSuite) else math.inf
+    operations = weights * steps * HELD_OUT_EPISODES
     for suffix, asked in lengths_of(suite).items():
-        ask = jax.jit(lambda genome, key, asked=asked: examine(genome, key, full, asked, HELD_OUT_EPISODES))
+        ask = jax.jit(
+            lambda genome, key, asked=asked: examine(genome, key, full, asked, HELD_OUT_EPISODES),
+            compiler_options=compile_options(operations),
+        )
         result, extra = ask(genome, key)
         for name in ("accuracy", "performance"):
             scores[name + suffix] = by_task(suite.names, getattr(result, name))

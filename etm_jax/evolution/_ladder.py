@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from etm_jax._platform import compile_options
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution._archive import breeding_stock
 from etm_jax.evolution._devices import replicated
@@ -45,7 +46,11 @@ def choose(problem: Problem, state: EvolutionState) -> EvolutionState:
     if config.tiers == 1 or int(state.generation) % config.retier_every:
         return state
     suite = for_networks(problem.suite)
-    draw = jax.jit(lambda state: upcoming(problem, state), out_shardings=replicated(problem.mesh))
+    draw = jax.jit(
+        lambda state: upcoming(problem, state),
+        out_shardings=replicated(problem.mesh),
+        compiler_options=compile_options(0),  # genes alone: no weight is drawn
+    )
     coming = draw(state)
     tiers = choose_tiers(coming, config.bounds, suite.input_size, suite.output_size, most=config.tiers, enough=ENOUGH)
     sizes = [[getattr(tier, gene)[1] for gene in TIER_GENES] for tier in tiers]

@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
 import jax
 
@@ -15,15 +15,16 @@ from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 
-LITTLE = 10**8  # numbers that a run's genomes have in all its generations, up to which varying them is little work
+OPERATIONS_A_WEIGHT = 10  # of varying a genome once, roughly
 Generation = Callable[[EvolutionState], tuple[EvolutionState, dict[str, Any]]]
 
 
 def first_state(problem: Problem) -> EvolutionState:
     """The state before the first generation, from the seed of the settings, where a run's state lies."""
-    sharding = state_sharding(problem.config.islands.count, problem.mesh)
     start = jax.jit(
-        functools.partial(init, problem), out_shardings=sharding, compiler_options=compile_options("little")
+        functools.partial(init, problem),
+        out_shardings=state_sharding(problem.config.islands.count, problem.mesh),
+        compiler_options=compile_options(0),
     )
     return start(jax.random.key(problem.config.seed))
 
@@ -59,12 +60,12 @@ def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
     rest = (population, genomes if learns else None, found)
     lower(closed, (whole, replicated(mesh)), like, *rest, donated=(0,))
 
-    size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.population.genomes))
-    varying = "little" if size * config.max_generations <= LITTLE else "much"
-    work: dict[str, Literal["little", "much"]] = {born.__name__: varying, closed.__name__: varying}
+    weights = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.population.genomes))
+    varying = OPERATIONS_A_WEIGHT * weights * config.max_generations
+    operations = {born.__name__: varying, closed.__name__: varying}
 
     def compiled(name: str) -> Callable[..., Any]:
-        return lowered[name].compile(compiler_options=compile_options(work.get(name, "much")))
+        return lowered[name].compile(compiler_options=compile_options(operations.get(name, math.inf)))
 
     with ThreadPoolExecutor() as pool:
         programs = dict(zip(lowered, pool.map(compiled, lowered), strict=True))

@@ -1,6 +1,7 @@
 """The run: compile one trip, repeat it until there is a reason to stop, write what happened, go on where it stopped."""
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from etm_jax._interrupts import interrupts
+from etm_jax._platform import compile_options
 from etm_jax._rows import Row, by_task, plain
 from etm_jax.evolution import Checkpoints, History, RunFolder, held_out_scores
 from etm_jax.genomes import compact, describe, num_parameters, save_network
@@ -91,7 +93,8 @@ def train(
         if ending is None:
             started = time.perf_counter()
             last = jnp.asarray(config.steps, jnp.int32)
-            compiled = jax.jit(functools.partial(trip, training), donate_argnums=0).lower(state, last).compile()
+            lowered = jax.jit(functools.partial(trip, training), donate_argnums=0).lower(state, last)
+            compiled = lowered.compile(compiler_options=compile_options(math.inf))
             compile_seconds = unaccounted = time.perf_counter() - started
         while ending is None:
             started, first = time.perf_counter(), int(state.step)
