@@ -14,6 +14,7 @@ from etm_jax.evolution._generation import born, closed, init, judged, learned
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
+from etm_jax.task import TaskSuite
 
 OPERATIONS_A_WEIGHT = 10  # of varying a genome once, roughly
 Generation = Callable[[EvolutionState], tuple[EvolutionState, dict[str, Any]]]
@@ -60,12 +61,10 @@ def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
     rest = (population, genomes if learns else None, found)
     lower(closed, (whole, replicated(mesh)), like, *rest, donated=(0,))
 
-    weights = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.population.genomes))
-    varying = OPERATIONS_A_WEIGHT * weights * config.max_generations
-    operations = {born.__name__: varying, closed.__name__: varying}
+    operations = operations_of(problem, state)
 
     def compiled(name: str) -> Callable[..., Any]:
-        return lowered[name].compile(compiler_options=compile_options(operations.get(name, math.inf)))
+        return lowered[name].compile(compiler_options=compile_options(operations[name]))
 
     with ThreadPoolExecutor() as pool:
         programs = dict(zip(lowered, pool.map(compiled, lowered), strict=True))
@@ -77,6 +76,21 @@ def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
         return programs[closed.__name__](state, population, genomes, found)
 
     return generation
+
+
+def operations_of(problem: Problem, state: EvolutionState) -> dict[str, float]:
+    """Roughly how many arithmetic operations each stage executes in a whole run; infinite where nobody knows."""
+    config, suite = problem.config, problem.suite
+    weights = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.population.genomes))
+    varied = float(weights * config.max_generations)
+    # A product and a sum for each weight, in each step of each episode; a gradient costs three times as much.
+    forward = 2 * varied * suite.num_steps * len(suite.names) if isinstance(suite, TaskSuite) else math.inf
+    return {
+        born.__name__: OPERATIONS_A_WEIGHT * varied,
+        learned.__name__: 3 * forward * config.lifetime.batch_size * config.lifetime.steps,
+        judged.__name__: 3 * forward * config.score_episodes,  # once at twice the length
+        closed.__name__: OPERATIONS_A_WEIGHT * varied,
+    }
 
 
 def _placed(tree: Any, sharding: Any) -> Any:
