@@ -76,8 +76,8 @@ def use_compile_cache(folder: str) -> None:
     jax.config.update("jax_compilation_cache_dir", str(path))
 
 
-# Up to how many operations in all its calls a program gets which options of XLA. Measured on 2 cores, in CPU seconds, on
-# the default preset's learning: by default it compiles in 14; at level 1 in 11, and runs as fast; without fusion
+# Up to how many operations in all its calls a program gets which options of XLA. Measured on 2 cores, in CPU seconds
+# of the default preset's learning: by default it compiles in 14; at level 1 in 11, and runs as fast; without fusion
 # emitters, too, in 7, and takes 1.2 times as long; at level 0 without them in 3, and takes 5 times as long.
 COMPILE_OPTIONS: dict[float, dict[str, int | bool]] = {
     1e9: {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False},
