@@ -86,7 +86,7 @@ COMPILE_OPTIONS: dict[float, dict[str, int | bool]] = {
 }
 
 
-def compile_options(operations: float) -> dict[str, Any]:
+def compile_options(operations: int | float) -> dict[str, Any]:
     """Options of XLA for a program that executes about so many arithmetic operations in all its calls.
 
     None but on CPU, and none where the environment variable XLA_FLAGS says how far to optimise.

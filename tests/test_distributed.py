@@ -28,6 +28,7 @@ GENERATIONS = 8
 # Islands, so that no process holds the whole population; plain gradient descent, so that rounding stays rounding.
 CONFIG = dataclasses.replace(
     tiny.CONFIG,
+    devices=0,
     max_generations=GENERATIONS,
     task=("copy=1,bits=2,max_length=2",),
     bounds=Bounds(

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import assert_trees_close, assert_trees_equal
-from tiny import BOUNDS, CONFIG
+from tiny import BOUNDS, CONFIG, COPY, DARWINIAN, compiled_init, compiled_step
+from tiny import problem as tiny_problem
 
-import etm_tasks
-from etm_jax.config import EvolutionaryTuringConfig, IslandConfig, LifetimeConfig, from_toml, to_toml
+from etm_jax.config import EvolutionaryTuringConfig, IslandConfig, from_toml, to_toml
 from etm_jax.evolution import (
     Networks,
     device_mesh,
@@ -32,22 +32,16 @@ from etm_jax.evolution import (
 from etm_jax.evolution._islands import migrate, pick
 from etm_jax.evolution._state import unscored
 from etm_jax.evolution._strategy import first_population
-from etm_jax.task import TaskSuite
 
 ROOT = Path(__file__).parents[1]
-SUITE = TaskSuite((etm_tasks.make("copy", bits=2, max_length=2),), (1.0,))
-EIGHT = dataclasses.replace(
-    CONFIG,
-    population_size=16,
-    islands=IslandConfig(count=8, migrate_every=2),
-    lifetime=LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=0.1),
-)
+EIGHT = dataclasses.replace(CONFIG, population_size=16, islands=IslandConfig(count=8, migrate_every=2))
 GENERATIONS = 4
 
 
+@functools.cache
 def compiled(config):
     """A problem's first state, and its generation as a compiled program."""
-    problem = make_problem(config, SUITE)
+    problem = make_problem(config, COPY)
     sharding = state_sharding(config.islands.count, problem.mesh)
     state = jax.jit(init, static_argnums=0, out_shardings=sharding)(problem, jax.random.key(0))
     whole = replicated(problem.mesh)
@@ -68,7 +62,7 @@ def evolve(config, generations=GENERATIONS):
 
 @functools.cache
 def on_one_device():
-    return evolve(dataclasses.replace(EIGHT, devices=1))
+    return evolve(EIGHT)
 
 
 def undivided(problem, state):
@@ -92,10 +86,9 @@ def assert_the_same_population(actual, expected):
 
 
 def test_one_island_is_the_undivided_run():
-    lifetime = LifetimeConfig(inheritance="darwinian")
-    problem = make_problem(dataclasses.replace(CONFIG, devices=1, lifetime=lifetime), SUITE)
-    advance, expect = jax.jit(functools.partial(step, problem)), jax.jit(functools.partial(undivided, problem))
-    state = jax.jit(init, static_argnums=0)(problem, jax.random.key(0))
+    advance = compiled_step(COPY, lifetime=DARWINIAN)
+    expect = jax.jit(functools.partial(undivided, tiny_problem(COPY, lifetime=DARWINIAN)))
+    state = compiled_init(COPY, lifetime=DARWINIAN)(jax.random.key(0))
     for _ in range(3):
         expected = expect(state)
         state, _ = advance(state)
@@ -103,11 +96,11 @@ def test_one_island_is_the_undivided_run():
 
 
 def test_with_one_island_the_ring_is_not_in_the_program():
-    alone = dataclasses.replace(CONFIG, islands=IslandConfig(count=1, migrate_every=1, migrants=99))
-    state = jax.eval_shape(lambda key: init(make_problem(CONFIG, SUITE), key), jax.random.key(0))
+    alone = IslandConfig(count=1, migrate_every=1, migrants=99)
+    state = jax.eval_shape(compiled_init(COPY, lifetime=DARWINIAN), jax.random.key(0))
     texts = {
-        jax.jit(functools.partial(step, make_problem(config, SUITE))).lower(state).as_text()
-        for config in (CONFIG, alone)
+        compiled_step(COPY, lifetime=DARWINIAN, **changes).lower(state).as_text()
+        for changes in ({}, {"islands": alone})
     }
     assert len(texts) == 1
 
@@ -121,8 +114,9 @@ def a_population(num_islands):
     alive = np.ones(size, bool)
     alive[2::4] = draws.random(num_islands) < 0.5
     alive[1:4] = False
-    population = first_population(jax.random.key(1), unscored(size), Networks(BOUNDS, 3, 2))
-    scores = dataclasses.replace(population.scores, fitness=jnp.asarray(fitness), alive=jnp.asarray(alive))
+    draw = jax.jit(lambda key: first_population(key, unscored(size), Networks(BOUNDS, 3, 2)))
+    population = jax.tree.map(np.asarray, draw(jax.random.key(1)))
+    scores = dataclasses.replace(population.scores, fitness=fitness, alive=alive)
     return dataclasses.replace(population, scores=scores)
 
 
@@ -160,9 +154,8 @@ def test_the_best_replace_the_worst_of_the_next_island(num_islands, devices):
 
 def test_a_copy_is_not_let_in_where_its_id_lives():
     population = a_population(2)
-    twins = population.ids.at[4:].set(population.ids[:4])
-    population = dataclasses.replace(population, ids=twins)
-    same = migrate(population, jnp.asarray(True), 2, 1, device_mesh(8, 1, 2))
+    population = dataclasses.replace(population, ids=np.tile(population.ids[:4], 2))
+    same = jax.jit(lambda population: migrate(population, jnp.asarray(True), 2, 1, device_mesh(8, 1, 2)))(population)
     assert_trees_equal(same, population)
 
 
@@ -196,9 +189,12 @@ def test_parents_live_on_the_same_island():
             assert one in lived[island] or set(pair.tolist()) <= set(lived[island].tolist())
 
 
-@pytest.fixture(scope="module")
-def on_eight_devices(tmp_path_factory):
-    """Arrays of the run over 8 devices and the text of its program, from a process that has them."""
+@pytest.fixture(scope="module", params=[4, pytest.param(8, marks=pytest.mark.slow)])
+def on_many_devices(request, tmp_path_factory):
+    """Arrays of the run over so many devices and the text of its program; 8 in a process that has them."""
+    if request.param == 4:
+        config = dataclasses.replace(EIGHT, devices=4)
+        return named_arrays(config), compiled(config)[1].as_text()
     folder = tmp_path_factory.mktemp("eight")
     path = os.pathsep.join(str(ROOT / part) for part in ("", "tasks", "tests"))
     environment = os.environ | {"PYTHONPATH": path, "JAX_NUM_CPU_DEVICES": "8"}
@@ -220,8 +216,8 @@ def named_arrays(config):
     }
 
 
-def test_eight_devices_are_the_same_run_as_one(on_eight_devices):
-    many, _ = on_eight_devices
+def test_many_devices_are_the_same_run_as_one(on_many_devices):
+    many = dict(on_many_devices[0])
     one = on_one_device()
     state = one[-1][0]
     np.testing.assert_array_equal(many.pop("ids"), np.stack([metrics["ids"] for _, metrics in one]))
@@ -246,8 +242,8 @@ def collectives(text):
     return found
 
 
-def test_only_migrants_and_small_tables_cross_devices(on_eight_devices):
-    many, text = on_eight_devices
+def test_only_migrants_and_small_tables_cross_devices(on_many_devices):
+    many, text = on_many_devices
     weights = sum(array.nbytes for name, array in many.items() if name.startswith("[0].genomes.params"))
     exchanged = collectives(text)
     assert {"collective-permute", "all-gather"} <= {kind for kind, _ in exchanged}
@@ -256,28 +252,30 @@ def test_only_migrants_and_small_tables_cross_devices(on_eight_devices):
     assert sum(size for kind, size in exchanged if kind == "collective-permute") < weights / 8  # 1 of 16, twice at most
 
 
+@pytest.mark.slow
 def test_several_devices_may_share_each_island():
     """2 islands on 4 devices, 3 of which would otherwise rest."""
-    lifetime = LifetimeConfig(inheritance="darwinian")
     islands = IslandConfig(count=2, migrate_every=1)
-    config = dataclasses.replace(CONFIG, population_size=8, islands=islands, lifetime=lifetime)
-    assert make_problem(config, SUITE).mesh.size == 4
+    config = dataclasses.replace(CONFIG, population_size=8, islands=islands, lifetime=DARWINIAN, devices=0)
+    assert make_problem(config, COPY).mesh.size == 4
     many, one = (evolve(dataclasses.replace(config, devices=devices), 3)[-1] for devices in (0, 1))
     for name in ("ids", "parents"):
         np.testing.assert_array_equal(many[1][name], one[1][name])
     assert_trees_close(many[0].population, one[0].population, rtol=1e-5, atol=1e-6)
 
 
-def test_budgets_and_lanes_are_an_islands_own():
-    """Lowered only: everybody of every island in one vmap, and budgets within islands."""
+@pytest.mark.parametrize("lanes", [pytest.param(0, marks=pytest.mark.slow), 8])
+def test_budgets_and_lanes_are_an_islands_own(lanes):
+    """Traced only: everybody of every island in one vmap, and budgets within islands."""
     lifetime = dataclasses.replace(CONFIG.lifetime, budget="swarm")
-    config = dataclasses.replace(CONFIG, population_size=8, islands=IslandConfig(2), lifetime=lifetime, lanes=8)
-    for lanes in (0, 8):
-        problem = make_problem(dataclasses.replace(config, lanes=lanes), SUITE)
-        state = jax.eval_shape(lambda key, problem=problem: init(problem, key), jax.random.key(0))
-        _, metrics = jax.eval_shape(lambda state, problem=problem: step(problem, state), state)
-        assert metrics["ids"].shape == (8,)
-        assert metrics["performance"].shape == (8, 1)
+    config = dataclasses.replace(
+        CONFIG, population_size=8, islands=IslandConfig(2), lifetime=lifetime, lanes=lanes, devices=0
+    )
+    problem = make_problem(config, COPY)
+    state = jax.eval_shape(lambda key: init(problem, key), jax.random.key(0))
+    _, metrics = jax.eval_shape(lambda state: step(problem, state), state)
+    assert metrics["ids"].shape == (8,)
+    assert metrics["performance"].shape == (8, 1)
 
 
 def test_an_entry_is_picked_exactly():
@@ -309,6 +307,6 @@ def test_islands_survive_a_round_trip_through_toml():
 
 
 if __name__ == "__main__":
-    _, program = compiled(EIGHT)
-    Path(sys.argv[1], "program.txt").write_text(program.as_text())
-    np.savez(Path(sys.argv[1], "arrays.npz"), **named_arrays(EIGHT))
+    config = dataclasses.replace(EIGHT, devices=8)
+    Path(sys.argv[1], "program.txt").write_text(compiled(config)[1].as_text())
+    np.savez(Path(sys.argv[1], "arrays.npz"), **named_arrays(config))

@@ -349,13 +349,19 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
 
 
 def test_where_nobody_survives_there_is_no_best_and_no_success(tmp_path, monkeypatch, capsys):
-    crown = _run.steps
+    compile_generation = _run.compile_generation
 
-    def all_fail(problem, state, last, count):
-        state, metrics = crown(problem, state, last, count)
-        return replace(state, champion_id=jnp.asarray(-1, state.champion_id.dtype)), metrics
+    def compile_failing(problem, state):
+        generation = compile_generation(problem, state)
 
-    monkeypatch.setattr(_run, "steps", all_fail)
+        def all_fail(state):
+            state, metrics = generation(state)
+            nobody = jax.device_put(np.asarray(-1, state.champion_id.dtype), state.champion_id.sharding)
+            return replace(state, champion_id=nobody), metrics
+
+        return all_fail
+
+    monkeypatch.setattr(_run, "compile_generation", compile_failing)
     folder = tmp_path / "run"
     status, errors = failure(capsys, *FLAGS, "--out", str(folder))
     assert status == 2

@@ -7,15 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from helpers import LARGER, TINY, assert_trees_close, assert_trees_equal, genes, make_genome, make_inputs
+from helpers import LARGER, TINY, assert_trees_close, assert_trees_equal, forward, genes, make_genome, make_inputs
 
-from etm_jax.config import LifetimeConfig
-from etm_jax.evolution import run, step
+from etm_jax.evolution import replicated, run, step
 from etm_jax.evolution._devices import default_at_once, groups
 from etm_jax.evolution._ladder import choose, next_choice, with_tiers
 from etm_jax.genomes import (
     Bounds,
-    apply,
     architecture_from,
     choose_tiers,
     crop,
@@ -32,28 +30,32 @@ SMALLER = dataclasses.replace(
     TINY, num_slots=(5, 6), slot_width=(2, 3), num_read_heads=(1, 1), num_write_heads=(1, 2), controller_size=(3, 4)
 )
 CHOSEN = genes(num_slots=6, slot_width=3, num_read_heads=1, num_write_heads=2, controller_size=3)
-# Plain descent: Adam's first steps would blow rounding up to the size of the rate.
-DESCENT = {"lifetime": LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=0.1)}
 
 
 def zero_where_absent(genome):
-    mask = mask_of(genome, TINY)
-    return genome.replace(params=jax.tree.map(lambda array, exists: jnp.where(exists, array, 0), genome.params, mask))
+    mask = jax.jit(lambda genome: mask_of(genome, TINY))(genome)
+    return genome.replace(
+        params=jax.tree.map(lambda array, exists: np.where(exists, array, np.float32(0)), genome.params, mask)
+    )
 
 
 def test_a_genome_computes_in_a_tier_what_it_computes_in_its_bounds():
     genome = make_genome(TINY, **CHOSEN)
-    small = crop(genome, TINY, SMALLER)
+    small = jax.jit(lambda genome: crop(genome, TINY, SMALLER))(genome)
     assert small.params["controller"]["recurrent_kernel"].shape == (4, 4, 4)
     assert small.params["heads"]["key_bias"].shape == (3, 3)
     np.testing.assert_allclose(
-        apply(small, make_inputs(), SMALLER), apply(genome, make_inputs(), TINY), rtol=1e-5, atol=1e-6
+        forward(SMALLER)(small, make_inputs()).outputs,
+        forward(TINY)(genome, make_inputs()).outputs,
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
 def test_cropping_and_uncropping_keeps_every_weight_that_exists():
     genome = zero_where_absent(make_genome(TINY, **CHOSEN))
-    assert_trees_equal(uncrop(crop(genome, TINY, SMALLER), TINY, SMALLER), genome)
+    there_and_back = jax.jit(lambda genome: uncrop(crop(genome, TINY, SMALLER), TINY, SMALLER))
+    assert_trees_equal(there_and_back(genome), genome)
 
 
 def test_a_network_fits_a_tier_that_is_as_large_in_everything():
@@ -66,7 +68,7 @@ def test_a_network_fits_a_tier_that_is_as_large_in_everything():
 @pytest.fixture(scope="module")
 def classic():
     """Fifty random architectures of the classic bounds."""
-    return jax.vmap(lambda key: random_architecture(key, Bounds()))(jax.random.split(jax.random.key(0), 50))
+    return jax.jit(jax.vmap(lambda key: random_architecture(key, Bounds())))(jax.random.split(jax.random.key(0), 50))
 
 
 def efficiency_in(tiers, architectures):
@@ -108,15 +110,17 @@ def test_lanes_of_a_group_share_the_cheapest_tier_that_holds_all_of_them():
     assert groups(stacked, 0, [SMALLER, TINY])[1].tolist() == [1]
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("lanes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_generation_in_tiers_equals_one_at_full_padding(lanes):
-    whole, metrics = tiny.after(2, devices=1, **DESCENT)
-    problem = tiny.problem(devices=1, lanes=lanes, tiers=3, **DESCENT)
-    state = tiny.compiled_init(devices=1, tiers=3, **DESCENT)(jax.random.key(0))
+    whole, metrics = tiny.after(2)
+    problem = tiny.problem(lanes=lanes, tiers=3)
+    state = tiny.compiled_init(tiers=3)(jax.random.key(0))
     state = choose(problem, state)
     tiered = with_tiers(problem, state)
     assert 1 < len(tiered.tiers) <= 3
-    compiled = jax.jit(lambda state: step(tiered, state))
+    placed = replicated(problem.mesh)
+    compiled = jax.jit(lambda state: step(tiered, state), in_shardings=placed, out_shardings=placed)
+    state = jax.device_put(state, placed)
     for _ in range(2):
         state, ours = compiled(state)
     assert_trees_equal(state.population.ids, whole.population.ids)
@@ -130,17 +134,21 @@ def test_tiers_are_chosen_again_on_time_and_not_between():
     config = dataclasses.replace(tiny.CONFIG, tiers=3, retier_every=3, max_generations=10)
     assert [next_choice(config, generation) for generation in (0, 1, 3, 8, 9)] == [3, 3, 6, 9, 10]
     assert next_choice(tiny.CONFIG, 0) == tiny.CONFIG.max_generations
-    problem = tiny.problem(devices=1, tiers=3, retier_every=3, **DESCENT)
-    state = tiny.compiled_init(devices=1, tiers=3, **DESCENT)(jax.random.key(0))
+    problem = tiny.problem(tiers=3, retier_every=3)
+    state = tiny.compiled_init(tiers=3)(jax.random.key(0))
     between = choose(problem, state.replace(generation=jnp.array(2, jnp.int32)))
     assert_trees_equal(between.tiers, state.tiers)
     assert np.any(choose(problem, state).tiers != state.tiers)
 
 
+@pytest.mark.slow
 def test_a_run_with_tiers_goes_through_several_choices():
-    problem = tiny.problem(devices=1, tiers=2, retier_every=2, max_generations=3, **DESCENT)
+    problem = tiny.problem(
+        tiny.COPY, tiers=3, retier_every=2, max_generations=3, generations_per_trip=1, lifetime=tiny.DARWINIAN
+    )
     outcome = run(problem)
     assert int(outcome.state.generation) == len(outcome.history) == 3
+    assert len(with_tiers(problem, outcome.state).tiers) > 1
     assert all(0 < row["padding_efficiency"] <= 1 for row in outcome.history.rows)
 
 

@@ -78,7 +78,7 @@ def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
     return generation
 
 
-def operations_of(problem: Problem, state: EvolutionState) -> dict[str, float]:
+def operations_of(problem: Problem, state: EvolutionState) -> dict[str, int | float]:
     """Roughly how many arithmetic operations each stage executes in a whole run; infinite where nobody knows."""
     config, suite = problem.config, problem.suite
     weights = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.population.genomes))
