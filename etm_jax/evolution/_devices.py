@@ -119,9 +119,12 @@ def over_population(
 
     spread = on_each_device(local, mesh)
 
+    def whole(tree: Any) -> Any:
+        return tree if mesh.size == 1 else jax.lax.with_sharding_constraint(tree, replicated(mesh))
+
     def run(own: Any, architectures: Architecture, shared: Any) -> Any:
-        results = spread((own, architectures), shared)
-        return results if mesh.size == 1 else jax.lax.with_sharding_constraint(results, replicated(mesh))
+        # Whole before, too: else XLA splits what the arguments are made of, and sends all of it between devices.
+        return whole(spread(whole((own, architectures)), shared))
 
     return run
 

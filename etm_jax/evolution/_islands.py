@@ -104,6 +104,10 @@ def migrate(population: Population, due: BoolScalar, num_islands: int, num_migra
     failed, is not let in, and the place keeps its member; so ids are unique on an island, and the entries that share an
     id on several are versions of one individual, which learn on apart.
 
+    When it is not time the islands send as well, and let nobody in: jaxlib 0.10 on CPU forgets the order between the
+    exchanges in a condition and those outside when it loads a program from the compile cache, and then devices wait
+    for each other for ever.
+
     Args:
         population: evaluated.
         due: True = it is time.
@@ -120,23 +124,21 @@ def migrate(population: Population, due: BoolScalar, num_islands: int, num_migra
         onward = [(device, (device + 1) % outer.size) for device in range(outer.size)]
         return jnp.concatenate([jax.lax.ppermute(leaf[-1:], AXIS, onward), leaf[:-1]])
 
-    def exchange(islands: Population, _: None) -> Population:
+    def exchange(islands: Population, due: BoolScalar) -> Population:
         ranking = jax.vmap(lambda island: jnp.argsort(-island.scores.ranked, stable=True))(islands)
         leavers = jax.vmap(lambda island, best: jax.tree.map(lambda leaf: leaf[best], island))(
             islands, ranking[:, :num_migrants]
         )
-        return jax.vmap(admit)(islands, ranking, jax.tree.map(ring, leavers))
+        arrivals = jax.tree.map(ring, leavers)
+        return jax.vmap(admit, in_axes=(0, 0, 0, None))(islands, ranking, arrivals, due)
 
-    def move(population: Population) -> Population:
-        islands = uncounted(divide(population, num_islands))
-        return replace(merge(on_each_device(exchange, outer)(islands, None)), next_id=population.next_id)
-
-    return jax.lax.cond(due, move, lambda population: population, population)
+    islands = uncounted(divide(population, num_islands))
+    return replace(merge(on_each_device(exchange, outer)(islands, due)), next_id=population.next_id)
 
 
-def admit(island: Population, ranking: Int[Array, " member"], arrivals: Population) -> Population:
-    """The island with its worst members replaced, the very worst by the first to arrive."""
+def admit(island: Population, ranking: Int[Array, " member"], arrivals: Population, due: BoolScalar) -> Population:
+    """The island with its worst members replaced if it is time, the very worst by the first to arrive."""
     worst = jnp.flip(ranking)[: arrivals.ids.size]
     known = jnp.any(arrivals.ids[:, None] == island.ids[None], axis=1)
-    places = jnp.where(arrivals.alive & ~known, worst, island.ids.size)  # out of bounds, and so dropped
+    places = jnp.where(due & arrivals.alive & ~known, worst, island.ids.size)  # out of bounds, and so dropped
     return jax.tree.map(lambda own, new: own.at[places].set(new, mode="drop"), island, arrivals)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
+from jax.stages import Compiled, Lowered
 
 from etm_jax._platform import compile_options
 from etm_jax.evolution._devices import replicated
@@ -43,6 +44,26 @@ def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
     Returns:
         A function from a state, whose memory it takes, to the next state and the generation's metrics, as `step`.
     """
+    lowered, operations = lower_stages(problem, state), operations_of(problem, state)
+
+    def compiled(name: str) -> Compiled:
+        return lowered[name].compile(compiler_options=compile_options(operations[name]))
+
+    with ThreadPoolExecutor() as pool:
+        programs = dict(zip(lowered, pool.map(compiled, lowered), strict=True))
+
+    def generation(state: EvolutionState) -> tuple[EvolutionState, dict[str, Any]]:
+        population, steps = programs[born.__name__](state)
+        learns = learned.__name__ in programs
+        genomes = programs[learned.__name__](state, population, steps) if learns else None
+        found = programs[judged.__name__](state, genomes if learns else population.genomes)
+        return programs[closed.__name__](state, population, genomes, found)
+
+    return generation
+
+
+def lower_stages(problem: Problem, state: EvolutionState) -> dict[str, Lowered]:
+    """The programs of a generation by name, in their order, traced; without `learned` where nobody learns."""
     config, mesh = problem.config, problem.mesh
     whole = state_sharding(config.islands.count, mesh)
     parts = whole.population.ids  # of populations, and of islands' results
@@ -60,22 +81,7 @@ def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
     found = lower(judged, parts, like, genomes)
     rest = (population, genomes if learns else None, found)
     lower(closed, (whole, replicated(mesh)), like, *rest, donated=(0,))
-
-    operations = operations_of(problem, state)
-
-    def compiled(name: str) -> Callable[..., Any]:
-        return lowered[name].compile(compiler_options=compile_options(operations[name]))
-
-    with ThreadPoolExecutor() as pool:
-        programs = dict(zip(lowered, pool.map(compiled, lowered), strict=True))
-
-    def generation(state: EvolutionState) -> tuple[EvolutionState, dict[str, Any]]:
-        population, steps = programs[born.__name__](state)
-        genomes = programs[learned.__name__](state, population, steps) if learns else None
-        found = programs[judged.__name__](state, population.genomes if genomes is None else genomes)
-        return programs[closed.__name__](state, population, genomes, found)
-
-    return generation
+    return lowered
 
 
 def operations_of(problem: Problem, state: EvolutionState) -> dict[str, int | float]:
