@@ -1,8 +1,9 @@
-"""How many programs does a run compile, and what share of its time is that, with a cold cache and with a warm one?
+"""What does a run compile, how long does each program take, and what share of the run is that, cold and warm?
 
 `python -m bench.compile --out FILE.json`; `--quick` checks that it works. Results: bench/README.md.
 """
 
+import functools
 import sys
 import tempfile
 import time
@@ -13,13 +14,21 @@ from typing import Any, Literal
 
 import jax
 import tyro
+from jax.stages import Lowered
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
+from etm_jax import _console, evolve
+from etm_jax._console import Progress
+from etm_jax._platform import compile_options, use_every_core
 from etm_jax._presets import PRESETS
+from etm_jax.evolution import init, make_problem
+from etm_jax.evolution._champion import examine_network, lower_held_out, operations_held_out
+from etm_jax.evolution._programs import lower_first, lower_stages, operations_of
+from etm_jax.evolution._suites import for_networks
 
 TRACE = "/jax/core/compile/jaxpr_trace_duration"
 LOWER = "/jax/core/compile/jaxpr_to_mlir_module_duration"
@@ -29,6 +38,8 @@ LARGE_S = 0.5  # a program that takes longer to compile is a large one; what the
 MOST_PROGRAMS = 12  # large ones until the last generation
 MOST_SHARE = 0.15  # of a whole run's time
 BEFORE, EVOLVING, AFTER = "before the first generation's end", "later generations", "after the last generation"
+Preset = Literal["default", "classic", "quick"]
+PROGRAM_HEADINGS = ("program", "operations", "tracing, lowering s", "compiling, CPU s", "compiling, wall s", "options")
 HEADINGS = (
     "cache",
     "large programs",
@@ -49,7 +60,8 @@ class Settings:
     """How to run the benchmark.
 
     Attributes:
-        preset: settings of the run.
+        presets: whose programs are compiled alone, one after the other.
+        run: a preset that is run as well, from the command line; None for no run.
         generations: how many to run; the share of a whole run of the preset is extrapolated from them. At least 2, of
             which the first tells nothing about the others' time.
         tiers: of the run, at most; 0 for the preset's.
@@ -57,7 +69,8 @@ class Settings:
         out: JSON file for the figures.
     """
 
-    preset: Literal["default", "classic", "quick"] = "classic"
+    presets: tuple[Preset, ...] = ("default", "classic")
+    run: Preset | None = "default"
     generations: int = 2
     tiers: int = 0
     quick: bool = False
@@ -89,12 +102,12 @@ class Compiles:
 
     Attributes:
         programs: in order.
-        spans: begin and end of every tracing and lowering; one may stand within another.
+        spans: name, begin and end of every tracing and lowering; one may stand within another.
         hits: programs found in the persistent cache.
     """
 
     programs: list[Program] = field(default_factory=list)
-    spans: list[tuple[float, float]] = field(default_factory=list)
+    spans: list[tuple[str, float, float]] = field(default_factory=list)
     hits: int = 0
 
     def __enter__(self) -> "Compiles":
@@ -110,7 +123,12 @@ class Compiles:
         if event == COMPILE:
             self.programs.append(Program(str(about.get("fun_name", "?")), start_time, end_time))
         elif event in (TRACE, LOWER):
-            self.spans.append((start_time, end_time))
+            self.spans.append((str(about.get("fun_name", "?")), start_time, end_time))
+
+    def traced_s(self, name: str | None = None) -> float:
+        """Seconds of tracing and lowering, of all or of the function of this name."""
+        names = (name, f"jit({name})")
+        return covered((start, end) for traced, start, end in self.spans if name is None or traced in names)
 
     def _event(self, event: str, **about: Any) -> None:
         del about
@@ -126,11 +144,62 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
     return total
 
 
+def alone(preset: Preset) -> list[dict[str, Any]]:
+    """Trace all programs of a preset and compile one after the other. For a process of its own, without a cache."""
+    use_every_core()
+    config = PRESETS[preset]
+    problem = make_problem(config, evolve.suite_of(config))
+    suite = for_networks(problem.suite)
+    state = jax.eval_shape(functools.partial(init, problem), jax.random.key(0))
+    champion, examine = state.champion, functools.partial(examine_network, config.bounds)
+    with Compiles() as compiles:
+        lowered = {"init": lower_first(problem)} | lower_stages(problem, state)
+        held_out = lower_held_out(examine, champion, suite)
+    lowered |= {f"held_out{suffix}": program for suffix, program in held_out.items()}
+    executed = {"init": 0} | operations_of(problem, state)
+    found = []
+    for name, program in lowered.items():
+        options = compile_options(executed.get(name, operations_held_out(champion, suite)))
+        cpu, wall = time.process_time(), time.perf_counter()
+        program.compile(compiler_options=options)
+        found.append(
+            {
+                "name": name,
+                "operations": num_operations(program),
+                "traced_s": compiles.traced_s(name),
+                "compile_cpu_s": time.process_time() - cpu,
+                "compile_s": time.perf_counter() - wall,
+                "options": options,
+            }
+        )
+    return found
+
+
+def num_operations(program: Lowered) -> int:
+    """Operations of a program as XLA gets it; those of a function or a loop count once."""
+    return program.as_text("hlo").count(" = ")
+
+
+def program_lines(programs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """A line of the table for each program, and the totals."""
+    keys = ("traced_s", "compile_cpu_s", "compile_s")
+    total: dict[str, Any] = {key: sum(program[key] for program in programs) for key in ("operations", *keys)}
+    return [
+        (row["name"], f"{row['operations']:,}", *(f"{row[key]:.1f}" for key in keys), levels(row["options"]))
+        for row in (*programs, total | {"name": "all", "options": None})
+    ]
+
+
+def levels(options: dict[str, Any] | None) -> str:
+    """Compile options in a few words."""
+    if not options:
+        return "" if options is None else "JAX's own"
+    emitters = "" if options.get("xla_cpu_use_fusion_emitters", True) else ", no fusion emitters"
+    return f"level {options['xla_backend_optimization_level']}{emitters}"
+
+
 def observe(preset: str, generations: int, tiers: int, cache: str, out: str) -> dict[str, Any]:
     """Run the command line and say what it compiled. For a process of its own."""
-    from etm_jax import _console, evolve
-    from etm_jax._console import Progress
-
     marks: list[float] = []
 
     class Watched(Progress):
@@ -150,9 +219,12 @@ def observe(preset: str, generations: int, tiers: int, cache: str, out: str) -> 
         "ended": time.time(),
         "marks": marks,
         "programs": [asdict(program) for program in compiles.programs],
-        "traced_s": covered(compiles.spans),
+        "traced_s": compiles.traced_s(),
         "hits": compiles.hits,
-        "spans": [*compiles.spans, *((program.start, program.end) for program in compiles.programs)],
+        "spans": [
+            *(span[1:] for span in compiles.spans),
+            *((program.start, program.end) for program in compiles.programs),
+        ],
     }
 
 
@@ -219,43 +291,52 @@ def line(name: str, row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def main(settings: Settings) -> None:
-    """Run twice, and print or save what was found."""
+    """Compile each program alone, run twice, and print or save what was found."""
     if settings.quick:
-        settings = replace(settings, preset="quick", generations=2)
-    config = PRESETS[settings.preset]
-    whole_run, tiers = config.max_generations, settings.tiers or config.tiers
-    choices = 1 if tiers == 1 else -(-whole_run // config.retier_every)
+        settings = replace(settings, presets=("quick",), run="quick", generations=2)
+    where = context()
+    print(where)
+    programs = {preset: in_fresh_process(alone, preset) for preset in settings.presets}
+    for preset, found in programs.items():
+        print(
+            f"\npreset {preset}, each program alone\n\n{markdown(PROGRAM_HEADINGS, program_lines(found))}", flush=True
+        )
+    whole = None if settings.run is None else whole_run(settings.run, settings)
+    save(settings, context=where, programs=programs, run=whole)
+
+
+def whole_run(preset: Preset, settings: Settings) -> dict[str, Any]:
+    """Run the command line with a cold cache and with the warm one, and print what was found."""
+    config = PRESETS[preset]
+    generations, tiers = config.max_generations, settings.tiers or config.tiers
+    choices = 1 if tiers == 1 else -(-generations // config.retier_every)
     runs: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("cold", "warm"):
-            print(f"a run with a {name} cache", flush=True)
+            print(f"\na run with a {name} cache", flush=True)
             paths = str(Path(folder, "cache")), str(Path(folder, name))
-            arguments = (settings.preset, settings.generations, tiers, *paths)
-            runs[name] = in_fresh_process(observe, *arguments)
+            runs[name] = in_fresh_process(observe, preset, settings.generations, tiers, *paths)
     large = large_names(runs["cold"])
-    rows = {name: summary(run, whole_run, large, choices) for name, run in runs.items()}
+    rows = {name: summary(run, generations, large, choices) for name, run in runs.items()}
 
-    where = context()
-    print(
-        f"{where}\npreset {settings.preset}, {settings.generations} generations, at most {tiers} tiers; wall seconds\n"
-    )
+    print(f"preset {preset}, {settings.generations} generations, at most {tiers} tiers; wall seconds\n")
     print(markdown(HEADINGS, [line(*item) for item in rows.items()]), end="\n\n")
-    programs = listed(runs["cold"]["programs"], runs["cold"]["marks"])
-    print(markdown(("when", "program, cold cache", "times", "seconds"), programs), end="\n\n")
+    listing = listed(runs["cold"]["programs"], runs["cold"]["marks"])
+    print(markdown(("when", "program, cold cache", "times", "seconds"), listing), end="\n\n")
     cold = rows["cold"]
     verdict = "within" if cold["large_of_whole_run"] <= MOST_PROGRAMS else "more than"
     print(
         f"{cold['large']} large programs ({LARGE_S} s or longer to compile) and {cold['small']} small ones until the "
-        f"last generation; in {whole_run} generations, which choose tiers {choices} times, at most "
+        f"last generation; in {generations} generations, which choose tiers {choices} times, at most "
         f"{cold['large_of_whole_run']} large ones, {verdict} the {MOST_PROGRAMS} aimed at"
     )
     for name, row in rows.items():
         verdict = "within" if row["share_of_whole_run"] <= MOST_SHARE else "more than"
         print(
-            f"{name}: {row['share_of_whole_run']:.1%} of {whole_run} generations, {verdict} the {MOST_SHARE:.0%} aimed "
-            f"at; extrapolated from {row['generations']}"
+            f"{name}: {row['share_of_whole_run']:.1%} of {generations} generations, {verdict} the {MOST_SHARE:.0%} "
+            f"aimed at; extrapolated from {row['generations']}"
         )
-    save(settings, context=where, tiers=tiers, whole_run=whole_run, choices=choices, summaries=rows, runs=runs)
+    return {"tiers": tiers, "generations": generations, "choices": choices, "summaries": rows, "runs": runs}
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 import math
 import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.stages import Compiled, Lowered
 
 SECONDS_TO_WAIT_AT_THE_END = 24 * 3600  # for process 0, which scores the champion and writes the report
 
@@ -95,3 +98,13 @@ def compile_options(operations: int | float) -> dict[str, Any]:
     if said or jax.default_backend() != "cpu":
         return {}
     return next(options for most, options in COMPILE_OPTIONS.items() if operations <= most)
+
+
+def compile_all(lowered: Mapping[str, Lowered], operations: Mapping[str, int | float]) -> dict[str, Compiled]:
+    """Compile programs side by side, each with the `compile_options` for the operations given under its name."""
+
+    def compiled(name: str) -> Compiled:
+        return lowered[name].compile(compiler_options=compile_options(operations[name]))
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(lowered, pool.map(compiled, lowered), strict=True))

@@ -65,6 +65,10 @@ MODELS = {
     "networks in bfloat16": lambda: networks(precision="bfloat16"),
     "networks on islands": lambda: networks(islands=IslandConfig(count=2, migrate_every=1)),
     "networks, rmsprop": lambda: networks(lifetime=dataclasses.replace(SGD, optimiser="rmsprop")),
+    "networks, ae_sgdm": lambda: networks(lifetime=dataclasses.replace(SGD, optimiser="ae_sgdm")),
+    "networks, ae_schedule_free_adamw": lambda: networks(
+        lifetime=dataclasses.replace(SGD, optimiser="ae_schedule_free_adamw")
+    ),
     "networks that act": lambda: (dataclasses.replace(networks(lifetime=DARWINIAN)[0]), ACTS),
     "networks as seeds": lambda: networks(
         population_storage="seeds",
@@ -135,6 +139,8 @@ def test_ids_and_counters_are_32_bits_wide_whatever_the_precision(name):
 TRAININGS = {
     "adam, cosine": TrainConfig(schedule="cosine", warmup_steps=2),
     "adamw": TrainConfig(optimiser="adamw"),
+    "ae_adamw": TrainConfig(optimiser="ae_adamw"),
+    "ae_schedule_free_adamw": TrainConfig(optimiser="ae_schedule_free_adamw"),
     "rmsprop in bfloat16": TrainConfig(optimiser="rmsprop", precision="bfloat16"),
     "SNES": TrainConfig(strategy=StrategyConfig("SNES", population=6)),
     "Sep_CMA_ES": TrainConfig(strategy=StrategyConfig("Sep_CMA_ES", population=6)),

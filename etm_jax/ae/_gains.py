@@ -167,14 +167,19 @@ def default_gains(
     return Gains(*[jnp.asarray(value, jnp.float32) for value in gains])
 
 
-def check_gains(gains: Gains, names: Sequence[str]) -> None:
-    """Raise a ValueError unless gains are those of so many coefficients."""
+def fitting(gains: Gains, names: Sequence[str]) -> Gains:
+    """Gains as float32, whatever they were computed in.
+
+    Raises:
+        ValueError: they are not those of so many coefficients.
+    """
     shape, count = jnp.shape(gains.drive), len(names)
     if shape != (count, len(FEATURES)):
         raise ValueError(
             f"gains must be those of the coefficients {', '.join(names)}, with a drive of shape "
             f"{(count, len(FEATURES))}, got {shape}; make them with default_gains({tuple(names)!r})"
         )
+    return Gains(*[jnp.asarray(value, jnp.float32) for value in gains])
 
 
 def _check_known(given: Any, known: Sequence[str], what: str) -> None:

@@ -12,7 +12,7 @@ from optax import tree
 from etm_jax.ae import _laws as laws
 from etm_jax.ae._charts import TINY, Coefficient
 from etm_jax.ae._coefficients import bind, check, check_scalar, is_guarded, moved_of
-from etm_jax.ae._gains import Gains, acts, check_gains, default_gains
+from etm_jax.ae._gains import Gains, acts, default_gains, fitting
 from etm_jax.ae._norms import LEAST_SAMPLE, SAMPLE, Lengths, entries_of, inner_product, sizes
 from etm_jax.ae._precision import stored_like, wide, widened, widest
 from etm_jax.ae._signals import (
@@ -136,8 +136,7 @@ def adaptive_evolution(
     gauged = gauge == "norm" and "learning_rate" not in coefficients
     check(not gauged, 'gauge="norm" scales the learning rate, so "learning_rate" must be among the coefficients')
     check(gains is None or not gain_changes, f"give gains, or changes of gains ({', '.join(gain_changes)}), not both")
-    initial_gains = default_gains(names, **gain_changes) if gains is None else gains
-    check_gains(initial_gains, names)
+    initial_gains = default_gains(names, **gain_changes) if gains is None else fitting(gains, names)
     source = direction
 
     def last_direction(state: AEState, inner_state: Any, given: Any) -> Any:

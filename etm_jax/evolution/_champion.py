@@ -1,14 +1,16 @@
 """What a run found: the champion as a compact network, and its scores on episodes never seen before."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.stages import Lowered
 from jaxtyping import Array, Float
 
-from etm_jax._platform import compile_options
+from etm_jax._platform import compile_all
 from etm_jax._rows import by_task, plain_array
 from etm_jax._typing import Key
 from etm_jax.environment import EnvironmentSuite, Suite
@@ -23,7 +25,8 @@ HELD_OUT_EPISODES = 1000
 HELD_OUT_STREAM = 2**31 - 1  # folded into the seed: a stream of keys that no generation draws from
 
 
-Examine = Callable[[Any, Key, Array, Any, int], tuple[Result, dict[str, dict[str, Any]]]]
+Examined = tuple[Result, dict[str, dict[str, Any]]]
+Examine = Callable[[Any, Key, Array, Any, int], Examined]
 
 
 def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str, Any]:
@@ -39,18 +42,11 @@ def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str
         By name of the score, then of the task; under `extra` and `extra_twice_length` what tasks add of their own.
     """
     key = jax.random.fold_in(jax.random.key(seed), HELD_OUT_STREAM)
-    full = jnp.ones(len(suite.names))
+    lowered = lower_held_out(examine, genome, suite)
+    programs = compile_all(lowered, dict.fromkeys(lowered, operations_held_out(genome, suite)))
     scores: dict[str, Any] = {"episodes": HELD_OUT_EPISODES}
-    weights = sum(leaf.size for leaf in jax.tree.leaves(genome))
-    # How long an environment's episodes last, nobody knows.
-    steps = suite.num_steps * len(suite.names) if isinstance(suite, TaskSuite) else math.inf
-    operations = weights * steps * HELD_OUT_EPISODES
-    for suffix, asked in lengths_of(suite).items():
-        ask = jax.jit(
-            lambda genome, key, asked=asked: examine(genome, key, full, asked, HELD_OUT_EPISODES),
-            compiler_options=compile_options(operations),
-        )
-        result, extra = ask(genome, key)
+    for suffix, program in programs.items():
+        result, extra = program(genome, key)
         for name in ("accuracy", "performance"):
             scores[name + suffix] = by_task(suite.names, getattr(result, name))
         if extra:
@@ -58,18 +54,41 @@ def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str
     return scores
 
 
+def lower_held_out(examine: Examine, genome: Any, suite: Suite) -> dict[str, Lowered]:
+    """The programs of `held_out`, traced, by suffix of their scores' names: functions of a genome and a key."""
+    full = jnp.ones(len(suite.names))
+
+    def lower(suffix: str, asked: Suite) -> Lowered:
+        def ask(genome: Any, key: Key) -> Examined:
+            return examine(genome, key, full, asked, HELD_OUT_EPISODES)
+
+        ask.__name__ = held_out.__name__ + suffix  # as profiles and logs show it
+        return jax.jit(ask).lower(genome, jax.random.key(0))
+
+    return {suffix: lower(suffix, asked) for suffix, asked in lengths_of(suite).items()}
+
+
+def operations_held_out(genome: Any, suite: Suite) -> int | float:
+    """Roughly how many arithmetic operations `held_out` executes; infinite where nobody knows how long it lasts."""
+    if not isinstance(suite, TaskSuite):
+        return math.inf
+    weights = sum(leaf.size for leaf in jax.tree.leaves(genome))
+    return weights * suite.num_steps * len(suite.names) * HELD_OUT_EPISODES
+
+
 def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: Suite) -> dict[str, Any]:
     """`held_out` of one network, which belongs to the search space of these bounds."""
+    return held_out(functools.partial(examine_network, bounds), genome, seed, suite)
 
-    def examine(
-        genome: Genome, key: Key, difficulty: Float[Array, " task"], suite: Suite, episodes: int
-    ) -> tuple[Result, dict[str, dict[str, Any]]]:
-        if isinstance(suite, EnvironmentSuite):
-            return score(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes), {}
-        run, episode = answer(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes)
-        return result_of(suite, run.outputs, episode), suite.extra_scores(run.outputs, episode)
 
-    return held_out(examine, genome, seed, suite)
+def examine_network(
+    bounds: Bounds, genome: Genome, key: Key, difficulty: Float[Array, " task"], suite: Suite, episodes: int
+) -> Examined:
+    """How one network does; an `Examine` but for the bounds."""
+    if isinstance(suite, EnvironmentSuite):
+        return score(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes), {}
+    run, episode = answer(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes)
+    return result_of(suite, run.outputs, episode), suite.extra_scores(run.outputs, episode)
 
 
 def summarise(

@@ -248,6 +248,7 @@ def acquire(genome: Genome, state: optax.OptState, config: LifetimeConfig) -> Ge
     if COEFFICIENT not in coefficients:
         return genome
     factor = jnp.clip(coefficients[COEFFICIENT] / config.learning_rate, *FACTORS)
+    factor = factor.astype(genome.learning.learning_rate.dtype)  # the laws count in float32
     return replace(genome, learning=replace(genome.learning, learning_rate=factor))
 
 

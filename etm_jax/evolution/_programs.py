@@ -3,13 +3,12 @@
 import functools
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
-from jax.stages import Compiled, Lowered
+from jax.stages import Lowered
 
-from etm_jax._platform import compile_options
+from etm_jax._platform import compile_all, compile_options
 from etm_jax.evolution._devices import replicated
 from etm_jax.evolution._generation import born, closed, init, judged, learned
 from etm_jax.evolution._islands import state_sharding
@@ -23,12 +22,14 @@ Generation = Callable[[EvolutionState], tuple[EvolutionState, dict[str, Any]]]
 
 def first_state(problem: Problem) -> EvolutionState:
     """The state before the first generation, from the seed of the settings, where a run's state lies."""
-    start = jax.jit(
-        functools.partial(init, problem),
-        out_shardings=state_sharding(problem.config.islands.count, problem.mesh),
-        compiler_options=compile_options(0),
-    )
+    start = lower_first(problem).compile(compiler_options=compile_options(0))
     return start(jax.random.key(problem.config.seed))
+
+
+def lower_first(problem: Problem) -> Lowered:
+    """The program of the first state, traced: a function of a key."""
+    sharding = state_sharding(problem.config.islands.count, problem.mesh)
+    return jax.jit(functools.partial(init, problem), out_shardings=sharding).lower(jax.random.key(0))
 
 
 def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
@@ -44,13 +45,7 @@ def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
     Returns:
         A function from a state, whose memory it takes, to the next state and the generation's metrics, as `step`.
     """
-    lowered, operations = lower_stages(problem, state), operations_of(problem, state)
-
-    def compiled(name: str) -> Compiled:
-        return lowered[name].compile(compiler_options=compile_options(operations[name]))
-
-    with ThreadPoolExecutor() as pool:
-        programs = dict(zip(lowered, pool.map(compiled, lowered), strict=True))
+    programs = compile_all(lower_stages(problem, state), operations_of(problem, state))
 
     def generation(state: EvolutionState) -> tuple[EvolutionState, dict[str, Any]]:
         population, steps = programs[born.__name__](state)
