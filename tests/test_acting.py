@@ -246,6 +246,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_evolution_without_gradients_learns_to_remember_the_cue(run):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((run / "summary.json").read_text())
@@ -256,6 +257,7 @@ def test_evolution_without_gradients_learns_to_remember_the_cue(run):
     assert summary["held_out"]["accuracy"]["t_maze"] > 0.8
 
 
+@pytest.mark.slow
 def test_scores_at_twice_the_length_are_left_out_of_summary_and_report(run):
     held_out = json.loads((run / "summary.json").read_text())["held_out"]
     assert set(held_out) == {"episodes", "accuracy", "performance"}

@@ -187,6 +187,7 @@ def test_the_doubler_computes_far_beyond_its_tape():
     assert (2 * blue >= live)[1:].nonzero()[0].tolist() == [40]  # it halts at the last step and at none before
 
 
+@pytest.mark.slow
 def test_a_run_of_the_command_line_is_resumed_and_leaves_a_report_and_an_automaton(tmp_path):
     folder = tmp_path / "run"
     flags = ["--model=em43", "--task=decrement", "--population-size=100", "--selection.num-elites=10", "--devices=1"]

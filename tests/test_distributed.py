@@ -123,6 +123,7 @@ def restored(folder, like):
     return state
 
 
+@pytest.mark.slow
 def test_only_the_first_process_prints_and_writes_each_row_once(whole):
     folder, ((output, _), (silence, _)) = whole
     assert [row["generation"] for row in rows(folder)] == list(range(GENERATIONS))
@@ -134,6 +135,7 @@ def test_only_the_first_process_prints_and_writes_each_row_once(whole):
     assert (folder / "best" / "weights.npz").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_are_the_same_run_as_one(whole, alone, tmp_path):
     folder = RunFolder.create(tmp_path / "alone", CONFIG)
     one = run(alone, folder).state
@@ -146,6 +148,7 @@ def test_two_processes_are_the_same_run_as_one(whole, alone, tmp_path):
     np.testing.assert_allclose(two.population.fitness, one.population.fitness, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_a_process_goes_on_as_the_uninterrupted_one(whole, settings, tmp_path):
     folder = tmp_path / "killed"
     with started("--config", str(settings), "--out", str(folder)) as pair:
@@ -161,6 +164,7 @@ def test_a_run_that_lost_a_process_goes_on_as_the_uninterrupted_one(whole, setti
     assert rows(folder, "lineage.jsonl") == rows(whole[0], "lineage.jsonl")
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_one_process_stops_both_and_one_process_may_go_on(whole, settings, alone, tmp_path):
     folder = tmp_path / "stopped"
     with started("--config", str(settings), "--out", str(folder)) as pair:
@@ -227,6 +231,7 @@ def test_a_missing_set_up_is_one_clear_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_taken_folder_is_refused_before_anything_is_written(settings, whole, tmp_path):
     folder = tmp_path / "taken"
     shutil.copytree(whole[0], folder)

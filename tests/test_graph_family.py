@@ -147,6 +147,7 @@ def test_a_graph_is_saved_and_read_back(tape, tmp_path):
         load_graph(tmp_path / "best")
 
 
+@pytest.mark.slow
 def test_a_run_of_graphs_resumes_and_reports_with_its_picture(tmp_path):
     folder = tmp_path / "run"
     flags = ["--model=graph", "--task=car", "--population-size=16", "--selection.num-elites=2", "--score-episodes=1"]

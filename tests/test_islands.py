@@ -86,6 +86,7 @@ def assert_the_same_population(actual, expected):
     assert_trees_equal(actual.genomes.architecture, expected.genomes.architecture)
 
 
+@pytest.mark.slow
 def test_one_island_is_the_undivided_run():
     advance = compiled_step(COPY, lifetime=DARWINIAN)
     expect = jax.jit(functools.partial(undivided, tiny_problem(COPY, lifetime=DARWINIAN)))
@@ -257,7 +258,7 @@ def sequences(text):
     "changes",
     [
         {"islands": IslandConfig(count=8)},
-        {"islands": IslandConfig(count=2)},
+        pytest.param({"islands": IslandConfig(count=2)}, marks=pytest.mark.slow),
         pytest.param({}, marks=pytest.mark.slow),
         pytest.param({"lanes": 0}, marks=pytest.mark.slow),
         pytest.param({"lifetime": dataclasses.replace(CONFIG.lifetime, budget="swarm")}, marks=pytest.mark.slow),

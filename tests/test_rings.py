@@ -111,6 +111,7 @@ def test_a_ring_is_saved_and_read_back(tmp_path):
     assert model.architecture["live_cells"] == 14
 
 
+@pytest.mark.slow
 def test_a_run_of_rings_resumes_and_reports_with_its_pictures(tmp_path):
     folder = tmp_path / "run"
     flags = ["--model=em33", "--task=car,previous=0", "--population-size=16", "--selection.num-elites=2"]

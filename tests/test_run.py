@@ -117,6 +117,7 @@ def assert_same_run(folder, other):
         np.testing.assert_array_equal(weights(folder)[name], array, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generations", [1, 3])
 def test_a_run_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(whole, tmp_path, generations):
     folder = tmp_path / "killed"
@@ -133,6 +134,7 @@ def test_a_run_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(whole, tm
     assert_same_run(folder, whole[0])
 
 
+@pytest.mark.slow
 def test_a_torn_checkpoint_is_named_and_the_one_before_is_used(whole, tmp_path):
     folder = tmp_path / "torn"
     shutil.copytree(whole[0], folder)
@@ -158,6 +160,7 @@ def test_foreign_checkpoints_are_refused(whole, tmp_path):
     assert "none of the checkpoints [4, 3, 2] can be read" in errors.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_ends_cleanly_and_resume_goes_on(whole, tmp_path):
     folder = tmp_path / "stopped"
     process = start(*FLAGS, "--out", str(folder), "--max-generations=100000")

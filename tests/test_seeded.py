@@ -129,6 +129,7 @@ def test_it_scores_the_networks_that_it_decodes():
     assert len(np.unique(own[0].loss)) == 4
 
 
+@pytest.mark.slow
 def test_a_run_of_the_command_line_is_resumed_and_leaves_a_network(tmp_path):
     folders = [tmp_path / name for name in ("whole", "resumed")]
     runs = [

@@ -166,6 +166,7 @@ def test_the_command_line_leaves_a_folder_like_that_of_gradients(whole):
     assert_trees_equal(pad(model, training.bounds).params, network_of(state).params)
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(whole, tmp_path):
     folder = tmp_path / "killed"
     shutil.copytree(whole[0], folder)

@@ -261,6 +261,7 @@ def test_report_makes_the_report_again(whole, tmp_path):
     assert "Unfinished: 3 of 8 gradient steps recorded so far." in text
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(whole, tmp_path):
     folder = tmp_path / "killed"
     shutil.copytree(whole[0], folder)
