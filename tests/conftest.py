@@ -1,5 +1,6 @@
 """What every test runs under. It comes before any backend starts, since the number of devices is fixed then."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -15,6 +16,9 @@ os.environ.setdefault(
 import hypothesis
 import jax
 import pytest
+
+# JAX traces by making objects, hundreds of thousands a test; Python would look through all that live again and again.
+gc.set_threshold(100_000, 20, 50)
 
 CACHE_ROOT = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
 

@@ -266,6 +266,7 @@ def test_scores_at_twice_the_length_are_left_out_of_summary_and_report(run):
     assert all(title in page for title in ("Observations", "Actions", "Reward (1 is 10)", "Write head 1"))
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_on_environments_can_be_made_again(run, capsys):
     before = (run / "report.html").read_text()
     evolve.main(["report", str(run)])

@@ -47,6 +47,7 @@ def test_tell_counts_nan_as_failed():
     assert float(metrics["best_fitness"]) == 1.0
 
 
+@pytest.mark.slow
 def test_a_failed_member_is_replaced_whatever_the_kinds_of_network():
     """Pondering adds a channel to the inputs, and a window controller has no kernel of its own for them."""
     kinds = dataclasses.replace(BOUNDS, ponder_steps=(1, 2), controllers=("window",), memories=("none",))

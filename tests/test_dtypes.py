@@ -118,7 +118,9 @@ def problem_of(name):
     return make_problem(*MODELS[name]())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "all kinds" in name else ()) for name in MODELS]
+)
 def test_a_generation_keeps_the_types_of_its_state(name, mode):
     problem = problem_of(name)
     state = jax.eval_shape(lambda: init(problem, jax.random.key(0)))

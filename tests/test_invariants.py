@@ -111,7 +111,7 @@ def test_a_larger_padding_changes_neither_outputs_nor_gradients(chosen, seed):
 # 2. padding is inert
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("space", ["one kind", pytest.param("many kinds", marks=pytest.mark.slow)])
 @given(data=st.data(), garbage=st.sampled_from([np.nan, np.inf, -np.inf, 1e30]))
 def test_garbage_in_weights_that_do_not_exist_changes_nothing_and_gets_no_gradient(space, data, garbage):
     bounds, _ = SPACES[space]

@@ -191,7 +191,7 @@ def test_parents_live_on_the_same_island():
             assert one in lived[island] or set(pair.tolist()) <= set(lived[island].tolist())
 
 
-@pytest.fixture(scope="module", params=[4, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[4, 8])
 def on_many_devices(request, tmp_path_factory):
     """Arrays of the run over so many devices, and the text of its programs; 8 in a process that has them."""
     if request.param == 4:
@@ -218,6 +218,7 @@ def named_arrays(config):
     }
 
 
+@pytest.mark.slow
 def test_many_devices_are_the_same_run_as_one(on_many_devices):
     many, _ = on_many_devices
     one = on_one_device()
@@ -277,6 +278,7 @@ def test_devices_exchange_in_one_sequence_of_a_program(changes):
     assert [len(sequences(text)) <= 1 for text in texts] == [True] * len(texts)
 
 
+@pytest.mark.slow
 def test_only_migrants_and_small_tables_cross_devices(on_many_devices):
     many, text = on_many_devices
     weights = sum(array.nbytes for name, array in many.items() if name.startswith("[0].genomes.params"))

@@ -110,7 +110,8 @@ def test_lanes_of_a_group_share_the_cheapest_tier_that_holds_all_of_them():
     assert groups(stacked, 0, [SMALLER, TINY])[1].tolist() == [1]
 
 
-@pytest.mark.parametrize("lanes", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", [1, 2])
 def test_a_generation_in_tiers_equals_one_at_full_padding(lanes):
     whole, metrics = tiny.after(2)
     problem = tiny.problem(lanes=lanes, tiers=3)
