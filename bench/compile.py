@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
 from etm_jax import _console, evolve
+from etm_jax._compiling import compile_options
 from etm_jax._console import Progress
-from etm_jax._platform import compile_options, use_every_core
+from etm_jax._platform import use_every_core
 from etm_jax._presets import PRESETS
 from etm_jax.evolution import init, make_problem
 from etm_jax.evolution._champion import examine_network, lower_held_out, operations_held_out

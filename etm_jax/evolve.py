@@ -231,7 +231,7 @@ def finish(problem: Problem, outcome: Outcome, folder: RunFolder, started: float
         say(f"nothing is left to do: {done} generations are done, and --max-generations is {most}; give more to go on")
     state = dataclasses.replace(outcome.state, champion=on_this_process(outcome.state.champion))
     model = problem.family.export(state.champion)
-    summary = summarise(problem, state, outcome.compile_seconds, outcome.run_seconds, time.perf_counter() - started)
+    summary = summarise(problem, state, outcome.compile_seconds, outcome.run_seconds, started)
     folder.finish(functools.partial(problem.family.save, model), summary)
     write_members(folder, problem, state)
     report = write(folder, model, problem.suite)

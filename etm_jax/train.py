@@ -160,7 +160,7 @@ def finish(training: Training, outcome: Outcome, folder: RunFolder, started: flo
         done, most = int(outcome.state.step), training.config.steps
         say(f"nothing is left to do: {done} steps are done, and --steps is {most}; give more to go on")
     network = compact(network_of(outcome.state), training.bounds)
-    summary = summarise(training, outcome, time.perf_counter() - started)
+    summary = summarise(training, outcome, started)
     folder.finish(functools.partial(save_network, network), summary)
     report = write(folder, network, training.suite)
     go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.ending == "interrupted" else None

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jax.stages import Lowered
 from jaxtyping import Array, Float
 
-from etm_jax._platform import compile_all
+from etm_jax._compiling import compile_all, tracing
 from etm_jax._rows import by_task, plain_array
 from etm_jax._typing import Key
 from etm_jax.environment import EnvironmentSuite, Suite
@@ -65,7 +66,8 @@ def lower_held_out(examine: Examine, genome: Any, suite: Suite) -> dict[str, Low
         ask.__name__ = held_out.__name__ + suffix  # as profiles and logs show it
         return jax.jit(ask).lower(genome, jax.random.key(0))
 
-    return {suffix: lower(suffix, asked) for suffix, asked in lengths_of(suite).items()}
+    with tracing():
+        return {suffix: lower(suffix, asked) for suffix, asked in lengths_of(suite).items()}
 
 
 def operations_held_out(genome: Any, suite: Suite) -> int | float:
@@ -92,14 +94,22 @@ def examine_network(
 
 
 def summarise(
-    problem: Problem, state: EvolutionState, compile_seconds: float, run_seconds: float, total_seconds: float
+    problem: Problem, state: EvolutionState, compile_seconds: float, run_seconds: float, started: float
 ) -> dict[str, Any]:
-    """The champion and its held-out scores, as `summary.json` holds them."""
+    """The champion and its held-out scores, as `summary.json` holds them.
+
+    Args:
+        problem: what evolved.
+        state: the last one.
+        compile_seconds: before and between generations.
+        run_seconds: of the generations.
+        started: `time.perf_counter()` when the run began; the total is until these scores were there.
+    """
     return {
         "champion_id": int(state.champion_id),
         **problem.family.report(problem, state.champion),
         "seconds": {
-            "total": round(total_seconds, 1),
+            "total": round(time.perf_counter() - started, 1),
             "compile": round(compile_seconds, 1),
             "run": round(run_seconds, 1),
         },

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,10 @@ class Checkpoints:
         if done in self._manager.all_steps():
             return
         about = {"format": FORMAT, "settings": self._settings}
-        arguments = ocp.args.Composite(state=ocp.args.StandardSave(_storable(state)), about=ocp.args.JsonSave(about))
+        named = _storable(state)
+        if jax.process_count() == 1:  # of arrays that several devices hold Orbax would compile a slice for each shape
+            named = {name: np.asarray(leaf) for name, leaf in named.items()}
+        arguments = ocp.args.Composite(state=ocp.args.StandardSave(named), about=ocp.args.JsonSave(about))
         try:
             self._manager.save(done, args=arguments)
             self._manager.wait_until_finished()

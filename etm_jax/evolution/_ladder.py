@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from etm_jax._platform import compile_options
+from etm_jax._compiling import compile_options
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution._archive import breeding_stock
 from etm_jax.evolution._devices import replicated

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.stages import Lowered
 
-from etm_jax._platform import compile_all, compile_options
+from etm_jax._compiling import compile_all, compile_options, tracing
 from etm_jax.evolution._devices import replicated
 from etm_jax.evolution._generation import born, closed, init, judged, learned
 from etm_jax.evolution._islands import state_sharding
@@ -29,7 +29,8 @@ def first_state(problem: Problem) -> EvolutionState:
 def lower_first(problem: Problem) -> Lowered:
     """The program of the first state, traced: a function of a key."""
     sharding = state_sharding(problem.config.islands.count, problem.mesh)
-    return jax.jit(functools.partial(init, problem), out_shardings=sharding).lower(jax.random.key(0))
+    with tracing():
+        return jax.jit(functools.partial(init, problem), out_shardings=sharding).lower(jax.random.key(0))
 
 
 def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
@@ -71,11 +72,12 @@ def lower_stages(problem: Problem, state: EvolutionState) -> dict[str, Lowered]:
         return _placed(lowered[stage.__name__].out_info, out)
 
     like = _placed(state, whole)
-    population, steps = lower(born, parts, like)
-    genomes = lower(learned, parts, like, population, steps) if learns else population.genomes
-    found = lower(judged, parts, like, genomes)
-    rest = (population, genomes if learns else None, found)
-    lower(closed, (whole, replicated(mesh)), like, *rest, donated=(0,))
+    with tracing():
+        population, steps = lower(born, parts, like)
+        genomes = lower(learned, parts, like, population, steps) if learns else population.genomes
+        found = lower(judged, parts, like, genomes)
+        rest = (population, genomes if learns else None, found)
+        lower(closed, (whole, replicated(mesh)), like, *rest, donated=(0,))
     return lowered
 
 

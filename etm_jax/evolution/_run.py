@@ -63,8 +63,9 @@ def run(
     Raises:
         ValueError: the folder has rows of other tasks, or rows and no checkpoint; or a checkpoint cannot be kept.
     """
-    config = problem.config
+    config, started = problem.config, time.perf_counter()
     state = first_state(problem)
+    compile_seconds = unaccounted = time.perf_counter() - started
     restored = checkpoints.restore(state) if checkpoints is not None else None
     if folder is not None:
         folder.check_rows(problem.suite.names, resumed=restored is not None)
@@ -78,18 +79,17 @@ def run(
 
     if int(state.generation) >= config.max_generations:
         return Outcome(
-            state, History(rows, member_rows(problem, state)), compile_seconds=0.0, run_seconds=0.0, interrupted=False
+            state, History(rows, member_rows(problem, state)), compile_seconds, run_seconds=0.0, interrupted=False
         )
     count = min(config.generations_per_trip, config.max_generations)
-    compile_seconds = run_seconds = unaccounted = 0.0
-    stage, stop = None, False
+    run_seconds, stage, stop = 0.0, None, False
     with interrupts() as interrupted:
         while int(state.generation) < config.max_generations and not stop:
             started, first = time.perf_counter(), int(state.generation)
             if stage is None or first == stage.until:
                 state, stage = _next_stage(problem, state, stage)
-                unaccounted = time.perf_counter() - started
-                compile_seconds += unaccounted
+                seconds = time.perf_counter() - started
+                compile_seconds, unaccounted = compile_seconds + seconds, unaccounted + seconds
                 started = time.perf_counter()
             metrics = []
             for _ in range(min(count, stage.until - first)):

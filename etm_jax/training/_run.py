@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from etm_jax._compiling import compile_options, tracing
 from etm_jax._interrupts import interrupts
-from etm_jax._platform import compile_options
 from etm_jax._rows import Row, by_task, plain
 from etm_jax.evolution import Checkpoints, History, RunFolder, held_out_scores
 from etm_jax.genomes import compact, describe, num_parameters, save_network
@@ -93,7 +93,8 @@ def train(
         if ending is None:
             started = time.perf_counter()
             last = jnp.asarray(config.steps, jnp.int32)
-            lowered = jax.jit(functools.partial(trip, training), donate_argnums=0).lower(state, last)
+            with tracing():
+                lowered = jax.jit(functools.partial(trip, training), donate_argnums=0).lower(state, last)
             compiled = lowered.compile(compiler_options=compile_options(math.inf))
             compile_seconds = unaccounted = time.perf_counter() - started
         while ending is None:
@@ -156,8 +157,11 @@ def _row(
     }
 
 
-def summarise(training: Training, outcome: Outcome, total_seconds: float) -> dict[str, Any]:
-    """The network and its held-out scores, as `summary.json` holds them."""
+def summarise(training: Training, outcome: Outcome, started: float) -> dict[str, Any]:
+    """The network and its held-out scores, as `summary.json` holds them.
+
+    The total time is from `started`, a `time.perf_counter()`, until these scores were there.
+    """
     state, network = outcome.state, network_of(outcome.state)
     return {
         "ending": outcome.ending,
@@ -167,7 +171,7 @@ def summarise(training: Training, outcome: Outcome, total_seconds: float) -> dic
         "num_parameters": int(num_parameters(network, training.bounds)),
         "held_out": held_out_scores(network, training.config.seed, training.bounds, training.suite),
         "seconds": {
-            "total": round(total_seconds, 1),
+            "total": round(time.perf_counter() - started, 1),
             "compile": round(outcome.compile_seconds, 1),
             "run": round(outcome.run_seconds, 1),
         },
