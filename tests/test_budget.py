@@ -60,6 +60,7 @@ def test_devices_are_dealt_about_the_same_number_of_steps(devices):
     assert totals.max() - totals.min() <= 150  # less than one individual may differ from another
 
 
+@pytest.mark.slow
 def test_a_generation_of_unknowns_is_the_even_one_and_the_next_one_shares_by_fitness():
     """Nobody is known in the first generation, so all live equally long; then the shares differ and all still learn."""
     shared = compiled_step(lifetime=dataclasses.replace(RUN.lifetime, budget="swarm"))

@@ -58,6 +58,7 @@ def selecting(method, archive="none", **changes):
     )
 
 
+QUICK = ("networks", "networks, ae_schedule_free_adamw", "networks as seeds", "graph", "em33", "em43")
 MODELS = {
     "networks": lambda: networks(),
     "networks of all kinds": lambda: networks(bounds=MIXED, variation=VariationRates(align=True)),
@@ -119,7 +120,7 @@ def problem_of(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if "all kinds" in name else ()) for name in MODELS]
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS]
 )
 def test_a_generation_keeps_the_types_of_its_state(name, mode):
     problem = problem_of(name)

@@ -128,6 +128,7 @@ def test_a_halted_tape_without_red_has_no_output():
     assert packed.halted.all() and packed.outputs.tolist() == [[NO_OUTPUT]]
 
 
+@pytest.mark.slow
 def test_without_jit_the_same():
     rules, programmes = genomes(2, seed=2)
     em = EM43(window=40, max_steps=ROUND + 1)
@@ -203,9 +204,11 @@ def test_bad_input_is_refused(arguments, says):
 def test_bad_types_and_sizes_are_refused():
     with pytest.raises(TypeError, match="inputs must be whole numbers, got float32"):
         SMALL.run(KEEP, np.zeros(10, int), [1.0])
-    with pytest.raises(ValueError, match="window must be at least 6, got 5"):
+    with pytest.raises(ValueError, match="window must be a whole number of at least 6, got 5"):
         EM43(window=5)
-    with pytest.raises(ValueError, match="max_steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="max_steps must be a whole number of at least 1, got True"):
+        EM43(max_steps=True)
+    with pytest.raises(ValueError, match="max_steps must be a whole number of at least 1, got 0"):
         EM43(max_steps=0)
     with pytest.raises(ValueError, match=r"programmes must have shape \(2, any\)"):
         SMALL.run_population(np.stack([KEEP] * 2), np.zeros((3, 10), int), [1])
@@ -240,7 +243,7 @@ def test_rings_refuse_what_does_not_fit():
     ):
         with pytest.raises(ValueError, match=says):
             em.run_population(*changed)
-    with pytest.raises(ValueError, match="cells must be at least 3"):
+    with pytest.raises(ValueError, match="cells must be a whole number of at least 3"):
         EM33(num_variables=1, bins=1, programme_cells=1)
 
 

@@ -255,15 +255,16 @@ def sequences(text):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
         {"islands": IslandConfig(count=8)},
-        pytest.param({"islands": IslandConfig(count=2)}, marks=pytest.mark.slow),
-        pytest.param({}, marks=pytest.mark.slow),
-        pytest.param({"lanes": 0}, marks=pytest.mark.slow),
-        pytest.param({"lifetime": dataclasses.replace(CONFIG.lifetime, budget="swarm")}, marks=pytest.mark.slow),
-        pytest.param({"archive": ArchiveConfig("map-elites")}, marks=pytest.mark.slow),
+        {"islands": IslandConfig(count=2)},
+        {},
+        {"lanes": 0},
+        {"lifetime": dataclasses.replace(CONFIG.lifetime, budget="swarm")},
+        {"archive": ArchiveConfig("map-elites")},
     ],
     ids=str,
 )

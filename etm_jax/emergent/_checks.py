@@ -1,6 +1,7 @@
 """Checks of what a caller hands in, before anything is traced."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -9,14 +10,14 @@ import numpy as np
 
 
 def at_least(least: int, **sizes: int) -> None:
-    """Refuse sizes below the least one.
+    """Refuse sizes that are no whole numbers, as True is none, or below the least one.
 
     Raises:
         ValueError: one is.
     """
     for name, size in sizes.items():
-        if size < least:
-            raise ValueError(f"{name} must be at least {least}, got {size}")
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {size!r}")
 
 
 def whole_numbers(name: str, values: Any, shape: Sequence[int | None]) -> jax.Array:
