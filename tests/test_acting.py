@@ -178,7 +178,7 @@ class Several(Counts):
     [
         (Continuous(), {}, "environment must have discrete actions"),
         (Several(), {}, "environment must have observations in one array"),
-        (Counts(), {"num_steps": 0}, "num_steps must be at least 1, got 0"),
+        (Counts(), {"num_steps": 0}, "num_steps must be a whole number of at least 1, got 0"),
         (Counts(), {"solved_reward": 1.0}, "chance_reward must be below solved_reward, got 1.0 and 1.0"),
     ],
 )

@@ -178,9 +178,12 @@ def test_the_ring_lets_the_oldest_go():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: FrontArchive(size=0), "front's size must be at least 1, got 0"),
-        (lambda: MapElitesArchive(num_descriptors=2, bins=0), "bins of MAP-Elites must be at least 1, got 0"),
-        (lambda: NoveltyArchive(neighbours=0), "novelty's neighbours must be at least 1, got 0"),
+        (lambda: FrontArchive(size=0), "front's size must be a whole number of at least 1, got 0"),
+        (
+            lambda: MapElitesArchive(num_descriptors=2, bins=0),
+            "MAP-Elites must be a whole number of at least 1, got 0",
+        ),
+        (lambda: NoveltyArchive(neighbours=0), "novelty's neighbours must be a whole number of at least 1, got 0"),
         (lambda: NoveltyArchive(weight=2.0), r"weight must be in \[0, 1\], got 2.0"),
         (
             lambda: toy_problem(archive=ArchiveConfig(kind="novelty")),

@@ -150,11 +150,12 @@ def test_in_a_small_sample_of_lexicase_others_have_a_chance():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TournamentSelection(size=0), "tournament size must be at least 1, got 0"),
-        (lambda: LexicaseSelection(size=0), "lexicase size must be at least 1, got 0"),
+        (lambda: TournamentSelection(size=True), "tournament size must be a whole number of at least 1, got True"),
+        (lambda: TournamentSelection(size=0), "tournament size must be a whole number of at least 1, got 0"),
+        (lambda: LexicaseSelection(size=0), "lexicase size must be a whole number of at least 1, got 0"),
         (lambda: TruncationSelection(share=0.0), r"truncation share must be in \(0, 1\], got 0.0"),
-        (lambda: TruncationSelection(num_elites=-1), "num_elites must be at least 0, got -1"),
-        (lambda: AgingSelection(size=0), "tournament size must be at least 1, got 0"),
+        (lambda: TruncationSelection(num_elites=-1), "num_elites must be a whole number of at least 0, got -1"),
+        (lambda: AgingSelection(size=0), "tournament size must be a whole number of at least 1, got 0"),
         (lambda: AgingSelection(turnover=0.0), r"turnover must be in \(0, 1\], got 0.0"),
         (lambda: NSGA2Selection(turnover=1.5), r"turnover must be in \(0, 1\], got 1.5"),
         (lambda: NichesSelection(alpha=-0.1), r"alpha must be in \[0, 1\], got -0.1"),

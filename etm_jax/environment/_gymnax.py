@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from etm_jax._require import require_count
 from etm_jax._typing import BoolScalar, Key, Scalar
 from etm_jax.environment._contract import scaled_reward
 
@@ -99,8 +100,7 @@ def from_gymnax(
     if not isinstance(getattr(environment.observation_space(params), "shape", None), tuple):
         raise ValueError(f"environment must have observations in one array, got those of {name}")
     horizon = int(params.max_steps_in_episode) if num_steps is None else num_steps
-    if horizon < 1:
-        raise ValueError(f"num_steps must be at least 1, got {horizon}")
+    require_count("num_steps", horizon, 1)
     if not chance_reward < solved_reward:
         raise ValueError(f"chance_reward must be below solved_reward, got {chance_reward} and {solved_reward}")
     return GymnaxEnvironment(environment, params, horizon, float(chance_reward), float(solved_reward))

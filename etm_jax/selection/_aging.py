@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
+from etm_jax._require import require_count
 from etm_jax._typing import Key
 from etm_jax.selection._elites import check_turnover, num_survivors
 from etm_jax.selection._scores import Scores, Selection
@@ -33,8 +34,7 @@ class AgingSelection:
     turnover: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"the tournament size must be at least 1, got {self.size}")
+        require_count("the tournament size", self.size, 1)
         check_turnover(self.turnover)
 
     def __call__(self, key: Key, scores: Scores) -> Selection:

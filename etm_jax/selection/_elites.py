@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from etm_jax._require import require_count
 from etm_jax._typing import Key
 from etm_jax.selection._scores import Scores
 
 
 def check_elites(num_elites: int) -> None:
-    """Raise a ValueError unless `num_elites` is at least 0."""
-    if num_elites < 0:
-        raise ValueError(f"num_elites must be at least 0, got {num_elites}")
+    """Raise a ValueError unless `num_elites` is a whole number of at least 0."""
+    require_count("num_elites", num_elites, 0)
 
 
 def check_turnover(turnover: float) -> None:

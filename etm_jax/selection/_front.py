@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from etm_jax._require import require_count
 from etm_jax._typing import IntScalar, Key
 from etm_jax.selection._archive import EMPTY, KEEP
 from etm_jax.selection._pareto import dominance, hypervolume
@@ -36,8 +37,7 @@ class FrontArchive:
     size: int = 64
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"the front's size must be at least 1, got {self.size}")
+        require_count("the front's size", self.size, 1)
 
     @property
     def num_places(self) -> int:

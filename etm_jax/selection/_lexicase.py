@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from etm_jax._require import require_count
 from etm_jax._typing import IntScalar, Key
 from etm_jax.selection._elites import check_elites, elites, uniform_over
 from etm_jax.selection._scores import Scores, Selection
@@ -35,8 +36,7 @@ class LexicaseSelection:
     num_elites: int = 2
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"the lexicase size must be at least 1, got {self.size}")
+        require_count("the lexicase size", self.size, 1)
         check_elites(self.num_elites)
 
     def __call__(self, key: Key, scores: Scores) -> Selection:

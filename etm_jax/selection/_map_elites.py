@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from etm_jax._require import require_count
 from etm_jax._typing import Key
 from etm_jax.selection._archive import KEEP
 from etm_jax.selection._scores import Scores
@@ -39,8 +40,7 @@ class MapElitesArchive:
 
     def __post_init__(self) -> None:
         for name in ("num_descriptors", "bins"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"the {name} of MAP-Elites must be at least 1, got {getattr(self, name)}")
+            require_count(f"the {name} of MAP-Elites", getattr(self, name), 1)
 
     @property
     def num_places(self) -> int:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from etm_jax._distances import squared_distances
+from etm_jax._require import require_count
 from etm_jax._typing import Key
 from etm_jax.selection._archive import KEEP
 from etm_jax.selection._elites import uniform_over
@@ -46,8 +47,7 @@ class NoveltyArchive:
 
     def __post_init__(self) -> None:
         for name in ("size", "neighbours", "admitted"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"novelty's {name} must be at least 1, got {getattr(self, name)}")
+            require_count(f"novelty's {name}", getattr(self, name), 1)
         if not 0 <= self.weight <= 1:
             raise ValueError(f"novelty's weight must be in [0, 1], got {self.weight}")
 
