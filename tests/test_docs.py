@@ -141,7 +141,7 @@ def test_examples_that_evolve_networks_run(page, tmp_path, monkeypatch):
 
 
 def test_examples_are_found():
-    assert len(blocks_of(ROOT / "docs" / "index.md")) == 1
+    assert len(blocks_of(ROOT / "docs" / "index.md")) == 2
     assert len(blocks_of(ROOT / "docs" / "start.md")) >= 3
     assert re.findall(r"^```python\S|^~~~|^ +```", "".join(page.read_text() for page in PAGES), re.MULTILINE) == []
 
