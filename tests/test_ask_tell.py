@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from evosax.problems import BBOBProblem
 from tiny import BOUNDS
 
