@@ -337,7 +337,8 @@ def whole_run(preset: Preset, settings: Settings) -> dict[str, Any]:
             f"{name}: {row['share_of_whole_run']:.1%} of {generations} generations, {verdict} the {MOST_SHARE:.0%} "
             f"aimed at; extrapolated from {row['generations']}"
         )
-    return {"tiers": tiers, "generations": generations, "choices": choices, "summaries": rows, "runs": runs}
+    programs = {name: run["programs"] for name, run in runs.items()}
+    return {"tiers": tiers, "generations": generations, "choices": choices, "summaries": rows, "programs": programs}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from pathlib import Path
 
 # The suite spends its time compiling programs that run once: without LLVM's later passes and the fusion emitters that
@@ -19,6 +20,10 @@ import pytest
 
 # JAX traces by making objects, hundreds of thousands a test; Python would look through all that live again and again.
 gc.set_threshold(100_000, 20, 50)
+
+# A suite that a shell runs in the background is born deaf to Ctrl-C, which some tests send themselves.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CACHE_ROOT = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
 

@@ -135,7 +135,8 @@ def test_an_optimiser_that_is_given_replaces_that_of_the_settings():
     assert make_problem(CONFIG, SUITE, optimiser=given).make_optimiser(None) is given
 
 
-@pytest.mark.parametrize("inheritance", ["darwinian", pytest.param("lamarckian", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("inheritance", ["darwinian", "lamarckian"])
 def test_a_population_of_one_lives(inheritance):
     lifetime = dataclasses.replace(CONFIG.lifetime, inheritance=inheritance)
     state, metrics = after(2, COPY, population_size=1, lifetime=lifetime)

@@ -122,7 +122,7 @@ def test_the_number_of_steps_may_be_traced():
     assert_trees_close(jax.jit(live)(4), jax.jit(lambda: live(4))(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("optimiser", "rtol"), [("sgd", 1e-9), ("ae_adam", 2e-6)])
+@pytest.mark.parametrize(("optimiser", "rtol"), [pytest.param("sgd", 1e-9, marks=pytest.mark.slow), ("ae_adam", 2e-6)])
 def test_weights_as_one_vector_learn_the_same(optimiser, rtol):
     """In float64, since the order of sums differs in norms and cosines; the laws' own numbers stay float32."""
     genome, learning = member(compiled_init()(jax.random.key(0)).population.genomes, 0), neutral()

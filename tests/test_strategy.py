@@ -33,7 +33,13 @@ SMALL = StrategyConfig("SNES", population=6)
 pytestmark = pytest.mark.filterwarnings("ignore:optax.global_norm is deprecated:DeprecationWarning")
 
 
-@pytest.mark.parametrize("name", sorted(strategies()))
+# By default a few: with and without a covariance, a momentum, an adaptive step.
+SOME = ("SNES", "Sep_CMA_ES", "Open_ES", "ARS", "CMA_ES")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SOME else pytest.mark.slow) for name in sorted(strategies())]
+)
 def test_every_strategy_moves_the_weights_and_stays_finite(name):
     """Three steps downhill on the sum of squares, of a network whose padding is not a number."""
     genome = make_genome(TINY, seed=1)
