@@ -269,9 +269,9 @@ def sequences(text):
     ids=str,
 )
 def test_devices_exchange_in_one_sequence_of_a_program(changes):
-    """On CPU the order between the exchanges in a loop and those outside is lost in jaxlib 0.10's compile cache.
+    """An executable that jaxlib 0.10 loads from the compile cache on CPU orders collectives within one sequence only.
 
-    Devices that load such a program from it wait for each other for ever.
+    With collectives both inside a loop or `cond` and outside it, the devices deadlock.
     """
     config = dataclasses.replace(CONFIG, population_size=16, devices=4, **changes)
     texts = program_texts(config)

@@ -71,7 +71,7 @@ def lower_held_out(examine: Examine, genome: Any, suite: Suite) -> dict[str, Low
 
 
 def operations_held_out(genome: Any, suite: Suite) -> int | float:
-    """Roughly how many arithmetic operations `held_out` executes; infinite where nobody knows how long it lasts."""
+    """An estimate of the arithmetic operations of `held_out`; infinite for environments, whose length is unknown."""
     if not isinstance(suite, TaskSuite):
         return math.inf
     weights = sum(leaf.size for leaf in jax.tree.leaves(genome))

@@ -104,9 +104,9 @@ def migrate(population: Population, due: BoolScalar, num_islands: int, num_migra
     failed, is not let in, and the place keeps its member; so ids are unique on an island, and the entries that share an
     id on several are versions of one individual, which learn on apart.
 
-    When it is not time the islands send as well, and let nobody in: jaxlib 0.10 on CPU forgets the order between the
-    exchanges in a condition and those outside when it loads a program from the compile cache, and then devices wait
-    for each other for ever.
+    Migrants are exchanged in every generation and admitted only when due, instead of under a `cond`: an executable that
+    jaxlib 0.10 loads from the compile cache on CPU does not preserve the order of collectives inside a `cond` relative
+    to those outside it, and the devices deadlock.
 
     Args:
         population: evaluated.

@@ -59,7 +59,7 @@ def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
 
 
 def lower_stages(problem: Problem, state: EvolutionState) -> dict[str, Lowered]:
-    """The programs of a generation by name, in their order, traced; without `learned` where nobody learns."""
+    """Trace the stages of a generation, in order and by name. `learned` is absent under Darwinian inheritance."""
     config, mesh = problem.config, problem.mesh
     whole = state_sharding(config.islands.count, mesh)
     parts = whole.population.ids  # of populations, and of islands' results
