@@ -40,7 +40,7 @@ hypothesis.settings.load_profile("etm_jax")
 
 LEFT_OUT = pytest.StashKey[int]()
 MEMORY_MAPS = Path("/proc/self/maps")
-MANY_MAPS = 15_000  # a process may have 65,530, and one module needs up to 20,000
+MANY_MAPS = 15_000  # a process may have 65,530, and one module needs up to 20,000; more only costs memory
 
 
 def pytest_addoption(parser):

@@ -192,9 +192,19 @@ def test_a_parabola_is_solved_from_absurd_learning_rates(name, rate):
 
 
 def test_rosenbrock_is_solved():
-    (x, _), _ = jax.jit(lambda: walk(ae.ae_adam(1e-3), 30_000, jnp.asarray([-1.2, 1.0]), rosenbrock))()
-    # It goes to and fro on the floor of the valley: by .013 to .033 at 20 to 60 thousand steps, as the rounding has it.
-    np.testing.assert_allclose(x, [1, 1], atol=5e-2)
+    tx = ae.ae_adam(1e-3)
+
+    def step(carry, _):
+        x, state = carry
+        value, gradient = jax.value_and_grad(rosenbrock)(x)
+        updates, state = tx.update(gradient, state, x, value=value)
+        x = optax.apply_updates(x, updates)
+        return (x, state), x
+
+    start = jnp.asarray([-1.2, 1.0])
+    visited = jax.jit(lambda: jax.lax.scan(step, (start, tx.init(start)), None, length=30_000)[1])()
+    # The mean over the last third: single iterates oscillate on the valley floor, with a phase that rounding decides.
+    np.testing.assert_allclose(visited[-10_000:].mean(axis=0), [1, 1], atol=3e-2)
 
 
 @pytest.mark.parametrize("name", ["ae_sgdm", "ae_adam", "optax.lion, stored direction"])
