@@ -141,16 +141,16 @@ def jax_cases(
 
     def run_forward(tier: Bounds, own: tuple[Genome], shared: tuple[()]) -> jax.Array:
         del shared
-        return forward(crop(own[0], bounds, tier), episode, tier)
+        return forward(crop(own[0], tier), episode, tier)
 
     def run_training(tier: Bounds, own: tuple[Genome, Any], shared: tuple[()]) -> Any:
         del shared
         genome, (moments, *rest) = own
-        mu, nu = (crop(replace(genome, params=moment), bounds, tier).params for moment in (moments.mu, moments.nu))
+        mu, nu = (crop(replace(genome, params=moment), tier).params for moment in (moments.mu, moments.nu))
         small = (moments._replace(mu=mu, nu=nu), *rest)
-        genome, (moments, *rest), loss = train_step(crop(genome, bounds, tier), small, episode, task, tier)
-        mu, nu = (uncrop(replace(genome, params=moment), bounds, tier).params for moment in (moments.mu, moments.nu))
-        return uncrop(genome, bounds, tier), (moments._replace(mu=mu, nu=nu), *rest), loss
+        genome, (moments, *rest), loss = train_step(crop(genome, tier), small, episode, task, tier)
+        mu, nu = (uncrop(replace(genome, params=moment), bounds).params for moment in (moments.mu, moments.nu))
+        return uncrop(genome, bounds), (moments._replace(mu=mu, nu=nu), *rest), loss
 
     for name, (over, efficiency) in forms(population, bounds, task, tiers).items():
         efficiencies[name] = efficiency

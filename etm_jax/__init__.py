@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from etm_jax._machine import EvolutionaryTuringMachine as EvolutionaryTuringMachine
-    from etm_jax.cells import NTM as NTM
+    from etm_jax.cells import MemoryNetwork as MemoryNetwork
     from etm_jax.cells import NTMCell as NTMCell
     from etm_jax.config import EvolutionaryTuringConfig as EvolutionaryTuringConfig
     from etm_jax.config import LifetimeConfig as LifetimeConfig
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Names are loaded when they are first asked for (PEP 562), so that `etm_jax.ae` comes without the rest.
 _HOMES = {
     "EvolutionaryTuringMachine": "_machine",
-    "NTM": "cells",
+    "MemoryNetwork": "cells",
     "NTMCell": "cells",
     "EvolutionaryTuringConfig": "config",
     "LifetimeConfig": "config",

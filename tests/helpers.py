@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from etm_jax.cells import Active, cell_unroll, exact, map_table, table_of
-from etm_jax.genomes import CHOICES, Bounds, Genome, apply, architecture_from, bounds_of, ranges, unroll
+from etm_jax.genomes import CHOICES, Bounds, Genome, apply, architecture_from, bounds_of, unroll
 
 ROOT = Path(__file__).parents[1]
 INPUT_SIZE, OUTPUT_SIZE = 3, 2
@@ -61,7 +61,7 @@ SPACES = {"one kind": (TINY, LARGER), "many kinds": (MIXED, LARGER_MIXED)}
 
 def genes_within(bounds):
     """Any architecture of the bounds, as a dict of genes."""
-    numbers = {name: st.integers(low, high) for name, (low, high) in ranges(bounds)}
+    numbers = {name: st.integers(low, high) for name, (low, high) in bounds.ranges.items()}
     kinds = {gene: st.sampled_from(getattr(bounds, name)) for gene, (name, _) in CHOICES.items()}
     return st.fixed_dictionaries({**numbers, **kinds})
 

@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from etm_jax.cells._addressing import (
     circular_shift,
     content_weighting,

@@ -34,7 +34,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etm_jax.cells import cell_step, drive_of, initial_carry, join_weights
-from etm_jax.genomes import Genome, active_axes, apply, architecture_from, largest
+from etm_jax.genomes import Genome, apply, architecture_from
 from etm_jax.task import Episode, bit_loss, clean_inputs
 
 TOLERANCES = {"float64": {"rtol": 1e-10, "atol": 1e-10}, "float32": {"rtol": 1e-5, "atol": 1e-5}}
@@ -129,7 +129,7 @@ def test_memory_is_zero_and_stays_zero_where_no_slot_or_column_exists():
     # at the start a constant of 1e-6 is all there is, so that it would count in every cosine
     chosen = ARCHITECTURES["many heads"]  # 5 of 7 slots, 3 of 4 columns
     genome = put_where_absent(make_genome(TINY, **chosen), TINY, chosen, 0.0)
-    active = active_axes(architecture_from(chosen), TINY)
+    active = TINY.active_axes(architecture_from(chosen))
 
     @jax.jit
     def two_steps(params):
@@ -146,7 +146,7 @@ def test_memory_is_zero_and_stays_zero_where_no_slot_or_column_exists():
 
 def test_every_weight_of_the_largest_architecture_gets_a_gradient():
     # else the test above could pass because gradients were zero everywhere
-    genome = make_genome(TINY, 3).replace(architecture=largest(TINY))
+    genome = make_genome(TINY, 3).replace(architecture=TINY.largest())
     _, by_params, _ = gradients(TINY)(genome, make_inputs())
     for path, leaf in jax.tree.leaves_with_path(by_params):
         assert np.count_nonzero(leaf) == leaf.size, jax.tree_util.keystr(path)

@@ -18,10 +18,8 @@ from etm_jax.genomes import (
     choose_tiers,
     crop,
     fitting,
-    largest,
     mask_of,
     multiply_adds,
-    random_architecture,
     tier_costs,
     uncrop,
 )
@@ -41,7 +39,7 @@ def zero_where_absent(genome):
 
 def test_a_genome_computes_in_a_tier_what_it_computes_in_its_bounds():
     genome = make_genome(TINY, **CHOSEN)
-    small = jax.jit(lambda genome: crop(genome, TINY, SMALLER))(genome)
+    small = jax.jit(lambda genome: crop(genome, SMALLER))(genome)
     assert small.params["controller"]["recurrent_kernel"].shape == (4, 4, 4)
     assert small.params["heads"]["key_bias"].shape == (3, 3)
     np.testing.assert_allclose(
@@ -54,7 +52,7 @@ def test_a_genome_computes_in_a_tier_what_it_computes_in_its_bounds():
 
 def test_cropping_and_uncropping_keeps_every_weight_that_exists():
     genome = zero_where_absent(make_genome(TINY, **CHOSEN))
-    there_and_back = jax.jit(lambda genome: uncrop(crop(genome, TINY, SMALLER), TINY, SMALLER))
+    there_and_back = jax.jit(lambda genome: uncrop(crop(genome, SMALLER), TINY))
     assert_trees_equal(there_and_back(genome), genome)
 
 
@@ -68,7 +66,7 @@ def test_a_network_fits_a_tier_that_is_as_large_in_everything():
 @pytest.fixture(scope="module")
 def classic():
     """Fifty random architectures of the classic bounds."""
-    return jax.jit(jax.vmap(lambda key: random_architecture(key, Bounds())))(jax.random.split(jax.random.key(0), 50))
+    return jax.jit(jax.vmap(lambda key: Bounds().random_architecture(key)))(jax.random.split(jax.random.key(0), 50))
 
 
 def efficiency_in(tiers, architectures):
@@ -157,4 +155,4 @@ def test_few_large_memories_run_side_by_side_on_a_cpu():
     assert default_at_once(Bounds(), 32) == 4  # 64 KiB each
     assert default_at_once(TINY, 32) == 0
     assert default_at_once(dataclasses.replace(LARGER, num_slots=(5, 2**14)), 32) == 1
-    assert largest(Bounds()).num_slots == 256
+    assert Bounds().largest().num_slots == 256

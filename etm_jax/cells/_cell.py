@@ -4,6 +4,7 @@ Written for one sequence of one network at padded shape; the caller vmaps.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +14,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params, Scalar, pytree
-from etm_jax.cells._active import Active
-from etm_jax.cells._carry import Carry, window_of
-from etm_jax.cells._controllers import control
-from etm_jax.cells._memories import one_of, remember
+from etm_jax.cells._kinds import Carry, Fields, Units
 from etm_jax.cells._parameters import PARAMETERS, interface_of
-from etm_jax.cells._pointers import Fields
-from etm_jax.cells._window import embed, window_step
+from etm_jax.cells._registry import CONTROLLERS, MEMORIES, by_kind, constant_axes, gates_of
+from etm_jax.cells._spec import Active
 
 INTERFACE_LIMIT = 20.0  # bounds strength and sharpening, so that no exponential overflows
 Factor = tuple[Float[Array, "*batch source target"], Float[Array, "*batch target source"]]
@@ -34,7 +32,7 @@ class Weights:
 
     recurrent: Factor  # from reads and units to gates
     interface: Factor  # from units to the fields
-    window: Params  # of window controllers, as they are; else None
+    own: Params  # blocks of the controllers that are not gated sums, as they are
 
 
 @pytree
@@ -43,7 +41,7 @@ class Drive:
 
     gates: Float[Array, "*batch gate_unit"]
     interface: Float[Array, "*batch interface"]
-    embedded: Any  # [*batch unit], the inputs' tokens for window controllers; else None
+    prepared: dict[str, Any]  # what each controller that is no gated sum makes of the inputs
 
 
 def join_weights(params: Params, active: Active, dtype: DTypeLike | None = None) -> Weights:
@@ -52,19 +50,19 @@ def join_weights(params: Params, active: Active, dtype: DTypeLike | None = None)
     With a `dtype`, such as bfloat16, the products of a step read their factors at that precision and add up at the
     parameters' own.
     """
-    family, num_units = active.family, active.unit.size
+    spec, num_units, gates = active.spec, active.unit.size, gates_of(active.spec)
     recurrent = jnp.zeros((0, 0), params["output"]["bias"].dtype)
-    if family.is_gated:
+    if gates.all:
         controller = params["controller"]
-        parts = [_at_gates(controller["read_kernel"], family.from_inputs, family.gates)]
+        parts = [_at_gates(controller["read_kernel"], gates.from_inputs, gates.all)]
         if "recurrent_kernel" in controller:
-            parts.append(_at_gates(controller["recurrent_kernel"], family.from_units, family.gates))
-        recurrent = jnp.concatenate([part.reshape(-1, len(family.gates) * num_units) for part in parts])
-    fields = [params[block][f"{name}_kernel"].reshape(num_units, -1) for block, name in interface_of(family)]
+            parts.append(_at_gates(controller["recurrent_kernel"], gates.from_units, gates.all))
+        recurrent = jnp.concatenate([part.reshape(-1, len(gates.all) * num_units) for part in parts])
+    fields = [params[block][f"{name}_kernel"].reshape(num_units, -1) for block, name in interface_of(spec)]
     interface = jnp.concatenate(fields, axis=-1) if fields else jnp.zeros((num_units, 0), recurrent.dtype)
     recurrent, interface = (kernel.astype(dtype or kernel.dtype) for kernel in (recurrent, interface))
-    window = {"window": params["window"]} if "window" in params else None
-    return Weights(recurrent=(recurrent, recurrent.T), interface=(interface, interface.T), window=window)
+    own = {kind: params[kind] for kind in CONTROLLERS if kind in params}
+    return Weights(recurrent=(recurrent, recurrent.T), interface=(interface, interface.T), own=own)
 
 
 def _at_gates(
@@ -83,23 +81,25 @@ def drive_of(params: Params, active: Active, inputs: Float[Array, "*lead input"]
 
     Where networks may ponder, an axis of the ponder steps comes before the last; the first has the flag up.
     """
-    family = active.family
-    if family.ponder_steps > 1:
-        first = (jnp.arange(family.ponder_steps) == 0).astype(inputs.dtype)[:, None]
-        lead = (*inputs.shape[:-1], family.ponder_steps)
+    spec, places = active.spec, gates_of(active.spec)
+    if spec.ponder_steps > 1:
+        first = (jnp.arange(spec.ponder_steps) == 0).astype(inputs.dtype)[:, None]
+        lead = (*inputs.shape[:-1], spec.ponder_steps)
         parts = (jnp.broadcast_to(inputs[..., None, :], (*lead, inputs.shape[-1])), jnp.broadcast_to(first, (*lead, 1)))
         inputs = jnp.concatenate(parts, axis=-1)
-    biases = [params[block][f"{name}_bias"].reshape(-1) for block, name in interface_of(family)]
+    biases = [params[block][f"{name}_bias"].reshape(-1) for block, name in interface_of(spec)]
     interface = jnp.concatenate(biases) if biases else jnp.zeros(0, params["output"]["bias"].dtype)
     gates = jnp.zeros((*inputs.shape[:-1], 0), jnp.result_type(inputs, interface))
-    if family.is_gated:
+    if places.all:
         controller = params["controller"]
-        kernel = _at_gates(controller["input_kernel"], family.from_inputs, family.gates)
+        kernel = _at_gates(controller["input_kernel"], places.from_inputs, places.all)
         gates = add_last(inputs @ kernel.reshape(inputs.shape[-1], -1), controller["bias"].reshape(-1))
     return Drive(
         gates=gates,
         interface=jnp.broadcast_to(interface, (*inputs.shape[:-1], interface.size)),
-        embedded=embed(params, inputs) if "window" in params else None,
+        prepared={
+            name: kind.prepare(params, inputs) for name, kind in CONTROLLERS.items() if name in params and kind.prepare
+        },
     )
 
 
@@ -130,7 +130,7 @@ product.defvjp(_product_forward, _product_backward)
 def sources_of(active: Active, hidden: Float[Array, "*lead unit"], reads: Float[Array, "*lead read width"]) -> Array:
     """What the recurrent product multiplies: the reads and, unless no controller is recurrent, the units."""
     flat = reads.reshape(*reads.shape[:-2], -1)
-    return jnp.concatenate([flat, hidden], axis=-1) if active.family.from_units else flat
+    return jnp.concatenate([flat, hidden], axis=-1) if gates_of(active.spec).from_units else flat
 
 
 def transition(weights: Weights, active: Active, carry: Carry, drive: Drive) -> tuple[Carry, Scalar]:
@@ -158,24 +158,50 @@ def think(weights: Weights, active: Active, carry: Carry, drive: Drive) -> Carry
 
     def gated(carry: Carry) -> Carry:
         source = sources_of(active, carry.hidden, carry.reads)
-        hidden, cell = control(active, drive.gates + product(source, *weights.recurrent), carry.hidden, carry.cell)
+        hidden, cell = update_units(active, drive.gates + product(source, *weights.recurrent), carry.hidden, carry.cell)
         return replace(carry, hidden=hidden, cell=cell)
 
-    def windowed(carry: Carry) -> Carry:
-        window, hidden = window_step(weights.window, window_of(active), carry.window, drive.embedded, carry.reads)
-        return replace(carry, hidden=hidden, window=window)
+    def with_own_arrays(name: str, step: Callable[..., Carry]) -> Callable[[Carry], Carry]:
+        return lambda carry: step(weights.own, active, carry, drive.prepared[name])
 
-    kinds = [gated] * active.family.is_gated + [windowed] * (weights.window is not None)
-    return one_of(kinds, active.has(("window",)).astype(jnp.int32), carry)
+    kinds = [CONTROLLERS[name] for name in active.spec.controllers]
+    branches = {gated: tuple(kind.name for kind in kinds if kind.update)} if gates_of(active.spec).all else {}
+    branches |= {with_own_arrays(kind.name, kind.step): (kind.name,) for kind in kinds if kind.step}
+    return by_kind(active, branches, carry)
+
+
+def update_units(active: Active, gates: Float[Array, " gate_unit"], hidden: Units, cell: Units) -> tuple[Units, Units]:
+    """The units and the LSTM's cells of the next step, from the sums that arrived at every gate.
+
+    Where several kinds may occur all are computed, and the network's own is taken: they share the sums, which are the
+    dear part.
+    """
+    kinds = [CONTROLLERS[name] for name in active.spec.controllers]
+    sums = jnp.split(gates, len(gates_of(active.spec).all))
+    results = [(kind.name, kind.update(sums, hidden, cell)) for kind in kinds if kind.update]
+    (_, (new_hidden, new_cell)), *others = results
+    for name, (own_hidden, own_cell) in others:
+        new_hidden = jnp.where(active.has((name,)), own_hidden, new_hidden)
+        new_cell = jnp.where(active.has((name,)), own_cell, new_cell)
+    return new_hidden, new_cell
+
+
+def remember(active: Active, carry: Carry, fields: Fields) -> Carry:
+    """The carry after the memory's step; a network without a memory has nothing that the first kind's could change."""
+    branches: dict[Callable[..., Carry], tuple[str, ...]] = {}
+    for name, kind in MEMORIES.items():
+        if kind.step and active.spec.has((name,)):
+            branches[kind.step] = (*branches.get(kind.step, ()), name)
+    return by_kind(active, branches, active, carry, fields) if branches else carry
 
 
 def split_fields(active: Active, interface: Float[Array, " interface"]) -> Fields:
     """The fields that a controller emitted."""
     axes = ("read", "write", "head", "width", "location", "gating")
-    sizes = {axis: getattr(active, axis).size for axis in axes} | {"pondering": 1, "direction": 2, "move": 3}
+    sizes = {axis: getattr(active, axis).size for axis in axes} | {"pondering": 1, **constant_axes()}
     fields: Fields = {}
     end = 0
-    for block, name in interface_of(active.family):
+    for block, name in interface_of(active.spec):
         shape = [sizes[axis] for axis in PARAMETERS[block][f"{name}_bias"].axes]
         start, end = end, end + math.prod(shape)
         fields.setdefault(block, {})[name] = interface[start:end].reshape(shape)

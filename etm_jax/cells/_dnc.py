@@ -6,16 +6,17 @@ slots that those before it are about to use as used.
 """
 
 import functools
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from etm_jax._typing import pytree
-from etm_jax.cells._active import Active
-from etm_jax.cells._addressing import content_weighting, masked_softmax
-from etm_jax.cells._existing import existing
-from etm_jax.cells._memory import write_then_read
+from etm_jax.cells._heads import content_weighting, masked_softmax, write_then_read
+from etm_jax.cells._kinds import HEAD_FAN_IN, Carry, Fields, Memory, Parameter, Sizes, shut
+from etm_jax.cells._spec import Active, existing
 from etm_jax.cells._temporal_links import keep_largest, link_then_follow
 
 LEAST_USAGE = 1e-30  # under the logarithm; usages below it count as equal, and no gradient reaches them
@@ -111,8 +112,8 @@ def _advance(
     usage = usage_after(state.usage, previous_written, jax.nn.sigmoid(fields.free), previous_read)
     content = content_weighting(fields.key[num_reads:], strength[num_reads:], memory, active.slot)
     written = write_weightings(fields, active, usage, content)
-    nobody = written[:0]
-    memory, _ = write_then_read(memory, written, nobody, jax.nn.sigmoid(fields.erase), fields.add)
+    no_reads = written[:0]
+    memory, _ = write_then_read(memory, written, no_reads, jax.nn.sigmoid(fields.erase), fields.add)
 
     links, modes = [], read_modes(fields, active)
     read = modes[:, :1] * content_weighting(fields.key[:num_reads], strength[:num_reads], memory, active.slot)
@@ -177,7 +178,7 @@ def allocation_weighting(usage: Float[Array, " slot"], slot_active: Array) -> Fl
     usage = jnp.where(slot_active, usage, 1)  # never free
     logs = jnp.log(jnp.maximum(usage, LEAST_USAGE))
     place = jnp.arange(usage.size)
-    # By the logarithms, whose order is the same: XLA's CPU code would compute the usage anew for every pair.
+    # By the logarithms, whose order is the same: XLA's CPU code would compute the usage again for every pair.
     own, other = logs[:, None], logs[None, :]
     comes_before = (other < own) | ((other == own) & (place[None, :] < place[:, None]))
     return (1 - usage) * jnp.exp(jnp.sum(jnp.where(comes_before, other, 0), axis=1))
@@ -203,3 +204,44 @@ def read_modes(fields: DNCFields, active: Active) -> Float[Array, "read mode"]:
     num_reads = active.read.size
     logits = jnp.concatenate([fields.content_mode[:, None], fields.link_mode.reshape(num_reads, -1)], axis=1)
     return masked_softmax(logits, jnp.concatenate([jnp.ones(1, bool), jnp.repeat(active.write, 2)]))
+
+
+def remember(active: Active, carry: Carry, fields: Fields) -> Carry:
+    """`dnc_step` on what a network carries."""
+    emitted = fields["heads"] | fields["write"] | fields["dnc"]
+    own = DNCFields(**{name: emitted[name] for name in DNCFields.__dataclass_fields__})
+    memory, weightings, reads, state = dnc_step(
+        own, active, carry.memory, carry.weightings, carry.states["dnc"], sparse_links=active.spec.sparse_links
+    )
+    return replace(carry, memory=memory, weightings=weightings, reads=reads, states=carry.states | {"dnc": state})
+
+
+def cost(sizes: Sizes) -> Any:
+    """Links, and the fields that no other memory has."""
+    slots, units, reads, writes = sizes.num_slots, sizes.controller_size, sizes.num_read_heads, sizes.num_write_heads
+    return writes * slots * slots * (3 + 2 * reads) + units * (2 * reads + 2 * (reads + 1) * writes)
+
+
+# A new read head frees nothing, a new write head writes nothing, and its links are not followed: growing a network
+# keeps its function as nearly as a sigmoid closes. Everything starts undecided, at a bias of 0.
+DNC = Memory(
+    "dnc",
+    remember,
+    shares=("key", "strength", "erase", "add"),
+    parameters={
+        "free_kernel": Parameter(("unit", "read"), HEAD_FAN_IN, closed_axes=(0, 1)),
+        "free_bias": Parameter(("read",), closed_axes=(0,), closed=shut),
+        "allocation_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0,)),
+        "allocation_bias": Parameter(("write",)),
+        "write_gate_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0, 1)),
+        "write_gate_bias": Parameter(("write",), closed_axes=(0,), closed=shut),
+        "content_mode_kernel": Parameter(("unit", "read"), HEAD_FAN_IN, closed_axes=(0,)),
+        "content_mode_bias": Parameter(("read",)),
+        "link_mode_kernel": Parameter(("unit", "read", "write", "direction"), HEAD_FAN_IN, closed_axes=(0, 2)),
+        "link_mode_bias": Parameter(("read", "write", "direction"), closed_axes=(1,), closed=shut),
+    },
+    state=initial_dnc,
+    starts_on_first_slot=False,
+    cost=cost,
+    constant_axes={"direction": 2},
+)

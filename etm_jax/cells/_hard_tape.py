@@ -6,16 +6,20 @@ there. The tape starts as one slot and grows where a head walks off its end, unt
 ends meet. Slots are taken from a ring, the first on slot 0, so that what lies before it is at the highest numbers.
 """
 
+from dataclasses import replace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import BoolScalar, IntScalar, Scalar, pytree
-from etm_jax.cells._active import Active
-from etm_jax.cells._addressing import circular_shift
-from etm_jax.cells._existing import existing
+from etm_jax.cells._heads import circular_shift
+from etm_jax.cells._kinds import HEAD_FAN_IN, OPEN, Carry, Fields, Memory, Parameter, Sizes, shut
+from etm_jax.cells._spec import Active, existing
 
 BACK, STAY, ON = 0, 1, 2  # the `move` axis
+INITIAL_JUMP = -1.0  # at 0 a head without any input would jump in every step
 
 
 @pytree
@@ -128,3 +132,48 @@ def grown(
         lowest=state.lowest - (has_room & (move == BACK) & (place == 0)).astype(jnp.int32),
         highest=state.highest + (has_room & (move == ON) & (place == end)).astype(jnp.int32),
     )
+
+
+def remember(active: Active, carry: Carry, fields: Fields) -> Carry:
+    """`hard_tape_step` on what a network carries."""
+    own = HardTapeFields(add=fields["write"]["add"], **fields["hard_tape"])
+    memory, weightings, reads, ends = hard_tape_step(
+        own, active, carry.memory, carry.weightings, carry.states["hard_tape"]
+    )
+    return replace(carry, memory=memory, weightings=weightings, reads=reads, states=carry.states | {"hard_tape": ends})
+
+
+def seldom(sizes: dict[str, int]) -> Float[Array, ""]:
+    """Heads that jump only where an input tells them to."""
+    del sizes
+    return jnp.full((), INITIAL_JUMP)
+
+
+def staying(sizes: dict[str, int]) -> Float[Array, " move"]:
+    """A head that stays where it is: it lengthens no tape."""
+    return jnp.where(jnp.arange(sizes["move"]) == STAY, OPEN, 0.0)
+
+
+def cost(sizes: Sizes) -> Any:
+    """Jumps, and the fields that no other memory has."""
+    return sizes.num_write_heads * (sizes.num_slots * sizes.slot_width + 5 * sizes.controller_size)
+
+
+# A new head writes all but nothing, and neither jumps nor moves: growing a network keeps its function as nearly as a
+# sigmoid closes.
+HARD_TAPE = Memory(
+    "hard_tape",
+    remember,
+    shares=("add",),
+    parameters={
+        "write_gate_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0, 1)),
+        "write_gate_bias": Parameter(("write",), closed_axes=(0,), closed=shut),
+        "jump_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0, 1)),
+        "jump_bias": Parameter(("write",), start=seldom, closed_axes=(0,), closed=shut),
+        "shift_kernel": Parameter(("unit", "write", "move"), HEAD_FAN_IN, closed_axes=(0, 1)),
+        "shift_bias": Parameter(("write", "move"), closed_axes=(0,), closed=staying),
+    },
+    state=lambda active, dtype: initial_hard_tape(),
+    cost=cost,
+    constant_axes={"move": 3},
+)

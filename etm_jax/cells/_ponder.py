@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Scalar, pytree
-from etm_jax.cells._active import Active
-from etm_jax.cells._carry import Carry
 from etm_jax.cells._cell import Drive, Weights, sources_of, transition
+from etm_jax.cells._kinds import Carry
+from etm_jax.cells._spec import Active
 
 HALTED = 0.99  # a sum of halting probabilities that ends the pondering
 NO_PONDERING = 2.0  # N + R of a single step
@@ -40,7 +40,7 @@ class Step:
 
 def cell_step(weights: Weights, active: Active, carry: Carry, drive: Drive) -> tuple[Carry, Step]:
     """One step of a network: one transition, or up to `ponder_steps` of them and their mean."""
-    if active.family.ponder_steps == 1:
+    if active.spec.ponder_steps == 1:
         carry, _ = transition(weights, active, carry, drive)
         return carry, _step(carry, jnp.asarray(NO_PONDERING, carry.hidden.dtype), None)
 

@@ -7,7 +7,7 @@ product over all steps and sequences makes each gradient.
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +15,19 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells._active import Active
-from etm_jax.cells._carry import initial_carry
-from etm_jax.cells._cell import (
-    Drive,
-    Weights,
-    drive_of,
-    join_weights,
-    read_out,
-    sources_of,
-)
+from etm_jax.cells._cell import Drive, Weights, drive_of, join_weights, read_out, sources_of
 from etm_jax.cells._ponder import Step, cell_step
+from etm_jax.cells._registry import initial_carry
+from etm_jax.cells._spec import Active
 from etm_jax.cells._weights import check_channels, num_channels_of
+
+
+class HowToUnroll(TypedDict, total=False):
+    """Settings of `cell_unroll` that change its costs, and results to rounding."""
+
+    rematerialise: bool
+    at_once: int
+    dtype: DTypeLike | None
 
 
 class Unrolled(NamedTuple):
@@ -54,6 +55,9 @@ def cell_unroll(
 ) -> Unrolled:
     """Run one sequence, or a batch of them, from the initial state.
 
+    Every evaluation of whole sequences comes through here, of padded genomes and of compact networks alike: `params`
+    and `active` say all about a network, and `active.spec` which kinds it may be of.
+
     Give it a batch rather than `vmap` it: then the weights' gradients are sums over the batch from the start.
 
     Args:
@@ -74,7 +78,7 @@ def cell_unroll(
     Raises:
         ValueError: the inputs have another number of channels than the network, or `at_once` does not divide the batch.
     """
-    check_channels(inputs.shape, num_channels_of(params, active.family))
+    check_channels(inputs.shape, num_channels_of(params, active.spec))
     if inputs.ndim == 2:
         results = cell_unroll(params, active, inputs[None], rematerialise=rematerialise, dtype=dtype)
         return jax.tree.map(lambda array: array[0], results)
@@ -83,8 +87,8 @@ def cell_unroll(
     if batch_size % at_once:
         raise ValueError(f"at_once must divide the batch of {batch_size} sequences, got {at_once}; or 0 for all")
     weights = join_weights(params, active, dtype)
-    # A window controller uses its weights in many places, so their gradients are summed up in the loop.
-    steps_of = scan_batch if "window" in active.family.controllers else run_steps
+    # Controllers with arrays of their own use them in many places, so these gradients are summed up in the loop.
+    steps_of = scan_batch if weights.own else run_steps
 
     def run(inputs: Float[Array, "batch time input"]) -> Unrolled:
         steps = steps_of(rematerialise, weights, active, drive_of(params, active, inputs))

@@ -78,17 +78,17 @@ class DifferentialEvolution:
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from etm_jax.evolution import DifferentialEvolution
-        >>> from etm_jax.genomes import GENES, Bounds, from_unit_cube
+        >>> from etm_jax.genomes import GENES, Bounds
         >>> bounds = Bounds(num_slots=(4, 64), controllers=("gru", "lstm"))
         >>> strategy = DifferentialEvolution(12, len(GENES))
         >>> params = strategy.default_params
         >>> state = strategy.init(jax.random.key(0), params)
         >>> for key in jax.random.split(jax.random.key(1), 30):
         ...     points, state = strategy.ask(key, state, params)
-        ...     architectures = jax.vmap(lambda point: from_unit_cube(point, bounds))(points)
+        ...     architectures = jax.vmap(lambda point: bounds.from_unit_cube(point))(points)
         ...     cost = jnp.abs(architectures.num_slots - 23).astype(float)
         ...     state, metrics = strategy.tell(key, points, cost, state, params)
-        >>> int(from_unit_cube(metrics["best_solution"], bounds).num_slots)
+        >>> int(bounds.from_unit_cube(metrics["best_solution"]).num_slots)
         23
     """
 

@@ -44,7 +44,7 @@ def learn_all(
     def live(tier: Bounds, own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
         key, genome, *mine = own
         num_steps = mine[0] if mine else config.lifetime.steps
-        small = crop(genome, config.bounds, tier)
+        small = crop(genome, tier)
         learned = learn(
             key,
             small,
@@ -57,7 +57,7 @@ def learn_all(
             dtype=problem.dtype,
             flat=problem.flat,
         )
-        return uncrop(learned, config.bounds, tier)
+        return uncrop(learned, config.bounds)
 
     own = (jax.random.split(key, config.population_size), genomes, *([] if steps is None else [steps]))
     shared = (difficulty, learning_rate_scale(problem, generation))
@@ -86,7 +86,7 @@ def judge(
 
     def examine(tier: Bounds, genome: Any, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
         key, difficulty = shared
-        small = crop(decode(genome), config.bounds, tier)
+        small = crop(decode(genome), tier)
         settings = {"num_episodes": config.score_episodes, "bounds": tier, "dtype": problem.dtype}
         behaves = [problem.behaves, *[False] * (len(asked) - 1)]
         results = [

@@ -16,7 +16,7 @@ from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.evolution._strategy import propose
 from etm_jax.evolution._suites import for_networks
-from etm_jax.genomes import TIER_GENES, Architecture, Bounds, choose_tiers, tier_of
+from etm_jax.genomes import TIER_GENES, Architecture, Bounds, choose_tiers
 
 ENOUGH = 0.85  # padding efficiency beyond which another tier is not worth its compile time
 DRAWS = 3  # further generations that a choice takes into account, besides the coming one
@@ -30,7 +30,10 @@ def untiered(bounds: Bounds, count: int) -> Int[Array, "tier gene"]:
 def with_tiers(problem: Problem, state: EvolutionState) -> Problem:
     """The problem in the tiers of a state."""
     distinct = dict.fromkeys(map(tuple, np.asarray(state.tiers).tolist()))
-    return replace(problem, tiers=tuple(tier_of(sizes, problem.config.bounds) for sizes in distinct))
+    return replace(
+        problem,
+        tiers=tuple(problem.config.bounds.up_to(**dict(zip(TIER_GENES, sizes, strict=True))) for sizes in distinct),
+    )
 
 
 def next_choice(config: EvolutionaryTuringConfig, generation: int) -> int:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
-from etm_jax.cells import NTM
+from etm_jax.cells import MemoryNetwork
 from etm_jax.evolution._champion import held_out_scores
 from etm_jax.evolution._evaluation import judge, learn_all, padding_efficiency_of
 from etm_jax.evolution._lifetime import Result
@@ -23,12 +23,9 @@ from etm_jax.genomes import (
     Genome,
     compact,
     describe,
-    diversity,
-    efficiency,
     num_parameters,
     random_genome,
     save_network,
-    to_unit_cube,
 )
 from etm_jax.variation import VariationRates, offspring
 
@@ -61,11 +58,11 @@ class Networks:
 
     def diversity(self, genomes: Genome) -> Scalar:
         """Of the architectures."""
-        return diversity(genomes.architecture, self.bounds)
+        return self.bounds.diversity(genomes.architecture)
 
     def efficiency(self, genomes: Genome) -> Float[Array, " population"]:
         """1 minus the share of the dearest architecture's multiply-adds."""
-        return efficiency(genomes.architecture, self.bounds, self.input_size, self.output_size)
+        return self.bounds.efficiency(genomes.architecture, self.input_size, self.output_size)
 
     def costs(self, genomes: Genome) -> dict[str, Float[Array, " population"]]:
         """Multiply-adds as in `efficiency`, and weights: the logarithm's share of that of the padded number."""
@@ -78,7 +75,7 @@ class Networks:
 
     def traits(self, genomes: Genome) -> dict[str, Float[Array, " population"]]:
         """The costs, and every gene as a coordinate of the unit cube."""
-        positions = jax.vmap(lambda one: to_unit_cube(one, self.bounds))(genomes.architecture)
+        positions = jax.vmap(self.bounds.to_unit_cube)(genomes.architecture)
         return {name: positions[:, index] for index, name in enumerate(GENES)} | self.costs(genomes)
 
     def learn(
@@ -103,11 +100,11 @@ class Networks:
         """Useful over executed multiply-adds."""
         return padding_efficiency_of(problem, genomes.architecture)
 
-    def export(self, champion: Genome) -> NTM:
+    def export(self, champion: Genome) -> MemoryNetwork:
         """The compact network."""
         return compact(champion, self.bounds)
 
-    def save(self, model: NTM, folder: Path) -> None:
+    def save(self, model: MemoryNetwork, folder: Path) -> None:
         """Architecture as JSON, weights as arrays."""
         save_network(model, folder)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from etm_jax._require import require
 from etm_jax._typing import BoolScalar, IntScalar, Key, Mask, Params, Scalar, pytree
-from etm_jax.cells import NTM, draw_like
+from etm_jax.cells import MemoryNetwork, draw_like
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution._evaluation import judge, padding_efficiency_of
 from etm_jax.evolution._lifetime import Result
@@ -158,11 +158,11 @@ class SeededNetworks(LearnsNothing):
         """Useful over executed multiply-adds."""
         return padding_efficiency_of(problem, self.architectures(genomes))
 
-    def export(self, champion: SeededGenome) -> NTM:
+    def export(self, champion: SeededGenome) -> MemoryNetwork:
         """The compact network."""
         return self.networks.export(self._decoded(champion))
 
-    def save(self, model: NTM, folder: Path) -> None:
+    def save(self, model: MemoryNetwork, folder: Path) -> None:
         """Architecture as JSON, weights as arrays."""
         self.networks.save(model, folder)
 

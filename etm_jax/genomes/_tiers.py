@@ -1,7 +1,7 @@
 """Size tiers: smaller padded shapes for the smaller networks of a population.
 
-A tier is a `Bounds` with lower upper ends. A genome that fits it computes there what it computes at full padding, on
-less of nothing.
+A tier is a `Bounds` with lower upper ends. A genome that fits it computes there what it computes at full padding, with
+less padding.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,58 +13,56 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells import map_table
-from etm_jax.genomes._architecture import Architecture
+from etm_jax.cells import Parameter, lengths_of, map_table
 from etm_jax.genomes._bounds import Bounds
-from etm_jax.genomes._cost import padded_multiply_adds
-from etm_jax.genomes._genome import Genome
+from etm_jax.genomes._genes import Architecture, Genome
 
 # The genes that a tier shortens, and the multiples its sizes are rounded up to: whole vectors of a processor, and few
 # different shapes.
 ROUNDED = {"num_slots": 16, "slot_width": 4, "num_read_heads": 1, "num_write_heads": 1, "controller_size": 16}
 TIER_GENES = tuple(ROUNDED)
-Part = tuple[int, int]  # how long a run of an axis is in the bounds, and in the tier
+Part = tuple[int, int]  # how long a run of an axis is, and how long it is to be
 
 
-def crop(genome: Genome, bounds: Bounds, tier: Bounds) -> Genome:
+def crop(genome: Genome, tier: Bounds) -> Genome:
     """One genome at the padded shape of a tier that it fits into."""
 
     def shorten(array: Array, axis: int, parts: Sequence[Part]) -> Array:
-        starts = np.cumsum([0, *(whole for whole, _ in parts)])
+        starts = np.cumsum([0, *(have for have, _ in parts)])
         pieces = [
-            jax.lax.slice_in_dim(array, start, start + kept, axis=axis)
-            for start, (_, kept) in zip(starts, parts, strict=False)
+            jax.lax.slice_in_dim(array, start, start + want, axis=axis)
+            for start, (_, want) in zip(starts, parts, strict=False)
         ]
         return jnp.concatenate(pieces, axis=axis)
 
-    return replace(genome, params=_along_axes(shorten, genome.params, bounds, tier))
+    return replace(genome, params=_along_axes(shorten, genome.params, tier))
 
 
-def uncrop(genome: Genome, bounds: Bounds, tier: Bounds) -> Genome:
-    """The inverse of `crop`: zeros where the tier has no place."""
+def uncrop(genome: Genome, bounds: Bounds) -> Genome:
+    """The inverse of `crop`: the genome at the padded shape of the bounds, zeros where the tier has no place."""
 
     def lengthen(array: Array, axis: int, parts: Sequence[Part]) -> Array:
-        pieces = jnp.split(array, np.cumsum([kept for _, kept in parts])[:-1], axis=axis)
+        pieces = jnp.split(array, np.cumsum([have for have, _ in parts])[:-1], axis=axis)
         padded = [
-            jnp.pad(piece, [(0, whole - kept if position == axis else 0) for position in range(array.ndim)])
-            for piece, (whole, kept) in zip(pieces, parts, strict=True)
+            jnp.pad(piece, [(0, want - have if position == axis else 0) for position in range(array.ndim)])
+            for piece, (have, want) in zip(pieces, parts, strict=True)
         ]
         return jnp.concatenate(padded, axis=axis)
 
-    return replace(genome, params=_along_axes(lengthen, genome.params, bounds, tier))
+    return replace(genome, params=_along_axes(lengthen, genome.params, bounds))
 
 
-def _along_axes(
-    change: Callable[[Array, int, Sequence[Part]], Array], params: Params, bounds: Bounds, tier: Bounds
-) -> Params:
-    """Apply `change` along every axis that is shorter in the tier."""
-    whole, kept = (box.axis_sizes(1, 1) for box in (bounds, tier))
-    parts = {axis: [(whole[axis], kept[axis])] for axis in ("unit", "width", "read", "write")}
-    parts["head"] = parts["read"] + parts["write"]
+def _along_axes(change: Callable[[Array, int, Sequence[Part]], Array], params: Params, shape: Bounds) -> Params:
+    """Apply `change` along every axis that has another length in the padded shape of `shape`."""
+    want, have = shape.axis_sizes(1, 1), lengths_of(params)
+    # A memory may have no array along `write`, or none along `head`, and a network without a memory has neither.
+    have["write"] = have["head"] - have["read"] if "head" in have else have.get("write", 0)
+    parts = {axis: [(have[axis], want[axis])] for axis in ("unit", "width", "read", "write")}
+    parts["head"] = parts["read"] + parts["write"]  # the read heads come first, and end earlier in a smaller shape
 
-    def change_all(parameter, array):
+    def change_all(parameter: Parameter, array: Array) -> Array:
         for position, axis in enumerate(parameter.axes):
-            if any(long != short for long, short in parts.get(axis, ())):
+            if any(old != new for old, new in parts.get(axis, ())):
                 array = change(array, position, parts[axis])
         return array
 
@@ -84,7 +82,7 @@ def fitting(architectures: Architecture, tiers: Sequence[Bounds]) -> Bool[Array,
 
 def tier_costs(tiers: Sequence[Bounds], input_size: int, output_size: int) -> Float[Array, " tier"]:
     """Multiply-adds of a step at each tier's padded shape."""
-    return jnp.asarray([padded_multiply_adds(tier, input_size, output_size) for tier in tiers])
+    return jnp.asarray([tier.padded_multiply_adds(input_size, output_size) for tier in tiers])
 
 
 def choose_tiers(
@@ -110,11 +108,16 @@ def choose_tiers(
     genes = np.stack([np.asarray(getattr(architectures, gene)) for gene in ROUNDED], axis=-1)
     steps, limits = np.array(list(ROUNDED.values())), np.array([getattr(bounds, gene)[1] for gene in ROUNDED])
 
-    def cost(boxes: np.ndarray) -> np.ndarray:
-        return np.array([padded_multiply_adds(tier_of(box, bounds), input_size, output_size) for box in boxes.tolist()])
+    def tier(sizes: list[int]) -> Bounds:
+        return bounds.up_to(**dict(zip(ROUNDED, sizes, strict=True)))
 
+    def cost(boxes: np.ndarray) -> np.ndarray:
+        return np.array([tier(box).padded_multiply_adds(input_size, output_size) for box in boxes.tolist()])
+
+    # Real sizes cost nothing in vain, so this is what a perfect ladder would pay.
     useful = cost(genes).sum()
     rounded = np.minimum(-(-genes // steps) * steps, limits)
+    # Networks of one rounded shape always share a tier, so they are merged as one box, counted.
     boxes, counts = np.unique(rounded, axis=0, return_counts=True)
     paid = counts * cost(boxes)
 
@@ -123,8 +126,9 @@ def choose_tiers(
         together = cost(np.maximum(boxes, boxes[index])) * (counts + counts[index]) - paid - paid[index]
         return np.where(np.arange(len(boxes)) == index, np.inf, together)
 
+    # All pairs are costed once; a merge changes one row and one column, so each further merge costs one row only.
     added = np.stack([dearer(index) for index in range(len(boxes))])
-    # The bounds themselves are a tier too, so one box fewer.
+    # The bounds themselves are a tier too, so one box fewer than `most`.
     while len(boxes) > 1 and (len(boxes) >= most or useful / (paid.sum() + added.min()) >= enough):
         kept, gone = sorted(divmod(int(np.argmin(added)), len(boxes)))
         boxes[kept], counts[kept] = np.maximum(boxes[kept], boxes[gone]), counts[kept] + counts[gone]
@@ -135,11 +139,5 @@ def choose_tiers(
     if most == 1:
         return (bounds,)
     ladder = np.unique([*boxes, limits], axis=0)
-    return tuple(tier_of(sizes, bounds) for sizes in ladder[np.argsort(cost(ladder), kind="stable")].tolist())
-
-
-def tier_of(sizes: Sequence[int], bounds: Bounds) -> Bounds:
-    """The tier with these upper ends, in the order of `TIER_GENES`."""
-    return replace(
-        bounds, **{gene: (getattr(bounds, gene)[0], size) for gene, size in zip(TIER_GENES, sizes, strict=True)}
-    )
+    # Cheapest first, because a network takes the first tier that holds it; stable, so that ties do not depend on NumPy.
+    return tuple(tier(sizes) for sizes in ladder[np.argsort(cost(ladder), kind="stable")].tolist())

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from etm_jax._require import require_count, require_share
 from etm_jax._typing import pytree
-from etm_jax.cells import Family, HardTapeFields, HardTapeState, exact, hard_tape_step, initial_hard_tape
+from etm_jax.cells import CellSpec, HardTapeFields, HardTapeState, exact, hard_tape_step, initial_hard_tape
 
 Step = Callable[[Any, Array], tuple[Any, Array]]
 CHOICES = 5  # outputs beside the vector to write: the gate, the jump, three moves
@@ -80,7 +80,7 @@ def with_tape(start: Any, step: Step, tape: GraphTape) -> tuple[TapeCarry, Step]
     width, slots = tape.slot_width, tape.num_slots
     sizes = {"unit": 1, "slot": slots, "width": width, "read": 1, "write": 1, "location": 1, "gating": 1}
     active = exact(
-        Family(controllers=("lstm",), memories=("hard_tape",)), sizes | {"window": 1, "layer": 1, "attention_head": 1}
+        CellSpec(controllers=("lstm",), memories=("hard_tape",)), sizes | {"window": 1, "layer": 1, "attention_head": 1}
     )
     first = jnp.zeros((2, slots)).at[:, 0].set(1.0)
 

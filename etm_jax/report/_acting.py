@@ -11,7 +11,7 @@ from flax import nnx
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from etm_jax.cells import NTM
+from etm_jax.cells import MemoryNetwork
 from etm_jax.environment import EnvironmentSuite, Rollout
 from etm_jax.report._draw import ACCENT, FAILED, MUTED, SETTINGS, to_svg
 from etm_jax.report._run import Actor
@@ -24,11 +24,11 @@ FIRST = 0  # the environment that is shown
 def played(model: Actor, suite: EnvironmentSuite, episodes: int) -> Rollout:
     """Episodes of the suite's first environment, at its greatest difficulty."""
     hardest, key = jnp.ones(len(suite.names)), jax.random.key(0)
-    if not isinstance(model, NTM):
+    if not isinstance(model, MemoryNetwork):
         return jax.jit(lambda key: suite.rollouts(key, *model.policy(), episodes, hardest)[FIRST])(key)
 
     @nnx.jit
-    def live(model: NTM, key: jax.Array) -> Rollout:
+    def live(model: MemoryNetwork, key: jax.Array) -> Rollout:
         start_carry = model.cell.initialize_carry((suite.input_size,))
         return suite.rollouts(key, start_carry, model.cell, episodes, hardest)[FIRST]
 

@@ -10,7 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from etm_jax.cells import NTM
+from etm_jax.cells import MemoryNetwork
 from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.report._acting import played
 from etm_jax.report._draw import ACCENT, INK, MUTED, SECOND, tint, to_svg
@@ -53,16 +53,16 @@ def trace(model: Actor, suite: Suite) -> Trace:
         )
     if isinstance(suite, EnvironmentSuite):
         return _acted(model, suite)
-    if not isinstance(model, NTM):
+    if not isinstance(model, MemoryNetwork):
         raise ValueError(f"model acts in environments, got the tasks {', '.join(suite.names)}; give its own suite")
     return _answered(model, suite)
 
 
-def _answered(model: NTM, suite: TaskSuite) -> Trace:
+def _answered(model: MemoryNetwork, suite: TaskSuite) -> Trace:
     task = suite.tasks[0]
     hardest = jnp.ones(len(suite.tasks))
     episode = jax.jit(lambda key: suite.longer(1).sample(key, 1, hardest))(jax.random.key(0))
-    logits, weightings, _ = nnx.jit(NTM.unroll)(model, episode.inputs[:1])
+    logits, weightings, _ = nnx.jit(MemoryNetwork.unroll)(model, episode.inputs[:1])
     valid = np.asarray(episode.step_valid[0])
     end = int(np.flatnonzero(valid)[-1]) + 1 if valid.any() else task.num_steps
 
@@ -89,13 +89,13 @@ def _acted(model: Actor, suite: EnvironmentSuite) -> Trace:
     seen = np.asarray(lived.observations[0, :end]).T
     channels = {"Observations (0 is -1)": (seen + 1) / 2} if seen.min() < 0 else {"Observations": seen}
     channels |= {**actions, f"Reward (1 is {most:.3g})": rewards[None] / most}
-    if not isinstance(model, NTM):
+    if not isinstance(model, MemoryNetwork):
         return Trace(channels, *[np.zeros((0, 0, end))] * 2)
-    weightings = nnx.jit(NTM.unroll)(model, suite.as_inputs(0, lived.observations)).weightings
+    weightings = nnx.jit(MemoryNetwork.unroll)(model, suite.as_inputs(0, lived.observations)).weightings
     return Trace(channels, *_by_head(model, weightings[0, :end]))
 
 
-def _by_head(model: NTM, weightings: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+def _by_head(model: MemoryNetwork, weightings: jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """The weightings [time head slot] of the read heads and of the write heads, each [head slot time]."""
     num_reads = int(model.architecture["num_read_heads"])
     heads = np.moveaxis(np.asarray(weightings), 0, -1)

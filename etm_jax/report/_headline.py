@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from etm_jax.cells import NTM
+from etm_jax.cells import MemoryNetwork
 from etm_jax.report._run import Model, RunRecord, column
 from etm_jax.report._words import counted, gene_word, score, written
 
@@ -94,7 +94,7 @@ def architecture(record: RunRecord, model: Model | None) -> list[tuple[str, str]
 
 def num_weights(model: Model | None) -> int | None:
     """How many weights a network has; None for an automaton, of which the summary tells."""
-    if not isinstance(model, NTM):
+    if not isinstance(model, MemoryNetwork):
         return None
     return sum(leaf.size for leaf in jax.tree.leaves(model.cell.arrays()[0]))
 

@@ -19,7 +19,7 @@ from etm_jax.cells import num_channels_of
 from etm_jax.config import LifetimeConfig
 from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.evolution import batch_loss, default_lanes, in_turn, score
-from etm_jax.genomes import Bounds, Genome, genome_of, mask_of
+from etm_jax.genomes import Bounds, Genome, mask_of, random_genome
 from etm_jax.training._config import StrategyConfig, strategies
 
 
@@ -171,9 +171,9 @@ def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> Wei
     if "optimizer" in taken and config.learning_rate:
         options["optimizer"] = optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
     if "sampling_fn" in taken:
-        channels = num_channels_of(genome.params, bounds.family), genome.params["output"]["bias"].shape[0]
+        channels = num_channels_of(genome.params, bounds.spec), genome.params["output"]["bias"].shape[0]
         fresh = WeightStrategy(None, None, mask).live
-        options["sampling_fn"] = lambda key: fresh(genome_of(key, bounds, *channels, genome.architecture).params)
+        options["sampling_fn"] = lambda key: fresh(random_genome(key, bounds, *channels, genome.architecture).params)
     try:
         with promoting():
             algorithm = kind(config.population, np.zeros(size, genome.params["output"]["bias"].dtype), **options)

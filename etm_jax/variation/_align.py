@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from etm_jax._distances import squared_distances
 from etm_jax._typing import IntScalar, Mask, Params
 from etm_jax.cells import Parameter, map_table
-from etm_jax.genomes import Bounds, Genome, mask_of
+from etm_jax.genomes import Genome
 
 UNIT = "unit"
 
@@ -49,7 +49,7 @@ def _permuted(tree: Params | Mask, order: Int[Array, " unit"]) -> Params | Mask:
     return map_table(permute, tree)
 
 
-def align_units(child: Genome, second: Genome, bounds: Bounds) -> tuple[Params, Mask]:
+def align_units(child: Genome, second: Genome, here: Mask, there: Mask) -> tuple[Params, Mask]:
     """The weights of a second parent with its hidden units in the child's order, and which of them exist.
 
     Units are matched greedily, the most alike first. The unlikeness of two units is the squared distance of all their
@@ -59,7 +59,8 @@ def align_units(child: Genome, second: Genome, bounds: Bounds) -> tuple[Params, 
     Args:
         child: one individual; its units stay where they are.
         second: the other parent.
-        bounds: the search space of both.
+        here: which of the child's weights exist.
+        there: which of the second parent's do.
 
     Returns:
         Weights and mask at the padded shape. Units without a counterpart stand where the child has none, or are
@@ -67,14 +68,11 @@ def align_units(child: Genome, second: Genome, bounds: Bounds) -> tuple[Params, 
 
     Cost: as many passes over a `[unit, unit]` matrix as a unit has weights and as there are units.
     """
-    here, there = mask_of(child, bounds), mask_of(second, bounds)
-    exists = _first(child, bounds)[:, None] & _first(second, bounds)[None]
+    # Units feed the output whatever the kinds, so this array says which exist.
+    own, other = (jnp.any(mask["output"]["controller_kernel"], axis=1) for mask in (here, there))
+    exists = own[:, None] & other[None]
     order = match(jnp.where(exists, _unlikeness(child.params, second.params, here, there), jnp.inf))
     return _permuted(second.params, order), _permuted(there, order)
-
-
-def _first(genome: Genome, bounds: Bounds) -> Bool[Array, " unit"]:
-    return jnp.arange(bounds.controller_size[1]) < genome.architecture.controller_size
 
 
 def _unlikeness(one: Params, other: Params, here: Mask, there: Mask) -> Float[Array, "unit unit"]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from etm_jax._typing import Key
-from etm_jax.genomes import GENES, LEARNING_GENES, Architecture, Bounds, Genome, Learning, mask_of
+from etm_jax._typing import Key, Mask
+from etm_jax.genomes import GENES, LEARNING_GENES, Architecture, Genome, Learning
 from etm_jax.variation._align import align_units
 
 
@@ -31,23 +31,30 @@ def cross_learning(key: Key, first: Learning, second: Learning) -> Learning:
     )
 
 
-def cross_weights(key: Key, child: Genome, second: Genome, bounds: Bounds, align: bool = False) -> Genome:
+def cross_weights(key: Key, child: Genome, second: Genome, here: Mask, there: Mask, align: bool = False) -> Genome:
     """Replace whole blocks of a child's weights by those of its second parent.
 
     Each block (controller, heads, write, output) is taken with probability 1/2, where both the second parent and the
     child have the weight. The padded layout puts the same head, unit and column of both at the same place; with
-    `align`, hidden units that are alike instead of those that have the same place. The key is consumed.
+    `align`, hidden units that are alike instead of those that have the same place.
+
+    Args:
+        key: consumed.
+        child: one individual.
+        second: its second parent.
+        here: which of the child's weights exist.
+        there: which of the second parent's do.
+        align: match hidden units first; see `align_units`.
     """
-    exists = mask_of(child, bounds)
-    offered, available = align_units(child, second, bounds) if align else (second.params, mask_of(second, bounds))
+    offered, available = align_units(child, second, here, there) if align else (second.params, there)
     take = jax.random.bernoulli(key, shape=(len(child.params),))
     params = {}
     for index, block in enumerate(sorted(child.params)):
         params[block] = jax.tree.map(
-            lambda own, other, here, there, take=take[index]: jnp.where(take & here & there, other, own),
+            lambda own, other, exists, offers, take=take[index]: jnp.where(take & exists & offers, other, own),
             child.params[block],
             offered[block],
-            exists[block],
+            here[block],
             available[block],
         )
     return replace(child, params=params)

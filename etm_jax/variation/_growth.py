@@ -5,7 +5,7 @@ from jaxtyping import Array, Bool
 
 from etm_jax._typing import Key
 from etm_jax.cells import Parameter, axes_of, initial_params, map_table, weight_mask
-from etm_jax.genomes import Architecture, Bounds, Genome, active_axes
+from etm_jax.genomes import Architecture, Bounds, Genome
 
 
 def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds) -> Genome:
@@ -22,7 +22,7 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
         architecture: the genes it is to have.
         bounds: the search space of both.
     """
-    before, after = (active_axes(genes, bounds) for genes in (genome.architecture, architecture))
+    before, after = (bounds.active_axes(genes) for genes in (genome.architecture, architecture))
     axes_before, axes_after = (axes_of(genome.params, active) for active in (before, after))
     sizes = {name: mask.size for name, mask in axes_after.items()}
     dtype = genome.params["output"]["bias"].dtype
@@ -31,13 +31,14 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
     def grow(
         parameter: Parameter, old: Array, new: Array, existed: Bool[Array, "..."], exists: Bool[Array, "..."]
     ) -> Array:
+        # An entry that is new along any of these axes would change what the network computes, so it starts closed.
         closed = jnp.zeros((1,) * len(parameter.axes), bool)
         for position in parameter.closed_axes:
             axis = parameter.axes[position]
             shape = [-1 if index == position else 1 for index in range(len(parameter.axes))]
             closed = closed | (axes_after[axis] & ~axes_before[axis]).reshape(shape)
-        born = jnp.where(closed, parameter.closed(sizes).astype(dtype), new)
-        return jnp.where(exists, jnp.where(existed, old, born), 0)
+        start = jnp.where(closed, parameter.closed(sizes).astype(dtype), new)
+        return jnp.where(exists, jnp.where(existed, old, start), 0)
 
     existed, exists = weight_mask(before, axes_before), weight_mask(after, axes_after)
     params = map_table(grow, genome.params, fresh, existed, exists)

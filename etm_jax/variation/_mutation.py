@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etm_jax._typing import Key
+from etm_jax._typing import Key, Mask
 from etm_jax.cells import draw_like
-from etm_jax.genomes import CHOICES, GENES, Architecture, Bounds, Genome, architecture_at, mask_of, ranges
+from etm_jax.genomes import CHOICES, GENES, Architecture, Bounds, Genome
 from etm_jax.variation._rates import VariationRates
 
 LOCAL_SHARE_OF_RANGE = 8  # a local step goes at most this fraction of the range, and at least 1
 MOST_BOOST = 4.0
-LEAST_SIZE = 0.1  # of an array to which noise is relative: biases, which begin at 0, would else never move
+LEAST_SIZE = 0.1  # of an array to which noise is relative: else biases, which begin at 0, would never move
 
 
 def mutate_architecture(
@@ -22,16 +22,17 @@ def mutate_architecture(
     """Mutate each gene with probability `gene_rate`. The key is consumed.
 
     The controller size moves by `N(0, controller_sigma)`, rounded and clipped to its range; every other gene is redrawn
-    from its range or, with probability `local_share`, takes a step of up to an eighth of the range (what
+    from its range or, with probability `local_share`, takes a step of up to an eighth of the range (a gene that
     chooses a kind is always redrawn).
     """
     key_uniform, key_normal = jax.random.split(key)
+    # All genes are drawn at once, used or not: a draw does not depend on what another gene does.
     whether, how, where, step = jax.random.uniform(key_uniform, (4, len(GENES)))
-    redrawn = architecture_at(where, bounds)
+    redrawn = bounds.architecture_at(where)
     gaussian = rates.controller_sigma * jax.random.normal(key_normal)
 
     genes = {}
-    for index, (name, (low, high)) in enumerate(ranges(bounds)):
+    for index, (name, (low, high)) in enumerate(bounds.ranges.items()):
         gene = getattr(architecture, name)
         if name == "controller_size":
             moved = gene + jnp.round(gaussian).astype(gene.dtype)
@@ -52,10 +53,9 @@ def boosted_gene_rate(rates: VariationRates, diversity: Float[Array, ""]) -> Flo
     return jnp.minimum(rates.gene_rate * (1 + MOST_BOOST * shortfall), 1.0)
 
 
-def add_weight_noise(key: Key, genome: Genome, bounds: Bounds, scale: Float[Array, ""] | float) -> Genome:
+def add_weight_noise(key: Key, genome: Genome, exists: Mask, scale: Float[Array, ""] | float) -> Genome:
     """Add Gaussian noise to the weights that exist, relative to each array's root mean square or to 0.1, whichever is
     more. The key is consumed."""
-    exists = mask_of(genome, bounds)
     draws = draw_like(exists, lambda size: jax.random.normal(key, (size,), genome.params["output"]["bias"].dtype))
 
     def noisy(array: Array, exists: Array, draw: Array) -> Array:

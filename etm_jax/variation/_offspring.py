@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from etm_jax._typing import BoolScalar, Key, Scalar
-from etm_jax.genomes import Architecture, Bounds, Genome, mutate_learning
+from etm_jax.genomes import Architecture, Bounds, Genome, mask_of, mutate_learning
 from etm_jax.variation._crossover import cross_genes, cross_learning, cross_weights
 from etm_jax.variation._growth import resize
 from etm_jax.variation._mutation import add_weight_noise, mutate_architecture
@@ -40,18 +40,25 @@ def offspring(
     crossed = cross_genes(key_genes, first.architecture, second.architecture)
     architecture = jax.tree.map(lambda both, one: jnp.where(mates, both, one), crossed, first.architecture)
     architecture = mutate_architecture(key_mutate, architecture, bounds, rates, gene_rate)
+    # Under `cond` a network whose genes did not change keeps its weights to the bit, and one alone pays no resizing.
     child = jax.lax.cond(
         _same(architecture, first.architecture),
         lambda: first,
         lambda: resize(key_resize, first, architecture, bounds),
     )
-    child = jax.lax.cond(mates, lambda: cross_weights(key_weights, child, second, bounds, rates.align), lambda: child)
+    child = jax.lax.cond(
+        mates,
+        lambda: cross_weights(key_weights, child, second, mask_of(child, bounds), mask_of(second, bounds), rates.align),
+        lambda: child,
+    )
     key_mix, key_step = jax.random.split(key_learn)
     learning = cross_learning(key_mix, first.learning, second.learning)
     learning = jax.tree.map(lambda both, one: jnp.where(mates, both, one), learning, first.learning)
     child = replace(child, learning=mutate_learning(key_step, learning, rates.learning_sigma))
     noisy = jax.random.bernoulli(key_whether, rates.noise_rate)
-    return jax.lax.cond(noisy, lambda: add_weight_noise(key_noise, child, bounds, rates.noise_scale), lambda: child)
+    return jax.lax.cond(
+        noisy, lambda: add_weight_noise(key_noise, child, mask_of(child, bounds), rates.noise_scale), lambda: child
+    )
 
 
 def _same(one: Architecture, other: Architecture) -> BoolScalar:

@@ -17,11 +17,11 @@ class VariationRates:
         noise_rate: probability that an offspring's weights get noise.
         noise_scale: standard deviation of the noise, as a share of the root mean square of each weight array, or of 0.1
             if that is more.
-        learning_sigma: standard deviation of a step of the logarithms of the learning genes, at every birth.
+        learning_sigma: standard deviation of a step of the logarithms of the learning genes, in every offspring.
         crossover_rate: probability that an offspring has two parents.
-        immigrant_rate: probability that an offspring is a random genome in truth, of no parent.
+        immigrant_rate: probability that an offspring is replaced by a random genome.
         diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
-            times at no diversity at all.
+            times as often where there is none.
         align: True = hidden units of two parents are matched by their weights before these mix; see `align_units`.
     """
 
