@@ -30,10 +30,8 @@ def untiered(bounds: Bounds, count: int) -> Int[Array, "tier gene"]:
 def with_tiers(problem: Problem, state: EvolutionState) -> Problem:
     """The problem in the tiers of a state."""
     distinct = dict.fromkeys(map(tuple, np.asarray(state.tiers).tolist()))
-    return replace(
-        problem,
-        tiers=tuple(problem.config.bounds.up_to(**dict(zip(TIER_GENES, sizes, strict=True))) for sizes in distinct),
-    )
+    highest = [dict(zip(TIER_GENES, sizes, strict=True)) for sizes in distinct]
+    return replace(problem, tiers=tuple(problem.config.bounds.up_to(**sizes) for sizes in highest))
 
 
 def next_choice(config: EvolutionaryTuringConfig, generation: int) -> int:
