@@ -34,12 +34,12 @@ from etm_jax.cells._ponder import Step as Step
 from etm_jax.cells._ponder import cell_step as cell_step
 from etm_jax.cells._registry import CONTROLLERS as CONTROLLERS
 from etm_jax.cells._registry import MEMORIES as MEMORIES
+from etm_jax.cells._registry import exact as exact
 from etm_jax.cells._registry import initial_carry as initial_carry
 from etm_jax.cells._registry import sharing as sharing
 from etm_jax.cells._spec import NO_MEMORY as NO_MEMORY
 from etm_jax.cells._spec import Active as Active
 from etm_jax.cells._spec import CellSpec as CellSpec
-from etm_jax.cells._spec import exact as exact
 from etm_jax.cells._unroll import HowToUnroll as HowToUnroll
 from etm_jax.cells._unroll import Unrolled as Unrolled
 from etm_jax.cells._unroll import cell_unroll as cell_unroll

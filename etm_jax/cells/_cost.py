@@ -37,7 +37,8 @@ def step_cost(sizes: Sizes, kinds: dict[str, Any], by_location: Any) -> Any:
     memory = ((1 + 2 * erases) * writes + reads) * slots * width
     step = controller + interface + addressing + memory
     for name, kind in {**MEMORIES, **CONTROLLERS}.items():
-        step = step + _number(kinds[name]) * kind.cost(sizes)
+        if kind.cost:
+            step = step + _number(kinds[name]) * kind.cost(sizes)
     return sizes.ponder_steps * step + sizes.num_outputs * (units + reads * width)
 
 

@@ -94,12 +94,6 @@ class Sizes(NamedTuple):
     num_outputs: Any
 
 
-def no_cost(sizes: Sizes) -> float:
-    """Nothing beyond what all kinds are charged for."""
-    del sizes
-    return 0.0
-
-
 def unprepared(params: Params, inputs: Array) -> Array:
     """The inputs as they are."""
     del params
@@ -118,7 +112,7 @@ class Memory:
         parameters: arrays of its own: `NAME_kernel` and `NAME_bias` for a field `NAME` that its controller emits.
         state: what it remembers beyond memory, weightings and reads before the first step; None for nothing.
         starts_on_first_slot: whether every head stands on slot 0 before the first step, else nowhere.
-        cost: multiply-adds of a step beyond the shared fields, addressing, writing and reading.
+        cost: multiply-adds of a step beyond the shared fields, addressing, writing and reading; None for nothing.
         constant_axes: sizes of axes of its arrays that are the same for all networks.
     """
 
@@ -128,7 +122,7 @@ class Memory:
     parameters: dict[str, Parameter] = field(default_factory=dict)
     state: Callable[[Active, jnp.dtype], Any] | None = None
     starts_on_first_slot: bool = True
-    cost: Callable[[Sizes], Any] = no_cost
+    cost: Callable[[Sizes], Any] | None = None
     constant_axes: dict[str, int] = field(default_factory=dict)
 
 
@@ -149,7 +143,7 @@ class Controller:
             gets the inputs.
         parameters: arrays of its own.
         state: what it remembers beyond units and cells before the first step; None for nothing.
-        cost: multiply-adds of a step beyond gated sums and the fields of the memory.
+        cost: multiply-adds of a step beyond gated sums and the fields of the memory; None for nothing.
         constant_axes: sizes of axes of its arrays that are the same for all networks.
     """
 
@@ -161,7 +155,7 @@ class Controller:
     prepare: Callable[[Params, Array], Any] = unprepared
     parameters: dict[str, Parameter] = field(default_factory=dict)
     state: Callable[[Active, jnp.dtype], Any] | None = None
-    cost: Callable[[Sizes], Any] = no_cost
+    cost: Callable[[Sizes], Any] | None = None
     constant_axes: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -13,8 +13,8 @@ from etm_jax.cells._cell import drive_of, join_weights, read_out
 from etm_jax.cells._kinds import Carry
 from etm_jax.cells._parameters import table_of
 from etm_jax.cells._ponder import cell_step
-from etm_jax.cells._registry import CONTROLLERS, MEMORIES, initial_carry
-from etm_jax.cells._spec import Active, CellSpec, exact
+from etm_jax.cells._registry import CONTROLLERS, MEMORIES, exact, initial_carry
+from etm_jax.cells._spec import Active, CellSpec
 from etm_jax.cells._unroll import Unrolled, cell_unroll
 from etm_jax.cells._weights import (
     axes_of,

@@ -69,6 +69,19 @@ def by_kind(active: Active, branches: dict[Callable[..., T], tuple[str, ...]], *
     return jax.lax.switch(which, list(branches), *arguments)
 
 
+def exact(spec: CellSpec, sizes: dict[str, int]) -> Active:
+    """The masks of a network of one kind at its exact sizes: all True."""
+    (controller,), (memory,) = spec.controllers, spec.memories
+    axes = ("unit", "slot", "width", "read", "write", "location", "gating", "window", "layer", "attention_head")
+    return Active(
+        **{axis: jnp.ones(sizes[axis], bool) for axis in axes},
+        controller=jnp.array([name == controller for name in CONTROLLERS]),
+        memory=jnp.array([name == memory for name in MEMORIES]),
+        ponder=jnp.ones(spec.ponder_steps, bool),
+        spec=spec,
+    )
+
+
 def initial_carry(active: Active, dtype: jnp.dtype) -> Carry:
     """The state before the first step: constant memory, nothing read, every head on slot 0, a DNC's nowhere."""
     spec, num_slots, width = active.spec, active.slot.size, active.width.size

@@ -46,8 +46,8 @@ class Active:
     """Which entries of each axis exist, and of which kind a network is. True = exists.
 
     The existing entries of `slot` come first. A network without a memory has no heads. `controller` and `memory` are
-    one-hot over the kinds of `spec`; `ponder` has an entry for each step that a network may ponder. The existing
-    entries of `window`, which are ages, come first.
+    one-hot over `CONTROLLERS` and `MEMORIES`; `ponder` has an entry for each step that a network may ponder. The
+    existing entries of `window`, which are ages, come first.
     """
 
     unit: Bool[Array, "*batch unit"]
@@ -72,18 +72,11 @@ class Active:
 
     def has(self, kinds: tuple[str, ...]) -> BoolScalar:
         """Whether the network's controller or memory is one of these kinds."""
-        own = [self.controller[index] for index, kind in enumerate(self.spec.controllers) if kind in kinds]
-        own += [self.memory[index] for index, kind in enumerate(self.spec.memories) if kind in kinds]
-        return jnp.any(jnp.array(own, bool))
+        from etm_jax.cells._registry import CONTROLLERS, MEMORIES  # here, because the kinds' own files use masks
 
-
-def exact(spec: CellSpec, sizes: dict[str, int]) -> Active:
-    """The masks of a network of one kind at its exact sizes: all True."""
-    axes = ("unit", "slot", "width", "read", "write", "location", "gating", "window", "layer", "attention_head")
-    (_,), (_,) = spec.controllers, spec.memories
-    one_kind = jnp.ones(1, bool)
-    masks = {axis: jnp.ones(sizes[axis], bool) for axis in axes}
-    return Active(**masks, controller=one_kind, memory=one_kind, ponder=jnp.ones(spec.ponder_steps, bool), spec=spec)
+        own = [self.controller[list(CONTROLLERS).index(kind)] for kind in kinds if kind in CONTROLLERS]
+        own += [self.memory[list(MEMORIES).index(kind)] for kind in kinds if kind in MEMORIES]
+        return jnp.any(jnp.stack(own))
 
 
 def existing(array: Float[Array, "..."], *exists: Bool[Array, "_"]) -> Float[Array, "..."]:

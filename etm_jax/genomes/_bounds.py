@@ -173,15 +173,15 @@ class Bounds:
     def active_axes(self, architecture: Architecture) -> Active:
         """Which entries of each padded axis exist in a network of this architecture."""
         spec, sizes = self.spec, self.axis_sizes(1, 1)
-        memory, controller = architecture.memory, architecture.controller
-        remembers = memory != _index(MEMORIES, NO_MEMORY)
-        by_location = architecture.addressing == ADDRESSING.index(CONTENT_AND_LOCATION)
-        gating = _is_one_of(memory, GATED) & by_location
+        memory = jnp.arange(len(MEMORIES)) == architecture.memory
+        moves, has_gate, remembers = _one_of(memory, MOVING), _one_of(memory, GATED), ~_one_of(memory, (NO_MEMORY,))
+        gating = has_gate & (architecture.addressing == ADDRESSING.index(CONTENT_AND_LOCATION))
+        moves = gating | moves
         location = jnp.zeros((0,), bool)
         if self.located:
             widest = self.shift_range[1]
             reachable = jnp.abs(jnp.arange(-widest, widest + 1)) <= architecture.shift_range
-            location = jnp.concatenate([jnp.ones(1, bool), reachable]) & (gating | _is_one_of(memory, MOVING))
+            location = jnp.concatenate([jnp.ones(1, bool), reachable]) & moves
         return Active(
             unit=_first(architecture.controller_size, sizes["unit"]),
             slot=_first(architecture.num_slots, sizes["slot"]) & remembers,
@@ -190,8 +190,8 @@ class Bounds:
             write=_first(architecture.num_write_heads, sizes["write"]) & remembers,
             location=location,
             gating=gating[None][: sizes["gating"]],
-            controller=jnp.array([controller == _index(CONTROLLERS, kind) for kind in self.controllers]),
-            memory=jnp.array([memory == _index(MEMORIES, kind) for kind in self.memories]),
+            controller=jnp.arange(len(CONTROLLERS)) == architecture.controller,
+            memory=memory,
             ponder=_first(architecture.ponder_steps, spec.ponder_steps),
             window=_first(architecture.window_size, sizes["window"]),
             layer=_first(architecture.num_layers, sizes["layer"]),
@@ -374,13 +374,9 @@ def _first(count: Int[Array, ""], size: int) -> Bool[Array, " size"]:
     return jnp.arange(size) < count
 
 
-def _index(kinds: dict[str, Any], kind: str) -> int:
-    """The index by which a genome names a kind."""
-    return list(kinds).index(kind)
-
-
-def _is_one_of(memory: Int[Array, ""], kinds: tuple[str, ...]) -> Bool[Array, ""]:
-    return functools.reduce(jnp.logical_or, [memory == _index(MEMORIES, kind) for kind in kinds])
+def _one_of(memory: Bool[Array, " memory"], kinds: tuple[str, ...]) -> Bool[Array, ""]:
+    """Whether a one-hot over `MEMORIES` is one of these kinds."""
+    return functools.reduce(jnp.logical_or, [memory[list(MEMORIES).index(kind)] for kind in kinds])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))
