@@ -1,0 +1,33 @@
+"""Genomes: bounds, architecture genes, masks, padded weights, and the way to a compact network and back."""
+
+from etm_jax.networks.genome._bounds import Bounds as Bounds
+from etm_jax.networks.genome._bounds import bounds_of as bounds_of
+from etm_jax.networks.genome._buckets import BUCKET_GENES as BUCKET_GENES
+from etm_jax.networks.genome._buckets import bucket_costs as bucket_costs
+from etm_jax.networks.genome._buckets import choose_buckets as choose_buckets
+from etm_jax.networks.genome._buckets import crop as crop
+from etm_jax.networks.genome._buckets import fitting as fitting
+from etm_jax.networks.genome._buckets import uncrop as uncrop
+from etm_jax.networks.genome._compact import compact as compact
+from etm_jax.networks.genome._compact import pad as pad
+from etm_jax.networks.genome._export import load_network as load_network
+from etm_jax.networks.genome._export import save_network as save_network
+from etm_jax.networks.genome._genes import ADDRESSING as ADDRESSING
+from etm_jax.networks.genome._genes import CHOICES as CHOICES
+from etm_jax.networks.genome._genes import FACTORS as FACTORS
+from etm_jax.networks.genome._genes import GENES as GENES
+from etm_jax.networks.genome._genes import LEARNING_GENES as LEARNING_GENES
+from etm_jax.networks.genome._genes import Architecture as Architecture
+from etm_jax.networks.genome._genes import Genome as Genome
+from etm_jax.networks.genome._genes import Learning as Learning
+from etm_jax.networks.genome._genes import architecture_from as architecture_from
+from etm_jax.networks.genome._genes import describe as describe
+from etm_jax.networks.genome._genes import multiply_adds as multiply_adds
+from etm_jax.networks.genome._genes import mutate_learning as mutate_learning
+from etm_jax.networks.genome._genes import neutral as neutral
+from etm_jax.networks.genome._genome import apply as apply
+from etm_jax.networks.genome._genome import mask_of as mask_of
+from etm_jax.networks.genome._genome import num_parameters as num_parameters
+from etm_jax.networks.genome._genome import random_genome as random_genome
+from etm_jax.networks.genome._genome import stepper as stepper
+from etm_jax.networks.genome._genome import unroll as unroll

@@ -1,0 +1,150 @@
+"""What a genome computes: its weights under the masks of its genes, over sequences or step by step."""
+
+import functools
+from collections.abc import Callable
+from typing import Unpack
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from etm_jax._typing import Key, Mask, Params
+from etm_jax.cells import (
+    Active,
+    Carry,
+    HowToUnroll,
+    Unrolled,
+    axes_of,
+    cell_step,
+    cell_unroll,
+    drive_of,
+    initial_carry,
+    initial_params,
+    join_weights,
+    keep_active,
+    read_out,
+    weight_mask,
+)
+from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.genome._genes import Architecture, Genome, random_learning
+
+
+def random_genome(
+    key: Key, bounds: Bounds, input_size: int, output_size: int, architecture: Architecture | None = None
+) -> Genome:
+    """Draw genes uniformly from the bounds, and weights by the fan-in of those genes.
+
+    Args:
+        key: consumed.
+        bounds: the search space.
+        input_size: channels in.
+        output_size: channels out.
+        architecture: genes to take in place of random ones.
+
+    Returns:
+        One genome; `vmap` over keys for a population.
+
+    Raises:
+        ValueError: a size is below 1.
+
+    Example:
+        >>> import jax
+        >>> from etm_jax.networks import Bounds, random_genome
+        >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
+        >>> draw = jax.jit(jax.vmap(lambda key: random_genome(key, bounds, 3, 2)))
+        >>> population = draw(jax.random.split(jax.random.key(0), 5))
+        >>> population.architecture.num_slots.shape
+        (5,)
+    """
+    if input_size < 1 or output_size < 1:
+        raise ValueError(f"input_size and output_size must be at least 1, got {input_size} and {output_size}")
+    key_genes, key_weights, key_learning = jax.random.split(key, 3)
+    if architecture is None:
+        architecture = bounds.random_architecture(key_genes)
+    sizes, active = bounds.axis_sizes(input_size, output_size), bounds.active_axes(architecture)
+    params = initial_params(key_weights, active, sizes["input"], output_size, jnp.result_type(float))
+    return Genome(architecture=architecture, params=params, learning=random_learning(key_learning))
+
+
+def mask_of(genome: Genome, bounds: Bounds) -> Mask:
+    """Pytree of bool like `genome.params`; True = the weight exists."""
+    active = bounds.active_axes(genome.architecture)
+    return weight_mask(active, axes_of(genome.params, active))
+
+
+def apply(
+    genome: Genome, inputs: Float[Array, "*batch time input"], bounds: Bounds, **how: Unpack[HowToUnroll]
+) -> Float[Array, "*batch time output"]:
+    """Run one network over one sequence, or over each of a batch, from its initial state.
+
+    Args:
+        genome: one individual; `vmap` over genomes.
+        inputs: one row a step; a batch axis in front costs less in the gradient than `vmap` over inputs.
+        bounds: the search space the genome belongs to.
+        **how: `rematerialise`, `micro_batch` and `dtype` of `etm_jax.cells.cell_unroll`.
+
+    Returns:
+        Logits, one row a step.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from etm_jax.networks import Bounds, apply, random_genome
+        >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
+        >>> genome = random_genome(jax.random.key(0), bounds, 3, 2)
+        >>> jax.jit(lambda genome, inputs: apply(genome, inputs, bounds))(genome, jnp.ones((7, 3))).shape
+        (7, 2)
+    """
+    return unroll(genome, inputs, bounds, **how).outputs
+
+
+def unroll(
+    genome: Genome, inputs: Float[Array, "*batch time input"], bounds: Bounds, **how: Unpack[HowToUnroll]
+) -> Unrolled:
+    """`apply`, with the weightings of every head and the price of pondering at every step."""
+    params, active = live(genome, bounds.active_axes(genome.architecture))
+    return cell_unroll(params, active, inputs, **how)
+
+
+def live(genome: Genome, active: Active) -> tuple[Params, Active]:
+    """The weights that exist, 0 elsewhere, and which these are: what the cells take."""
+    return keep_active(genome.params, weight_mask(active, axes_of(genome.params, active))), active
+
+
+def stepper(
+    genome: Genome, bounds: Bounds, dtype: DTypeLike | None = None
+) -> tuple[Carry, Callable[[Carry, Array], tuple[Carry, Array]]]:
+    """One network as its initial state and a step, for inputs that depend on what it did before.
+
+    Args:
+        genome: one individual.
+        bounds: the search space the genome belongs to.
+        dtype: precision of the factors of matrix products; None for the weights' own.
+
+    Returns:
+        The carry before the first step, and `step(carry, inputs) -> (carry, logits)`. Steps along a sequence give the
+        logits of `apply`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from etm_jax.networks import Bounds, random_genome, stepper
+        >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
+        >>> carry, step = stepper(random_genome(jax.random.key(0), bounds, 3, 2), bounds)
+        >>> carry, logits = step(carry, jnp.ones(3))
+        >>> logits.shape
+        (2,)
+    """
+    params, active = live(genome, bounds.active_axes(genome.architecture))
+    weights = join_weights(params, active, dtype)
+
+    def step(carry: Carry, inputs: Float[Array, " input"]) -> tuple[Carry, Float[Array, " output"]]:
+        carry, left = cell_step(weights, active, carry, drive_of(params, active, inputs))
+        return carry, read_out(params, left.hidden, left.reads)
+
+    return initial_carry(active, params["output"]["bias"].dtype), step
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def num_parameters(genome: Genome, bounds: Bounds) -> Int[Array, ""]:
+    """How many weights of a genome exist. Jitted, since op by op this is some eighty compiles."""
+    return jnp.sum(jnp.stack([jnp.sum(mask) for mask in jax.tree.leaves(mask_of(genome, bounds))]))
