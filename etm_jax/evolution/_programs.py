@@ -9,7 +9,7 @@ import jax
 from jax.stages import Lowered
 
 from etm_jax._compiling import compile_all, compile_options, tracing
-from etm_jax.evolution._devices import replicated
+from etm_jax.parallel._devices import replicated
 from etm_jax.evolution._generation import born, closed, init, judged, learned
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._problem import Problem

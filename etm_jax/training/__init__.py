@@ -14,4 +14,4 @@ from etm_jax.training._state import make_training as make_training
 from etm_jax.training._state import network_of as network_of
 from etm_jax.training._strategy import WeightStrategy as WeightStrategy
 from etm_jax.training._strategy import make_strategy as make_strategy
-from etm_jax.training._trip import trip as trip
+from etm_jax.training._chunk import chunk
