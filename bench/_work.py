@@ -7,10 +7,9 @@ import jax
 import optax
 
 from bench.population import LEARNING_RATE, forward, train_step
-from etm_jax.parallel._devices import device_mesh
-from etm_jax.networks._batches import over_population
-from etm_jax.parallel._devices import default_batch_size
 from etm_jax.networks import Bounds, Genome, random_genome
+from etm_jax.networks._batches import over_population
+from etm_jax.parallel._devices import default_batch_size, device_mesh
 from etm_jax.task import Episode, Task
 
 Work = tuple[Callable[..., Any], tuple[Any, ...]]  # a function to compile, and its arguments

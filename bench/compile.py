@@ -19,6 +19,8 @@ from jax.stages import Lowered
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
+from etm_jax.evolution._make import make_problem
+
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
 from etm_jax import _console, evolve
@@ -27,11 +29,9 @@ from etm_jax._console import Progress
 from etm_jax._platform import use_every_core
 from etm_jax._presets import PRESETS
 from etm_jax.evolution._generation import init
-from etm_jax.evolution._make import make_problem
-from etm_jax.networks.learning._score import examine_network
-from etm_jax.models._held_out import lower_held_out, operations_held_out
 from etm_jax.evolution._programs import lower_first, lower_stages, operations_of
-from etm_jax.networks.learning._suites import for_networks
+from etm_jax.models._scores import lower_held_out, operations_held_out
+from etm_jax.networks.learning._score import examine_network, for_networks
 
 TRACE = "/jax/core/compile/jaxpr_trace_duration"
 LOWER = "/jax/core/compile/jaxpr_to_mlir_module_duration"
@@ -215,7 +215,13 @@ def observe(preset: str, generations: int, buckets: int, cache: str, out: str) -
     _console.Progress = Watched
     began = time.time()
     with Compiles() as compiles:
-        flags = {"preset": preset, "max-generations": generations, "size_buckets": buckets, "compile-cache": cache, "out": out}
+        flags = {
+            "preset": preset,
+            "max-generations": generations,
+            "size_buckets": buckets,
+            "compile-cache": cache,
+            "out": out,
+        }
         evolve.main([word for name, value in flags.items() for word in (f"--{name}", str(value))])
     return {
         "began": began,
@@ -340,7 +346,13 @@ def whole_run(preset: Preset, settings: Settings) -> dict[str, Any]:
             f"aimed at; extrapolated from {row['generations']}"
         )
     programs = {name: run["programs"] for name, run in runs.items()}
-    return {"size_buckets": buckets, "generations": generations, "choices": choices, "summaries": rows, "programs": programs}
+    return {
+        "size_buckets": buckets,
+        "generations": generations,
+        "choices": choices,
+        "summaries": rows,
+        "programs": programs,
+    }
 
 
 if __name__ == "__main__":

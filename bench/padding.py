@@ -14,22 +14,23 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
+from etm_jax.evolution._make import make_problem
+from etm_jax.networks._evaluation import channels_of
+
 from bench._context import context
 from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
 from etm_jax._presets import CLASSIC
-from etm_jax.evolution._config import EvolutionaryTuringConfig
-from etm_jax.networks.learning._config import LifetimeConfig
-from etm_jax.evolution._problem import Problem
-from etm_jax.evolution._generation import init, step
-from etm_jax.evolution._make import make_problem
-from etm_jax.networks._batches import groups
-from etm_jax.networks._evaluation import channels_of
+from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution._buckets import ENOUGH, upcoming
-from etm_jax.networks.genome._architecture import Architecture
+from etm_jax.evolution._generation import init, step
+from etm_jax.evolution._problem import Problem
 from etm_jax.networks import Bounds
-from etm_jax.networks.genome._buckets import choose_buckets, bucket_costs
+from etm_jax.networks._batches import groups
+from etm_jax.networks.genome._architecture import Architecture
+from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets
 from etm_jax.networks.genome._cost import multiply_adds
+from etm_jax.networks.learning._config import LifetimeConfig
 
 TARGET = 0.8
 HEADINGS = ("generations", "buckets at most", "size_buckets", "padding efficiency, mean", "least", "most")
@@ -80,7 +81,9 @@ def shares(settings: Settings, problem: Problem, seed: int) -> dict[tuple[int, i
     for generation in range(settings.generations):
         if generation % settings.rebucket_every == 0:
             coming = draw(state)
-            ladders = {most: choose_buckets(coming, bounds, *sizes, most=most, enough=ENOUGH) for most in settings.size_buckets}
+            ladders = {
+                most: choose_buckets(coming, bounds, *sizes, most=most, enough=ENOUGH) for most in settings.size_buckets
+            }
         state = live(state)
         architectures = state.population.genomes.architecture
         for most, ladder in ladders.items():
@@ -102,7 +105,9 @@ def main(settings: Settings) -> None:
             span = [run[generation, most] for run in found for generation in range(first, last)]
             counts, values = zip(*span, strict=True)
             figures = statistics.mean(values), min(values), max(values)
-            cases.append({"generations": [first, last - 1], "most": most, "size_buckets": max(counts), "shares": values})
+            cases.append(
+                {"generations": [first, last - 1], "most": most, "size_buckets": max(counts), "shares": values}
+            )
             rows.append((f"{first} to {last - 1}", str(most), str(max(counts)), *(f"{value:.3f}" for value in figures)))
     print(f"target {TARGET}")
     print(markdown(HEADINGS, rows))

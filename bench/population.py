@@ -27,13 +27,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._timing import Case, compiled_case, time_rounds
-from etm_jax.parallel._devices import device_mesh
-from etm_jax.networks._batches import over_population
-from etm_jax.networks.learning._score import default_micro_batch
-from etm_jax.networks._batches import groups
 from etm_jax.networks import Bounds, Genome, apply, compact, describe, random_genome
-from etm_jax.networks.genome._buckets import choose_buckets, crop, bucket_costs, uncrop
+from etm_jax.networks._batches import groups, over_population
+from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, uncrop
 from etm_jax.networks.genome._cost import multiply_adds
+from etm_jax.networks.learning._score import default_micro_batch
+from etm_jax.parallel._devices import device_mesh
 from etm_jax.task import Episode, Task
 
 BITS = 8
@@ -106,7 +105,8 @@ def forms(population: Genome, bounds: Bounds, task: Task, buckets: tuple[int, ..
     sizes = task.input_size, task.output_size
     mesh, architectures = device_mesh(1), population.architecture
     ladders = {
-        f"etm_jax, {most} buckets": choose_buckets(architectures, bounds, *sizes, most=most, enough=1.0) for most in buckets
+        f"etm_jax, {most} buckets": choose_buckets(architectures, bounds, *sizes, most=most, enough=1.0)
+        for most in buckets
     }
     ladders = {"etm_jax, one vmap": (bounds,), "etm_jax, one after the other": (bounds,), **ladders}
     found = {}

@@ -7,32 +7,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etm_jax.evolution._make import make_problem
 from helpers import MIXED
 from tiny import CONFIG, SUITE
 
 import etm_tasks
-from etm_jax.evolution._config import ArchiveConfig, EvolutionaryTuringConfig, IslandConfig, SelectionConfig
 from etm_jax.automata._config import EmergentConfig
-from etm_jax.graphs._config import GraphConfig
-from etm_jax.networks.learning._config import LifetimeConfig
-from etm_jax.automata._em43 import EM43
 from etm_jax.automata._convolution import ConvolutionalModel
+from etm_jax.automata._em43 import EM43
+from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, IslandConfig, SelectionConfig
 from etm_jax.environment import EnvironmentSuite
-from etm_jax.strategies._differential import DifferentialEvolution
-from etm_jax.evolution._propose import EvolvingTuringMachine
 from etm_jax.evolution._generation import init, step
-from etm_jax.evolution._make import make_problem
-from etm_jax.networks import random_genome
-from etm_jax.graphs._neat import NEAT
-from etm_jax.graphs._tape import GraphTape, with_tape
+from etm_jax.evolution._propose import EvolvingTuringMachine
+from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._genome import minimal_graph
+from etm_jax.graphs._neat import NEAT
 from etm_jax.graphs._pattern import paint, pattern_weights
+from etm_jax.graphs._tape import GraphTape, with_tape
+from etm_jax.networks import VariationRates, random_genome
+from etm_jax.networks.learning._config import LifetimeConfig
 from etm_jax.number_task import NumberSuite
 from etm_jax.selection import ARCHIVES, SELECTORS, Scores
+from etm_jax.strategies._differential import DifferentialEvolution
 from etm_jax.task import TaskSuite
-from etm_jax.training import StrategyConfig, TrainConfig, make_training, chunk
+from etm_jax.training import StrategyConfig, TrainConfig, chunk, make_training
 from etm_jax.training import init as training_start
-from etm_jax.networks import VariationRates
 
 MODES = {"double": lambda: jax.enable_x64(True), "strict": lambda: jax.numpy_dtype_promotion("strict")}
 ACTS = EnvironmentSuite((etm_tasks.make("t_maze", length=3),), (1.0,))

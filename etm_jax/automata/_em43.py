@@ -215,4 +215,4 @@ def _run(
     return Run(outputs, jnp.where(halted, steps, max_steps), halted)
 
 
-_run_population = jax.jit(run_population, static_argnames=("window", "max_steps", "individuals_per_batch"))
+_run_population = jax.jit(run_population, static_argnames=("window", "max_steps", "lanes"))

@@ -18,7 +18,7 @@ from etm_jax.cells._family import CONTROLLERS as CONTROLLERS
 from etm_jax.cells._family import FROM_INPUTS as FROM_INPUTS
 from etm_jax.cells._family import FROM_UNITS as FROM_UNITS
 from etm_jax.cells._family import MEMORIES as MEMORIES
-from etm_jax.cells._family import Family as Model
+from etm_jax.cells._family import Family as Family
 from etm_jax.cells._hard_tape import HardTapeFields as HardTapeFields
 from etm_jax.cells._hard_tape import HardTapeState as HardTapeState
 from etm_jax.cells._hard_tape import hard_tape_step as hard_tape_step

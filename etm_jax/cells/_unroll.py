@@ -63,8 +63,8 @@ def cell_unroll(
         rematerialise: cut the sequence into about sqrt(time) segments, store the state at their starts only, and
             compute a segment again when the backward pass comes to it. Memory then grows with the square root of the
             length, for the price of one more forward pass.
-        micro_batch: sequences that run side by side, the others following in turn, so that their memories fit a cache; a
-            divisor of the batch, or 0 for all.
+        micro_batch: sequences that run side by side, the others following in turn, so that their memories fit a cache;
+            a divisor of the batch, or 0 for all.
         dtype: precision of the factors of a step's matrix products; None for the parameters' own. Addressing and
             sums keep the parameters' precision.
 
@@ -72,7 +72,8 @@ def cell_unroll(
         Outputs, weightings and the price of pondering, of every step.
 
     Raises:
-        ValueError: the inputs have another number of channels than the network, or `micro_batch` does not divide the batch.
+        ValueError: the inputs have another number of channels than the network, or `micro_batch` does not divide the
+            batch.
     """
     check_channels(inputs.shape, num_channels_of(params, active.family))
     if inputs.ndim == 2:
@@ -81,7 +82,9 @@ def cell_unroll(
     batch_size = inputs.shape[0]
     micro_batch = micro_batch or batch_size
     if batch_size % micro_batch:
-        raise ValueError(f"micro_batch must divide the batch of {batch_size} sequences, got {micro_batch}; or 0 for all")
+        raise ValueError(
+            f"micro_batch must divide the batch of {batch_size} sequences, got {micro_batch}; or 0 for all"
+        )
     weights = join_weights(params, active, dtype)
     # A window controller uses its weights in many places, so their gradients are summed up in the loop.
     steps_of = scan_batch if "window" in active.family.controllers else run_steps

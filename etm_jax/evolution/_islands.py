@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from etm_jax._typing import BoolScalar
-from etm_jax.parallel._devices import AXIS, on_each_device, replicated, split
 from etm_jax.evolution._state import EvolutionState, Population
+from etm_jax.parallel._devices import AXIS, on_each_device, replicated, split
 
 IDS_PER_MEMBER = 2  # a generation numbers at most a child and a fresh genome for each place
 

@@ -1,35 +1,35 @@
 """Networks whose graph evolves: nodes, connections, NEAT."""
 
-from etm_jax.graphs._activation import ACTIVATIONS
-from etm_jax.graphs._crossover import cross
-from etm_jax.graphs._crossover import distances
-from etm_jax.graphs._evolved import GRAPH
-from etm_jax.graphs._evolved import EvolvedGraph
-from etm_jax.graphs._evolved import load_graph
-from etm_jax.graphs._evolved import save_graph
-from etm_jax.graphs._forward import apply_graph
-from etm_jax.graphs._forward import graph_stepper
-from etm_jax.graphs._forward import unroll_graph
-from etm_jax.graphs._genome import Graph
-from etm_jax.graphs._genome import minimal_graph
-from etm_jax.graphs._genome import resized
-from etm_jax.graphs._mutation import add_connection
-from etm_jax.graphs._mutation import add_node
-from etm_jax.graphs._mutation import change_activation
-from etm_jax.graphs._mutation import change_weights
-from etm_jax.graphs._mutation import remove_connection
-from etm_jax.graphs._neat import NEAT
-from etm_jax.graphs._neat import NEATState
-from etm_jax.graphs._pattern import paint
-from etm_jax.graphs._pattern import pattern_weights
-from etm_jax.graphs._pattern import substrate_weights
-from etm_jax.graphs._policy import GraphPolicy
-from etm_jax.graphs._rates import GraphRates
-from etm_jax.graphs._species import Species
-from etm_jax.graphs._species import assign
-from etm_jax.graphs._species import breed
-from etm_jax.graphs._tape import GraphTape
-from etm_jax.graphs._tape import with_tape
-from etm_jax.graphs._variation import num_chances
-from etm_jax.graphs._variation import uniform
-from etm_jax.graphs._variation import vary
+from etm_jax.graphs._activation import ACTIVATIONS as ACTIVATIONS
+from etm_jax.graphs._crossover import cross as cross
+from etm_jax.graphs._crossover import distances as distances
+from etm_jax.graphs._evolved import GRAPH as GRAPH
+from etm_jax.graphs._evolved import EvolvedGraph as EvolvedGraph
+from etm_jax.graphs._evolved import load_graph as load_graph
+from etm_jax.graphs._evolved import save_graph as save_graph
+from etm_jax.graphs._forward import apply_graph as apply_graph
+from etm_jax.graphs._forward import graph_stepper as graph_stepper
+from etm_jax.graphs._forward import unroll_graph as unroll_graph
+from etm_jax.graphs._genome import Graph as Graph
+from etm_jax.graphs._genome import minimal_graph as minimal_graph
+from etm_jax.graphs._genome import resized as resized
+from etm_jax.graphs._mutation import add_connection as add_connection
+from etm_jax.graphs._mutation import add_node as add_node
+from etm_jax.graphs._mutation import change_activation as change_activation
+from etm_jax.graphs._mutation import change_weights as change_weights
+from etm_jax.graphs._mutation import remove_connection as remove_connection
+from etm_jax.graphs._neat import NEAT as NEAT
+from etm_jax.graphs._neat import NEATState as NEATState
+from etm_jax.graphs._pattern import paint as paint
+from etm_jax.graphs._pattern import pattern_weights as pattern_weights
+from etm_jax.graphs._pattern import substrate_weights as substrate_weights
+from etm_jax.graphs._policy import GraphPolicy as GraphPolicy
+from etm_jax.graphs._rates import GraphRates as GraphRates
+from etm_jax.graphs._species import Species as Species
+from etm_jax.graphs._species import assign as assign
+from etm_jax.graphs._species import breed as breed
+from etm_jax.graphs._tape import GraphTape as GraphTape
+from etm_jax.graphs._tape import with_tape as with_tape
+from etm_jax.graphs._variation import num_chances as num_chances
+from etm_jax.graphs._variation import uniform as uniform
+from etm_jax.graphs._variation import vary as vary

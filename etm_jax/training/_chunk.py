@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from etm_jax._typing import IntScalar, Params, Scalar
+from etm_jax.networks.genome._genome import mask_of
 from etm_jax.networks.learning._gradient import gradient_step
 from etm_jax.networks.learning._score import score
-from etm_jax.networks.genome._genome import mask_of
 from etm_jax.training._optimiser import learning_rate_of
 from etm_jax.training._state import Training, TrainState, network_of
 

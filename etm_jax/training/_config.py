@@ -17,9 +17,9 @@ from etm_jax._require import (
     require_share,
     require_types,
 )
-from etm_jax.task import CurriculumConfig
-from etm_jax.networks.learning._config import LifetimeConfig, Optimiser, Precision
 from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.learning._config import LifetimeConfig, Optimiser, Precision
+from etm_jax.task import CurriculumConfig
 
 Addressing = Literal["content", "content_and_location"]
 Controller = Literal["lstm", "gru", "rnn", "feedforward", "window"]

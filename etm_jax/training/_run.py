@@ -1,4 +1,4 @@
-"""The run: compile one chunk, repeat it until there is a reason to stop, write what happened, go on where it stopped."""
+"""The run: compile a chunk, repeat it until there is a reason to stop, write what happened, resume where it stopped."""
 
 import functools
 import math
@@ -12,18 +12,18 @@ import jax.numpy as jnp
 import optax
 
 from etm_jax._compiling import compile_options, tracing
-from etm_jax.runs._interrupts import interrupts
-from etm_jax.runs._rows import Row, by_task, plain
-from etm_jax.runs._checkpoint import Checkpoints
-from etm_jax.runs._history import History
-from etm_jax.runs._folder import RunFolder
-from etm_jax.networks.learning._score import held_out_scores
-from etm_jax.networks.genome._compact import compact
 from etm_jax.networks.genome._architecture import describe
+from etm_jax.networks.genome._compact import compact
 from etm_jax.networks.genome._cost import num_parameters
 from etm_jax.networks.genome._export import save_network
-from etm_jax.training._state import Training, TrainState, init, network_of
+from etm_jax.networks.learning._score import held_out_scores
+from etm_jax.runs._checkpoint import Checkpoints
+from etm_jax.runs._folder import RunFolder
+from etm_jax.runs._history import History
+from etm_jax.runs._interrupts import interrupts
+from etm_jax.runs._rows import Row, by_task, plain
 from etm_jax.training._chunk import chunk
+from etm_jax.training._state import Training, TrainState, init, network_of
 
 LOOKS_TO_SOLVE = 2  # in a row; one may be luck, or stand before a relapse
 MOST_SKIPPED = 50  # in a row; what has not recovered by then never will

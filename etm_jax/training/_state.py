@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Int
 from etm_jax import ae
 from etm_jax._typing import Key, pytree
 from etm_jax.environment import Suite
-from etm_jax.networks.learning._suites import learnable
-from etm_jax.networks.learning._optimisers import make_optimiser
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genome import Genome, random_genome
 from etm_jax.networks.genome._learning import neutral
+from etm_jax.networks.learning._optimisers import make_optimiser
+from etm_jax.networks.learning._score import learnable
 from etm_jax.training._config import TrainConfig
 from etm_jax.training._optimiser import only_finite, schedule_of
 from etm_jax.training._strategy import WeightStrategy, make_strategy

@@ -16,13 +16,13 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Key, Mask, Params, Scalar
 from etm_jax.cells import num_channels_of
-from etm_jax.networks.learning._config import LifetimeConfig
 from etm_jax.environment import EnvironmentSuite, Suite
-from etm_jax.networks.learning._gradient import batch_loss
-from etm_jax.parallel._devices import default_batch_size, map_in_batches
-from etm_jax.networks.learning._score import score
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genome import Genome, genome_of, mask_of
+from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks.learning._gradient import batch_loss
+from etm_jax.networks.learning._score import score
+from etm_jax.parallel._devices import default_batch_size, map_in_batches
 from etm_jax.training._config import StrategyConfig, strategies
 
 

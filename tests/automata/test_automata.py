@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etm_jax.evolution._champion import summarise
+from etm_jax.evolution._make import make_problem
 from helpers import assert_trees_equal, start_command
 
 import etm_jax as etm
@@ -16,12 +18,10 @@ from etm_jax import evolve
 from etm_jax._presets import PRESETS
 from etm_jax.automata._evolved import EvolvedEM43
 from etm_jax.automata._genome import constrain_programme, constrain_rule
-from etm_jax.evolution._state import NO_PARENT
 from etm_jax.evolution._generation import init
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._propose import propose, scored
 from etm_jax.evolution._run import run
-from etm_jax.evolution._champion import summarise
+from etm_jax.evolution._state import NO_PARENT
 from etm_jax.number_task import NumberSuite, NumberTask
 from etm_tasks import FUNCTIONS
 

@@ -7,19 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etm_jax.evolution._make import make_problem
 from helpers import assert_trees_equal, start_command
 
 import etm_jax as etm
 import etm_tasks
 from etm_jax import evolve
 from etm_jax._presets import PRESETS
-from etm_jax.automata._em33 import EM33
 from etm_jax.automata._controller import EvolvedEM33, controller
-from etm_jax.automata._genome import genome_from
+from etm_jax.automata._em33 import EM33
 from etm_jax.automata._file import load_automaton, save_automaton
+from etm_jax.automata._genome import genome_from
 from etm_jax.environment import EnvironmentSuite, rollout
 from etm_jax.evolution._generation import init
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._run import run
 
 EM = EM33(num_variables=4, bins=3, programme_cells=2, steps=3)
@@ -98,7 +98,9 @@ def test_scores_are_those_of_the_ring_in_the_same_episodes_whatever_the_lanes_an
         alone = made.family.export(jax.tree.map(lambda leaf, i=index: leaf[i], genomes))
         total = made.suite.rollouts(key, *alone.policy(), 2, jnp.ones(1))[0].total_reward
         assert float(result.loss[index]) == pytest.approx(-float(total.mean()))
-        assert float(validation_scores[index]) == pytest.approx(float(POLE.performance(total) + POLE.accuracy(total)), abs=1e-6)
+        assert float(validation_scores[index]) == pytest.approx(
+            float(POLE.performance(total) + POLE.accuracy(total)), abs=1e-6
+        )
     assert float(champions) == float(validation_scores[0])
     for other in (problem(individuals_per_batch=5), problem(devices=4)):
         assert_trees_equal((result, validation_scores), jax.jit(lambda o=other: o.family.judge(o, *asked)[:2])())

@@ -7,8 +7,8 @@ from flax import nnx
 from helpers import INPUT_SIZE, NUM_STEPS, OUTPUT_SIZE, TINY, assert_trees_equal, forward, make_genome
 
 from etm_jax.cells import NTM, MemoryCell, NTMCell
-from etm_jax.networks.genome._architecture import active_axes
 from etm_jax.networks import compact
+from etm_jax.networks.genome._architecture import active_axes
 
 BATCH = 3
 

@@ -5,12 +5,10 @@ import dataclasses
 import pytest
 
 from etm_jax._presets import PRESETS
-from etm_jax.task import CurriculumConfig
-from etm_jax.evolution._config import EvolutionaryTuringConfig, SelectionConfig
+from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig, from_toml, parse_task, read_config, to_toml
+from etm_jax.networks import Bounds, VariationRates
 from etm_jax.networks.learning._config import LifetimeConfig
-from etm_jax.config import from_toml, parse_task, read_config, to_toml
-from etm_jax.networks import Bounds
-from etm_jax.networks import VariationRates
+from etm_jax.task import CurriculumConfig
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

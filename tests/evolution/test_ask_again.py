@@ -7,11 +7,11 @@ import pytest
 from helpers import assert_trees_equal
 from tiny import BOUNDS
 
-from etm_jax.strategies._differential import DifferentialEvolution
 from etm_jax.evolution._propose import EvolvingTuringMachine
 from etm_jax.graphs._neat import NEAT
-from etm_jax.selection import TruncationSelection
 from etm_jax.networks import VariationRates
+from etm_jax.selection import TruncationSelection
+from etm_jax.strategies._differential import DifferentialEvolution
 
 SIZE = 6
 STRATEGIES = {

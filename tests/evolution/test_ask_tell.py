@@ -9,11 +9,10 @@ import pytest
 from evosax.problems import BBOBProblem
 from tiny import BOUNDS
 
-from etm_jax.strategies._differential import DifferentialEvolution, DifferentialRates
 from etm_jax.evolution._propose import EvolvingTuringMachine
-from etm_jax.networks import apply
+from etm_jax.networks import VariationRates, apply
 from etm_jax.selection import TruncationSelection
-from etm_jax.networks import VariationRates
+from etm_jax.strategies._differential import DifferentialEvolution, DifferentialRates
 
 
 def strategy():

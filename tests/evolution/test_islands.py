@@ -12,23 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etm_jax.evolution._make import make_problem
 from helpers import assert_trees_close, assert_trees_equal
 from tiny import BOUNDS, CONFIG, COPY, DARWINIAN, compiled_init, compiled_step
 from tiny import problem as tiny_problem
 
-from etm_jax.evolution._config import ArchiveConfig, EvolutionaryTuringConfig, IslandConfig
-from etm_jax.config import from_toml, to_toml
-from etm_jax.networks._model import Networks
-from etm_jax.evolution._programs import compile_generation, first_state
-from etm_jax.parallel._devices import device_mesh
+from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, IslandConfig, from_toml, to_toml
 from etm_jax.evolution._generation import fitness_of, init, step
-from etm_jax.evolution._make import make_problem
-from etm_jax.evolution._propose import propose, scored
-from etm_jax.evolution._islands import state_sharding
-from etm_jax.evolution._islands import migrate, pick
-from etm_jax.evolution._programs import lower_stages
+from etm_jax.evolution._islands import migrate, pick, state_sharding
+from etm_jax.evolution._programs import compile_generation, first_state, lower_stages
+from etm_jax.evolution._propose import first_population, propose, scored
 from etm_jax.evolution._state import unscored
-from etm_jax.evolution._propose import first_population
+from etm_jax.networks._model import Networks
+from etm_jax.parallel._devices import device_mesh
 
 ROOT = Path(__file__).parents[2]
 EIGHT = dataclasses.replace(CONFIG, population_size=16, islands=IslandConfig(count=8, migrate_every=2))

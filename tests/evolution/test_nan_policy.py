@@ -6,15 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etm_jax.models._behaviour import end_of
 from tiny import CONFIG, problem
 
-from etm_jax.task import CurriculumConfig
-from etm_jax.strategies._differential import DifferentialEvolution
-from etm_jax.evolution._propose import scored
-from etm_jax.models._behaviour import end_of
 from etm_jax.evolution._generation import next_difficulty
-from etm_jax.models._model import Result
+from etm_jax.evolution._propose import scored
 from etm_jax.evolution._state import Population, unscored
+from etm_jax.models._model import Result
 from etm_jax.selection import (
     ARCHIVES,
     KEEP,
@@ -25,6 +23,8 @@ from etm_jax.selection import (
     Scores,
     pareto_ranks,
 )
+from etm_jax.strategies._differential import DifferentialEvolution
+from etm_jax.task import CurriculumConfig
 
 SIZE, FAILED = 12, 5
 KINDS = ("cases", "objectives", "descriptors")

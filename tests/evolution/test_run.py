@@ -16,8 +16,8 @@ import pytest
 
 import etm_jax as etm
 from etm_jax import evolve
-from etm_jax.runs._folder import RunFolder
 from etm_jax.networks import num_parameters, pad
+from etm_jax.runs._folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [

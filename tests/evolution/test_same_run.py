@@ -7,9 +7,9 @@ import pytest
 from helpers import assert_trees_close, assert_trees_equal
 from tiny import COPY, DARWINIAN, after, compiled_init, compiled_step, problem
 
-from etm_jax.parallel._devices import replicated
-from etm_jax.evolution._run import run
 from etm_jax.evolution._generation import step
+from etm_jax.evolution._run import run
+from etm_jax.parallel._devices import replicated
 
 
 def test_the_same_key_gives_the_same_run():

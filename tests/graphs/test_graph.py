@@ -11,14 +11,13 @@ import pytest
 from helpers import assert_trees_equal
 
 from etm_jax.graphs._activation import ACTIVATIONS
+from etm_jax.graphs._crossover import cross, distances
+from etm_jax.graphs._forward import apply_graph, unroll_graph
+from etm_jax.graphs._genome import minimal_graph, resized
+from etm_jax.graphs._mutation import add_connection, add_node, change_weights, remove_connection
 from etm_jax.graphs._neat import NEAT
 from etm_jax.graphs._rates import GraphRates
-from etm_jax.graphs._mutation import add_connection, add_node, change_weights, remove_connection
-from etm_jax.graphs._forward import apply_graph, unroll_graph
-from etm_jax.graphs._species import assign, breed
-from etm_jax.graphs._crossover import cross, distances
-from etm_jax.graphs._genome import minimal_graph, resized
-from etm_jax.graphs._species import NO_SPECIES, no_species
+from etm_jax.graphs._species import NO_SPECIES, assign, breed, no_species
 
 INPUTS, OUTPUTS, SIZE = 2, 2, 24
 SEEN = INPUTS + 1

@@ -8,22 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etm_jax.evolution._make import make_problem
 from helpers import assert_trees_equal, start_command
 
 import etm_jax as etm
 import etm_tasks
 from etm_jax import evolve
 from etm_jax._presets import PRESETS
-from etm_jax.graphs._config import GraphConfig
 from etm_jax.environment import EnvironmentSuite, rollout
-from etm_jax.graphs._model import Graphs
 from etm_jax.evolution._generation import init
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._run import run
+from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._evolved import EvolvedGraph, load_graph, save_graph
+from etm_jax.graphs._genome import minimal_graph
+from etm_jax.graphs._model import Graphs
 from etm_jax.graphs._policy import GraphPolicy
 from etm_jax.graphs._tape import GraphTape
-from etm_jax.graphs._genome import minimal_graph
 from etm_jax.networks import VariationRates
 
 MAZE = etm_tasks.make("t_maze", length=2)
@@ -113,7 +113,9 @@ def test_scores_are_those_of_the_exported_graph_in_the_same_episodes_whatever_th
         alone = made.family.export(member(genomes, index))
         total = made.suite.rollouts(key, *alone.policy(), 4, jnp.ones(1))[0].total_reward
         assert float(result.loss[index]) == pytest.approx(-float(total.mean()))
-        assert float(validation_scores[index]) == pytest.approx(float(MAZE.performance(total) + MAZE.accuracy(total)), abs=1e-6)
+        assert float(validation_scores[index]) == pytest.approx(
+            float(MAZE.performance(total) + MAZE.accuracy(total)), abs=1e-6
+        )
     for other in (problem(individuals_per_batch=5), problem(devices=4)):
         assert_trees_equal((result, validation_scores), jax.jit(lambda o=other: o.family.judge(o, *asked)[:2])())
 

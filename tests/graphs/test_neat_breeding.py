@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from etm_jax.graphs._config import GraphConfig
+from etm_jax.graphs._crossover import cross
+from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._model import Graphs
 from etm_jax.graphs._neat import NEAT
 from etm_jax.graphs._policy import GraphPolicy
 from etm_jax.graphs._rates import GraphRates
-from etm_jax.graphs._species import breed
-from etm_jax.graphs._crossover import cross
-from etm_jax.graphs._genome import minimal_graph
-from etm_jax.graphs._species import NO_SPECIES, no_species
+from etm_jax.graphs._species import NO_SPECIES, breed, no_species
 from etm_jax.networks import VariationRates
 
 SIZE = 100

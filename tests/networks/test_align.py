@@ -9,12 +9,10 @@ import pytest
 from helpers import MIXED, TINY, assert_trees_equal, forward, make_genome, make_inputs, put_where_absent
 from helpers import genes as genes_of
 
-from etm_jax.networks import mask_of
-from etm_jax.networks import VariationRates
-from etm_jax.networks.variation._align import align_units, permute_units
+from etm_jax.networks import VariationRates, mask_of
+from etm_jax.networks.variation._align import align_units, match, permute_units
 from etm_jax.networks.variation._crossover import cross_weights
 from etm_jax.networks.variation._offspring import offspring
-from etm_jax.networks.variation._align import match
 
 KINDS = [
     {"controller": "lstm", "memory": "ntm"},

@@ -9,16 +9,16 @@ import pytest
 import tiny
 from helpers import LARGER, TINY, assert_trees_close, assert_trees_equal, forward, genes, make_genome, make_inputs
 
-from etm_jax.parallel._devices import replicated
-from etm_jax.evolution._run import run
-from etm_jax.evolution._generation import step
-from etm_jax.networks.learning._score import default_micro_batch
-from etm_jax.networks._batches import groups
 from etm_jax.evolution._buckets import choose, next_choice, with_buckets
+from etm_jax.evolution._generation import step
+from etm_jax.evolution._run import run
 from etm_jax.networks import Bounds, mask_of
+from etm_jax.networks._batches import groups
 from etm_jax.networks.genome._architecture import architecture_from, largest, random_architecture
-from etm_jax.networks.genome._buckets import choose_buckets, crop, fitting, bucket_costs, uncrop
+from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, fitting, uncrop
 from etm_jax.networks.genome._cost import multiply_adds
+from etm_jax.networks.learning._score import default_micro_batch
+from etm_jax.parallel._devices import replicated
 
 SMALLER = dataclasses.replace(
     TINY, num_slots=(5, 6), slot_width=(2, 3), num_read_heads=(1, 1), num_write_heads=(1, 2), controller_size=(3, 4)
@@ -74,7 +74,8 @@ def efficiency_in(buckets, architectures):
 
 def test_more_tiers_compute_with_less_padding(classic):
     reached = [
-        efficiency_in(choose_buckets(classic, Bounds(), 9, 8, most=most, enough=1.0), classic) for most in (1, 4, 12, 51)
+        efficiency_in(choose_buckets(classic, Bounds(), 9, 8, most=most, enough=1.0), classic)
+        for most in (1, 4, 12, 51)
     ]
     assert reached[0] < 0.3 < reached[1] < 0.5 < reached[2] < 0.7 < reached[3]
     assert reached[3] > 0.8

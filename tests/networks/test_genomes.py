@@ -22,7 +22,7 @@ from helpers import (
     put_where_absent,
 )
 
-from etm_jax.networks.genome._bounds import ADDRESSING
+from etm_jax.networks import Bounds, compact, describe, mask_of, num_parameters, pad, random_genome
 from etm_jax.networks.genome._architecture import (
     GENES,
     architecture_from,
@@ -31,9 +31,9 @@ from etm_jax.networks.genome._architecture import (
     ranges,
     smallest,
 )
-from etm_jax.networks import Bounds, compact, describe, mask_of, num_parameters, pad, random_genome
-from etm_jax.networks.genome._diversity import diversity
+from etm_jax.networks.genome._bounds import ADDRESSING
 from etm_jax.networks.genome._cost import efficiency, multiply_adds, padding_efficiency
+from etm_jax.networks.genome._diversity import diversity
 from etm_jax.networks.genome._genome import genome_of
 
 # Architectures that differ from one another, and from the padded sizes, in every gene.

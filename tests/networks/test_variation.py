@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from helpers import TINY, all_finite, assert_trees_equal, forward, genes, make_genome, make_inputs, put_where_absent
 
+from etm_jax.networks import VariationRates, describe, mask_of
 from etm_jax.networks.genome._architecture import architecture_from, random_architecture, ranges
-from etm_jax.networks import describe, mask_of
 from etm_jax.networks.genome._diversity import diversity
-from etm_jax.networks import VariationRates
-from etm_jax.networks.variation._mutation import add_weight_noise, boosted_gene_rate, mutate_architecture
 from etm_jax.networks.variation._crossover import cross_genes, cross_weights
-from etm_jax.networks.variation._offspring import offspring
 from etm_jax.networks.variation._growth import resize
+from etm_jax.networks.variation._mutation import add_weight_noise, boosted_gene_rate, mutate_architecture
+from etm_jax.networks.variation._offspring import offspring
 
 RATES = VariationRates()
 

@@ -12,10 +12,10 @@ from jax import export
 from bench._aot import cycles_of, matmul_flops
 from etm_jax import ae
 from etm_jax.evolution._generation import init, step
-from etm_jax.networks.learning._gradient import learn
 from etm_jax.models._model import member
-from etm_jax.parallel._devices import replicated
 from etm_jax.networks import apply
+from etm_jax.networks.learning._gradient import learn
+from etm_jax.parallel._devices import replicated
 
 PLATFORMS = ("tpu", "cuda")
 WIDE = {"individuals_per_batch": tiny.CONFIG.population_size}  # everybody in one vmap, as on a TPU or a GPU

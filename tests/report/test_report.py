@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import etm_tasks
+from etm_jax.networks import Bounds, compact, random_genome
 from etm_jax.networks.genome._architecture import GENES
 from etm_jax.networks.genome._learning import LEARNING_GENES
-from etm_jax.networks import Bounds, compact, random_genome
 from etm_jax.report import write_report
 from etm_jax.report._ancestry import ancestry, best_of, changed_genes, lay_out, line_of_descent
 from etm_jax.report._attention import attention_section, slots_in_use, trace

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from toy_model import toy_problem
 
-from etm_jax.evolution._config import ArchiveConfig, SelectionConfig
-from etm_jax.config import to_toml
+from etm_jax._toml import to_toml
+from etm_jax.config import ArchiveConfig, SelectionConfig
+from etm_jax.evolution._keeping import empty, take_in
+from etm_jax.evolution._members import write_members
+from etm_jax.evolution._run import run
+from etm_jax.evolution._state import NO_PARENT, Population
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import RunFolder
-from etm_jax.evolution._run import run
-from etm_jax.evolution._members import write_members
-from etm_jax.evolution._keeping import empty, take_in
-from etm_jax.evolution._state import NO_PARENT, Population
 from etm_jax.selection import (
     ARCHIVES,
     EMPTY,

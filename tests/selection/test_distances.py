@@ -9,9 +9,9 @@ from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
 
 from etm_jax._distances import squared_distances
+from etm_jax.networks.variation._align import align_units, permute_units
 from etm_jax.selection import NoveltyArchive, Scores, SpeciesSelection
 from etm_jax.selection._species import distances
-from etm_jax.networks.variation._align import align_units, permute_units
 
 SIZE, WIDTHS = 64, (1e-3, 1e-4)
 

@@ -9,8 +9,7 @@ import pytest
 from helpers import MIXED, assert_trees_equal, genes_within
 from hypothesis import given
 
-from etm_jax.strategies._differential import DifferentialEvolution, DifferentialRates
-from etm_jax.strategies._differential import three_others
+from etm_jax.networks import describe
 from etm_jax.networks.genome._architecture import (
     GENES,
     architecture_from,
@@ -19,8 +18,8 @@ from etm_jax.networks.genome._architecture import (
     random_architecture,
     ranges,
 )
-from etm_jax.networks import describe
 from etm_jax.networks.genome._unit_cube import from_unit_cube, to_unit_cube
+from etm_jax.strategies._differential import DifferentialEvolution, DifferentialRates, three_others
 
 STRATEGY = DifferentialEvolution(20, 4)
 encode = jax.jit(lambda architecture: to_unit_cube(architecture, MIXED))

@@ -13,8 +13,8 @@ from test_train import CONFIG, FLAGS, Broken, fails, main, rows, suite_of, weigh
 
 import etm_jax as etm
 from etm_jax.config import from_toml, to_toml
-from etm_jax.runs._folder import RunFolder
 from etm_jax.networks import mask_of, num_parameters, pad
+from etm_jax.runs._folder import RunFolder
 from etm_jax.training import (
     StrategyConfig,
     TrainConfig,

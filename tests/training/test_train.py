@@ -20,14 +20,13 @@ from helpers import assert_trees_close
 import etm_jax as etm
 import etm_tasks
 from etm_jax import train as command
-from etm_jax.task import CurriculumConfig
 from etm_jax.config import from_toml, to_toml
-from etm_jax.runs._checkpoint import Checkpoints
-from etm_jax.runs._folder import RunFolder
+from etm_jax.networks import Bounds, num_parameters, pad
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.networks.learning._optimisers import make_optimiser
-from etm_jax.networks import Bounds, num_parameters, pad
-from etm_jax.task import TaskSuite
+from etm_jax.runs._checkpoint import Checkpoints
+from etm_jax.runs._folder import RunFolder
+from etm_jax.task import CurriculumConfig, TaskSuite
 from etm_jax.training import NetworkConfig, TrainConfig, init, make_training, network_of, summarise, train
 from etm_jax.training._config import KINDS
 from etm_jax.training._optimiser import only_finite, schedule_of

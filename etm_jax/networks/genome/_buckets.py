@@ -111,7 +111,9 @@ def choose_buckets(
     steps, limits = np.array(list(ROUNDED.values())), np.array([getattr(bounds, gene)[1] for gene in ROUNDED])
 
     def cost(boxes: np.ndarray) -> np.ndarray:
-        return np.array([padded_multiply_adds(bucket_of(box, bounds), input_size, output_size) for box in boxes.tolist()])
+        return np.array(
+            [padded_multiply_adds(bucket_of(box, bounds), input_size, output_size) for box in boxes.tolist()]
+        )
 
     useful = cost(genes).sum()
     rounded = np.minimum(-(-genes // steps) * steps, limits)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from etm_jax._typing import Key
 from etm_jax.networks.genome._architecture import GENES, Architecture
-from etm_jax.networks.genome._learning import LEARNING_GENES, Learning
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genome import Genome, mask_of
+from etm_jax.networks.genome._learning import LEARNING_GENES, Learning
 from etm_jax.networks.variation._align import align_units
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Key
 from etm_jax.cells import draw_like
-from etm_jax.networks.genome._bounds import CHOICES, Bounds
 from etm_jax.networks.genome._architecture import GENES, Architecture, architecture_at, ranges
+from etm_jax.networks.genome._bounds import CHOICES, Bounds
 from etm_jax.networks.genome._genome import Genome, mask_of
 from etm_jax.networks.variation._rates import VariationRates
 
