@@ -73,7 +73,7 @@ def section(name: str, result: dict[str, Any]) -> str:
         f"## {result['title']} {{#{name}}}",
         f"*{result['question']}*",
         f"**In short**: {result['verdict']}",
-        f"Measured {result['date']} at commit {result['commit']}, {versions}. {result['hardware']}.",
+        f"Measured {result['date']}, commit {result['commit']}, {versions}. {result['hardware']}.",
         bullets("How it is measured", result["method"]),
         "```\n" + "\n".join(result.get("usage", [result["command"]])) + "\n```",
         *map(table, result["tables"]),
