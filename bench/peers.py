@@ -1,7 +1,7 @@
 """How fast are ask and tell of a population of one fixed shape, beside the genetic algorithms of evosax and QDax?
 
 `python -m bench.peers --out FILE.json`; `--quick` checks that it works. QDax is measured where it is installed.
-Results, and what the three do differently: bench/README.md.
+Results, and what the three do differently: bench/results/peers.json.
 """
 
 # pyright: reportMissingImports=false

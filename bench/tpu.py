@@ -2,7 +2,7 @@
 
 `python -m bench.tpu --out FILE.json`; `--quick` checks that it works. Where there is a TPU, the programs run on it and
 are timed. Where there is none, they are compiled for TPUs that are not there, and the compiler is asked. Results and
-what the figures mean: bench/README.md.
+what the figures mean: bench/results/tpu.json.
 """
 
 import json
