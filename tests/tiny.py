@@ -5,13 +5,12 @@ import functools
 
 import jax
 import numpy as np
-from etm_jax.evolution._make import make_problem
 
 import etm_tasks
 from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init, step
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
-from etm_jax.networks.learning._config import LifetimeConfig
 from etm_jax.parallel._devices import replicated
 from etm_jax.task import TaskSuite
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from etm_jax.evolution._make import make_problem
 
 import etm_tasks
 from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax.models._model import Result
+from etm_jax.evolution import make_problem
+from etm_jax.models import Evaluation, Result
 from etm_jax.task import TaskSuite
 
 SUITE = TaskSuite((etm_tasks.make("copy", bits=2, max_length=2),), (1.0,))

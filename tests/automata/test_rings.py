@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etm_jax.evolution._make import make_problem
 from helpers import assert_trees_equal, start_command
 
 import etm_jax as etm
@@ -19,6 +18,7 @@ from etm_jax.automata._em33 import EM33
 from etm_jax.automata._file import load_automaton, save_automaton
 from etm_jax.automata._genome import genome_from
 from etm_jax.environment import EnvironmentSuite, rollout
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
 from etm_jax.evolution._run import run
 

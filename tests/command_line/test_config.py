@@ -6,8 +6,7 @@ import pytest
 
 from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig, from_toml, parse_task, read_config, to_toml
-from etm_jax.networks import Bounds, VariationRates
-from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks import Bounds, LifetimeConfig, VariationRates
 from etm_jax.task import CurriculumConfig
 
 

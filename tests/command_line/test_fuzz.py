@@ -7,10 +7,10 @@ import typing
 import hypothesis
 import hypothesis.strategies as st
 import jax
-from etm_jax.evolution._make import make_problem
 
 from etm_jax import config, evolve
 from etm_jax._command_line import one_line_errors
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init, step
 
 TASKS = {

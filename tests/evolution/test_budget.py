@@ -12,8 +12,8 @@ from tiny import CONFIG as RUN
 from tiny import after, changed, compiled_step
 
 from etm_jax.evolution._state import NO_PARENT
+from etm_jax.networks import LifetimeConfig
 from etm_jax.networks._batches import dealt
-from etm_jax.networks.learning._config import LifetimeConfig
 
 CONFIG = LifetimeConfig(steps=100, budget="swarm")
 

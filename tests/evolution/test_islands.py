@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etm_jax.evolution._make import make_problem
 from helpers import assert_trees_close, assert_trees_equal
 from tiny import BOUNDS, CONFIG, COPY, DARWINIAN, compiled_init, compiled_step
 from tiny import problem as tiny_problem
 
 from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, IslandConfig, from_toml, to_toml
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import fitness_of, init, step
 from etm_jax.evolution._islands import migrate, pick, state_sharding
 from etm_jax.evolution._programs import compile_generation, first_state, lower_stages
