@@ -83,7 +83,7 @@ def make_params(bounds, seed=0):
     def draw(parameter):
         return jax.device_put(0.5 * draws.normal(size=[sizes[axis] for axis in parameter.axes]))
 
-    return jax.tree.map(draw, table_of(bounds.family))
+    return jax.tree.map(draw, table_of(bounds.spec))
 
 
 def make_genome(bounds, seed=0, **changes):
@@ -181,7 +181,7 @@ def put_where_absent(genome, bounds, chosen, value):
 def exact_active(chosen):
     """The masks of a network at exact sizes: all True."""
     bounds = exact_bounds(chosen)
-    return exact(bounds.family, {axis: len(own) for axis, own in existing(bounds, chosen).items()})
+    return exact(bounds.spec, {axis: len(own) for axis, own in existing(bounds, chosen).items()})
 
 
 def partial_active(**masks):

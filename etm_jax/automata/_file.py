@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from etm_jax.automata._evolved import EvolvedEM43
 
 AUTOMATON = "automaton.json"
 MOST_BYTES = 2**26
+Evolved = TypeVar("Evolved", EvolvedEM43, EvolvedEM33)
 
 
 def digits(cells: Any) -> str:
@@ -26,15 +27,24 @@ def save_automaton(model: EvolvedEM43 | EvolvedEM33, folder: Path) -> None:
     write_atomically(folder / AUTOMATON, json.dumps(vars(model), indent=2) + "\n")
 
 
-def load_automaton(folder: Path) -> EvolvedEM43 | EvolvedEM33:
-    """Read back what `save_automaton` wrote.
+def load_em43(folder: Path) -> EvolvedEM43:
+    """Read back an `EvolvedEM43` that `save_automaton` wrote.
 
     Raises:
         ValueError: the file is missing or damaged, or sizes and digits do not fit.
     """
+    return _load(EvolvedEM43, folder)
+
+
+def load_em33(folder: Path) -> EvolvedEM33:
+    """Read back an `EvolvedEM33`; as `load_em43`."""
+    return _load(EvolvedEM33, folder)
+
+
+def _load(kind: type[Evolved], folder: Path) -> Evolved:
     try:
         settings = read_json(folder / AUTOMATON, MOST_BYTES)
         require(isinstance(settings, dict), AUTOMATON, "an object", settings)
-        return EvolvedEM33(**settings) if "num_actions" in settings else EvolvedEM43(**settings)
+        return kind(**settings)
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no automaton that can be read: {error}") from None

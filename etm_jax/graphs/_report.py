@@ -1,6 +1,7 @@
 """A picture of an evolved graph: who leads where, and how strongly."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,11 +9,24 @@ from matplotlib.figure import Figure
 
 from etm_jax.environment import EnvironmentSuite
 from etm_jax.graphs._evolved import EvolvedGraph
+from etm_jax.report._acting import played
 from etm_jax.report._draw import ACCENT, INK, MUTED, SECOND, to_svg
 from etm_jax.report._section import Key, Section
+from etm_jax.report._trace import acting_sections, check_channels, trace_of
 from etm_jax.report._words import counted
 
 SIZE = (7.2, 4.8)  # inches
+
+
+def sections(model: EvolvedGraph, suite: EnvironmentSuite, run: Path) -> list[Section]:
+    """One episode, where the graph goes, and the graph itself.
+
+    Raises:
+        ValueError: the graph was not made for this suite.
+    """
+    check_channels(model, suite)
+    acted = trace_of(suite, played(model, suite, 1))
+    return [*acting_sections(model, suite, run, acted), graph_section(model, suite)]
 
 
 def graph_section(model: EvolvedGraph, suite: EnvironmentSuite) -> Section:

@@ -18,8 +18,8 @@ from etm_jax.automata._em33 import EM33
 from etm_jax.automata._file import load_automaton, save_automaton
 from etm_jax.automata._genome import genome_from
 from etm_jax.environment import EnvironmentSuite, rollout
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._run import run
 
 EM = EM33(num_variables=4, bins=3, programme_cells=2, steps=3)

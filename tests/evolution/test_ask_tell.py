@@ -9,7 +9,7 @@ import pytest
 from evosax.problems import BBOBProblem
 from tiny import BOUNDS
 
-from etm_jax.evolution._propose import EvolvingTuringMachine
+from etm_jax.evolution import EvolvingTuringMachine
 from etm_jax.networks import VariationRates, apply
 from etm_jax.selection import TruncationSelection
 from etm_jax.strategies._differential import DifferentialEvolution, DifferentialRates

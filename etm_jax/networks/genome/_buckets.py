@@ -1,7 +1,7 @@
 """Size buckets: smaller padded shapes for the smaller networks of a population.
 
-A bucket is a `Bounds` with lower upper ends. A genome that fits it computes there what it computes at full padding, with
-less padding.
+A bucket is a `Bounds` with lower upper ends. A genome that fits it computes there what it computes at full padding,
+with less padding.
 """
 
 from collections.abc import Callable, Sequence
@@ -139,5 +139,5 @@ def choose_buckets(
     if most == 1:
         return (bounds,)
     ladder = np.unique([*boxes, limits], axis=0)
-    # Cheapest first, because a network takes the first bucket that holds it; stable, so that ties do not depend on NumPy.
+    # Cheapest first, because a network takes the first bucket that holds it; a stable sort keeps ties in one order.
     return tuple(bucket(sizes) for sizes in ladder[np.argsort(cost(ladder), kind="stable")].tolist())
