@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from etm_jax.cells import Active, cell_unroll, exact, map_table, table_of
+from etm_jax.cells import CONTROLLERS, MEMORIES, Active, cell_unroll, exact, map_table, table_of
+from etm_jax.cells._registry import constant_axes
 from etm_jax.networks import Bounds, Genome, apply, unroll
 from etm_jax.networks.genome._bounds import bounds_of
 from etm_jax.networks.genome._genes import CHOICES, architecture_from
@@ -45,18 +46,18 @@ LARGER = replace(
     num_layers=(1, 3),
     attention_heads=(1, 3),
 )
-# Several kinds of controllers and memories side by side, and pondering.
+# All kinds of controllers and memories side by side, and pondering.
 MIXED = replace(
     TINY,
     ponder_steps=(1, 3),
-    controllers=("lstm", "gru", "rnn", "feedforward", "window"),
-    memories=("none", "tape", "hard_tape", "ntm", "dnc"),
+    controllers=tuple(CONTROLLERS),
+    memories=tuple(MEMORIES),
 )
 LARGER_MIXED = replace(
     LARGER,
     ponder_steps=(1, 4),
-    controllers=("window", "feedforward", "rnn", "gru", "lstm"),
-    memories=("dnc", "ntm", "hard_tape", "none", "tape"),
+    controllers=tuple(CONTROLLERS)[::-1],
+    memories=tuple(MEMORIES)[::-1],
 )
 SPACES = {"one kind": (TINY, LARGER), "many kinds": (MIXED, LARGER_MIXED)}
 
@@ -103,7 +104,7 @@ def make_probe(num_steps=NUM_STEPS):
 
 def existing(bounds, chosen):
     """Which positions of every padded axis exist, counted out by hand: the first ones, and the shifts -S..S."""
-    gates = {
+    gates = {name: (kind.from_inputs, kind.from_units) for name, kind in CONTROLLERS.items()} | {
         "lstm": ([0, 1, 2, 3], [0, 1, 2, 3]),
         "gru": ([0, 1, 2], [0, 1, 3]),
         "rnn": ([0], [0]),
@@ -135,11 +136,14 @@ def existing(bounds, chosen):
         positions |= {axis: np.arange(0) for axis in ("slot", "width", "read", "write")}
     reads = 0 if bounds.memories == ("none",) else bounds.num_read_heads[1]
     positions["head"] = np.concatenate([positions["read"], reads + positions["write"]])
-    gated = chosen["memory"] == "ntm" and chosen["addressing"] == "content_and_location"
+    shared = MEMORIES[chosen["memory"]].shares
+    gated = "gate" in shared and chosen["addressing"] == "content_and_location"
+    moves = "location" in shared and ("gate" not in shared or gated)
     fields = [0, *range(1 + widest - reach, 1 + widest + reach + 1)]  # sharpening, shifts
-    positions["location"] = np.array(fields if gated or chosen["memory"] == "tape" else [], int)
+    positions["location"] = np.array(fields if moves else [], int)
     positions["gating"] = np.arange(int(gated))
-    positions |= {"direction": np.arange(2), "move": np.arange(3), "expansion": np.arange(4)}
+    constant = constant_axes() | {"direction": 2, "move": 3, "expansion": 4}
+    positions |= {axis: np.arange(size) for axis, size in constant.items()}
     positions["key"] = np.arange(bounds.attention_width)
     assert pondering or not ponders
     return positions
@@ -148,7 +152,7 @@ def existing(bounds, chosen):
 def exact_params(params, bounds, chosen):
     """The weights that exist, at exact sizes; also of anything shaped like params."""
     positions = existing(bounds, chosen)
-    table = table_of(exact_bounds(chosen).family)
+    table = table_of(exact_bounds(chosen).spec)
     params = {block: {name: params[block][name] for name in part} for block, part in table.items()}
 
     def cut(parameter, array):
@@ -186,13 +190,13 @@ def exact_active(chosen):
 
 def partial_active(**masks):
     """Masks of a network, those that are not given empty."""
-    nothing = {name: jnp.ones(0, bool) for name in Active.__dataclass_fields__ if name != "family"}
+    nothing = {name: jnp.ones(0, bool) for name in Active.__dataclass_fields__ if name != "spec"}
     return Active(**nothing | {name: jnp.asarray(mask) for name, mask in masks.items()})
 
 
 def exact_bounds(chosen):
     """The search space that holds just this architecture."""
-    return bounds_of(chosen, TINY.family)
+    return bounds_of(chosen, TINY.spec)
 
 
 @functools.cache

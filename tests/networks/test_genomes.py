@@ -276,7 +276,7 @@ def test_efficiency_is_1_for_the_cheapest_and_0_for_the_dearest_architecture():
 
 def test_padding_efficiency_is_the_useful_share_of_the_work_done():
     population = stacked(describe(TINY.largest()), describe(TINY.smallest()))
-    costs = [float(multiply_adds(end(TINY), 3, 2)) for end in (smallest, largest)]
+    costs = [float(multiply_adds(end(TINY), 3, 2)) for end in (Bounds.smallest, Bounds.largest)]
     expected = (costs[0] + costs[1]) / (2 * costs[1])
     np.testing.assert_allclose(TINY.padding_efficiency(population, 3, 2), expected, rtol=1e-6)
 
