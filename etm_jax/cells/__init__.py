@@ -1,7 +1,9 @@
 """Memory cells, written for one sequence of one network; they know no population."""
 
 from etm_jax.cells._cell import Drive as Drive
+from etm_jax.cells._cell import Step as Step
 from etm_jax.cells._cell import Weights as Weights
+from etm_jax.cells._cell import cell_step as cell_step
 from etm_jax.cells._cell import drive_of as drive_of
 from etm_jax.cells._cell import join_weights as join_weights
 from etm_jax.cells._cell import read_out as read_out
@@ -18,8 +20,10 @@ from etm_jax.cells._hard_tape import initial_hard_tape as initial_hard_tape
 from etm_jax.cells._kinds import Carry as Carry
 from etm_jax.cells._kinds import Controller as Controller
 from etm_jax.cells._kinds import Memory as Memory
+from etm_jax.cells._kinds import MemoryStep as MemoryStep
 from etm_jax.cells._kinds import Parameter as Parameter
 from etm_jax.cells._kinds import Sizes as Sizes
+from etm_jax.cells._kinds import value_of as value_of
 from etm_jax.cells._modules import DNCCell as DNCCell
 from etm_jax.cells._modules import HardTapeCell as HardTapeCell
 from etm_jax.cells._modules import MemoryCell as MemoryCell
@@ -30,8 +34,6 @@ from etm_jax.cells._modules import SizedCell as SizedCell
 from etm_jax.cells._modules import TapeCell as TapeCell
 from etm_jax.cells._parameters import PARAMETERS as PARAMETERS
 from etm_jax.cells._parameters import table_of as table_of
-from etm_jax.cells._ponder import Step as Step
-from etm_jax.cells._ponder import cell_step as cell_step
 from etm_jax.cells._registry import CONTROLLERS as CONTROLLERS
 from etm_jax.cells._registry import MEMORIES as MEMORIES
 from etm_jax.cells._registry import exact as exact

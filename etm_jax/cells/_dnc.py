@@ -6,7 +6,6 @@ slots that those before it are about to use as used.
 """
 
 import functools
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import pytree
 from etm_jax.cells._heads import content_weighting, masked_softmax, write_then_read
-from etm_jax.cells._kinds import HEAD_FAN_IN, Carry, Fields, Memory, Parameter, Sizes, shut
+from etm_jax.cells._kinds import HEAD_FAN_IN, OPEN, Carry, Fields, Memory, MemoryStep, Parameter, Sizes, carried
 from etm_jax.cells._spec import Active, existing
 from etm_jax.cells._temporal_links import keep_largest, link_then_follow
 
@@ -65,7 +64,7 @@ def dnc_step(
     state: DNCState,
     *,
     sparse_links: int = 0,
-) -> tuple[Float[Array, "width slot"], Float[Array, "head slot"], Float[Array, "read width"], DNCState]:
+) -> MemoryStep:
     """Free and allocate, write, link, then read.
 
     What stands in entries that do not exist changes nothing. Gradients go through the usage, as in the paper (its
@@ -101,7 +100,7 @@ def _advance(
     weightings: Float[Array, "head slot"],
     state: DNCState,
     sparse_links: int,
-) -> tuple[Float[Array, "width slot"], Float[Array, "head slot"], Float[Array, "read width"], DNCState]:
+) -> MemoryStep:
     num_reads = active.read.size
     fields, state = existing_fields(fields, active), existing_state(state, active)
     memory = existing(memory, active.width, active.slot)
@@ -127,7 +126,7 @@ def _advance(
     read = existing(read, active.read)
     precedence = (1 - jnp.sum(written, axis=1, keepdims=True)) * state.precedence + written
     state = DNCState(usage=usage, precedence=precedence, link=jnp.stack(links))
-    return memory, jnp.concatenate([read, written]), read @ memory.T, state
+    return MemoryStep(memory, jnp.concatenate([read, written]), read @ memory.T, state)
 
 
 def existing_fields(fields: DNCFields, active: Active) -> DNCFields:
@@ -210,10 +209,10 @@ def remember(active: Active, carry: Carry, fields: Fields) -> Carry:
     """`dnc_step` on what a network carries."""
     emitted = fields["heads"] | fields["write"] | fields["dnc"]
     own = DNCFields(**{name: emitted[name] for name in DNCFields.__dataclass_fields__})
-    memory, weightings, reads, state = dnc_step(
+    after = dnc_step(
         own, active, carry.memory, carry.weightings, carry.states["dnc"], sparse_links=active.spec.sparse_links
     )
-    return replace(carry, memory=memory, weightings=weightings, reads=reads, states=carry.states | {"dnc": state})
+    return carried(carry, "dnc", after)
 
 
 def cost(sizes: Sizes) -> Any:
@@ -230,15 +229,15 @@ DNC = Memory(
     shares=("key", "strength", "erase", "add"),
     parameters={
         "free_kernel": Parameter(("unit", "read"), HEAD_FAN_IN, closed_axes=(0, 1)),
-        "free_bias": Parameter(("read",), closed_axes=(0,), closed=shut),
+        "free_bias": Parameter(("read",), closed_axes=(0,), closed=-OPEN),
         "allocation_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0,)),
         "allocation_bias": Parameter(("write",)),
         "write_gate_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0, 1)),
-        "write_gate_bias": Parameter(("write",), closed_axes=(0,), closed=shut),
+        "write_gate_bias": Parameter(("write",), closed_axes=(0,), closed=-OPEN),
         "content_mode_kernel": Parameter(("unit", "read"), HEAD_FAN_IN, closed_axes=(0,)),
         "content_mode_bias": Parameter(("read",)),
         "link_mode_kernel": Parameter(("unit", "read", "write", "direction"), HEAD_FAN_IN, closed_axes=(0, 2)),
-        "link_mode_bias": Parameter(("read", "write", "direction"), closed_axes=(1,), closed=shut),
+        "link_mode_bias": Parameter(("read", "write", "direction"), closed_axes=(1,), closed=-OPEN),
     },
     state=initial_dnc,
     starts_on_first_slot=False,

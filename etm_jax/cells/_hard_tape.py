@@ -6,7 +6,6 @@ there. The tape starts as one slot and grows where a head walks off its end, unt
 ends meet. Slots are taken from a ring, the first on slot 0, so that what lies before it is at the highest numbers.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -15,11 +14,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import BoolScalar, IntScalar, Scalar, pytree
 from etm_jax.cells._heads import circular_shift
-from etm_jax.cells._kinds import HEAD_FAN_IN, OPEN, Carry, Fields, Memory, Parameter, Sizes, shut
+from etm_jax.cells._kinds import HEAD_FAN_IN, OPEN, Carry, Fields, Memory, MemoryStep, Parameter, Sizes, carried
 from etm_jax.cells._spec import Active, existing
 
 BACK, STAY, ON = 0, 1, 2  # the `move` axis
-INITIAL_JUMP = -1.0  # at 0 a head without any input would jump in every step
+INITIAL_JUMP = -1.0  # heads jump only where an input tells them to; at 0 they would without any, in every step
 
 
 @pytree
@@ -53,7 +52,7 @@ def hard_tape_step(
     state: HardTapeState,
     *,
     min_similarity: float | Scalar = 0.0,
-) -> tuple[Float[Array, "width slot"], Float[Array, "head slot"], Float[Array, "read width"], HardTapeState]:
+) -> MemoryStep:
     """Write, jump, move, then read; all heads write, in order, before any jumps, and all jump before any moves.
 
     With vector v = sigmoid(add) and gate z = sigmoid(write_gate), a head writes `z v + (1 - z) M` over M. A slot is
@@ -95,7 +94,7 @@ def hard_tape_step(
 
     read = jnp.pad(stands, ((0, num_reads - num_heads), (0, 0)))
     written = jnp.pad(stood, ((0, num_writes - num_heads), (0, 0)))
-    return memory, jnp.concatenate([read, written]), read @ memory.T, state
+    return MemoryStep(memory, jnp.concatenate([read, written]), read @ memory.T, state)
 
 
 def place_on_tape(state: HardTapeState, slot_active: Bool[Array, " slot"]) -> Int[Array, " slot"]:
@@ -137,16 +136,11 @@ def grown(
 def remember(active: Active, carry: Carry, fields: Fields) -> Carry:
     """`hard_tape_step` on what a network carries."""
     own = HardTapeFields(add=fields["write"]["add"], **fields["hard_tape"])
-    memory, weightings, reads, ends = hard_tape_step(
-        own, active, carry.memory, carry.weightings, carry.states["hard_tape"]
+    return carried(
+        carry,
+        "hard_tape",
+        hard_tape_step(own, active, carry.memory, carry.weightings, carry.states["hard_tape"]),
     )
-    return replace(carry, memory=memory, weightings=weightings, reads=reads, states=carry.states | {"hard_tape": ends})
-
-
-def seldom(sizes: dict[str, int]) -> Float[Array, ""]:
-    """Heads that jump only where an input tells them to."""
-    del sizes
-    return jnp.full((), INITIAL_JUMP)
 
 
 def staying(sizes: dict[str, int]) -> Float[Array, " move"]:
@@ -167,9 +161,9 @@ HARD_TAPE = Memory(
     shares=("add",),
     parameters={
         "write_gate_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0, 1)),
-        "write_gate_bias": Parameter(("write",), closed_axes=(0,), closed=shut),
+        "write_gate_bias": Parameter(("write",), closed_axes=(0,), closed=-OPEN),
         "jump_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0, 1)),
-        "jump_bias": Parameter(("write",), start=seldom, closed_axes=(0,), closed=shut),
+        "jump_bias": Parameter(("write",), start=INITIAL_JUMP, closed_axes=(0,), closed=-OPEN),
         "shift_kernel": Parameter(("unit", "write", "move"), HEAD_FAN_IN, closed_axes=(0, 1)),
         "shift_bias": Parameter(("write", "move"), closed_axes=(0,), closed=staying),
     },

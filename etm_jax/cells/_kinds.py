@@ -4,7 +4,7 @@ A file of its own holds each kind, and `_registry.py` lists them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -20,22 +20,12 @@ Fields = dict[str, dict[str, Array]]  # what a controller emits, by block and na
 Units = Float[Array, " unit"]
 
 
-def zeros(sizes: dict[str, int]) -> Float[Array, ""]:
-    """Start at zero."""
-    del sizes
-    return jnp.zeros(())
+Value = float | Callable[[dict[str, int]], Float[Array, "..."]]  # or from axis sizes
 
 
-def opened(sizes: dict[str, int]) -> Float[Array, ""]:
-    """A logit that opens a gate."""
-    del sizes
-    return jnp.full((), OPEN)
-
-
-def shut(sizes: dict[str, int]) -> Float[Array, ""]:
-    """A logit that makes a gate all but 0, or a mode all but unused."""
-    del sizes
-    return jnp.full((), -OPEN)
+def value_of(value: Value, sizes: dict[str, int]) -> Float[Array, "..."]:
+    """The value at these axis sizes."""
+    return jnp.asarray(value(sizes) if callable(value) else value, float)
 
 
 @dataclass(frozen=True)
@@ -46,18 +36,18 @@ class Parameter:
         axes: names of the array's axes, in order. A gene decides how many entries of an axis exist.
         fan_in: what feeds the same target, as a sum of products of axis sizes, `(("input",), ("unit",))` for
             `num_inputs + num_units`. Empty: not drawn, the array starts at `start`.
-        start: from axis sizes to a value that broadcasts to the array; used where `fan_in` is empty.
+        start: a value that broadcasts to the array; used where `fan_in` is empty.
         closed_axes: positions in `axes`. An entry that is new along one of them starts at `closed` when an existing
             network grows, so that growth keeps the function.
-        closed: from axis sizes to a value that broadcasts to the array.
+        closed: a value that broadcasts to the array.
         kinds: controllers or memories that have this array; empty for all. `PARAMETERS` sets it from the records.
     """
 
     axes: tuple[str, ...]
     fan_in: tuple[tuple[str, ...], ...] = ()
-    start: Callable[[dict[str, int]], Float[Array, "..."]] = zeros
+    start: Value = 0.0
     closed_axes: tuple[int, ...] = ()
-    closed: Callable[[dict[str, int]], Float[Array, "..."]] = zeros
+    closed: Value = 0.0
     kinds: tuple[str, ...] = ()
 
 
@@ -74,6 +64,21 @@ class Carry:
     weightings: Float[Array, "*batch head slot"]
     reads: Float[Array, "*batch read width"]
     states: dict[str, Any] = field(default_factory=dict)
+
+
+class MemoryStep(NamedTuple):
+    """What a memory is after a step; `state` is what its kind remembers besides."""
+
+    memory: Float[Array, "width slot"]
+    weightings: Float[Array, "head slot"]
+    reads: Float[Array, "read width"]
+    state: Any
+
+
+def carried(carry: Carry, kind: str, step: MemoryStep) -> Carry:
+    """What a network carries after its memory's step, with the state of this kind."""
+    after = {"memory": step.memory, "weightings": step.weightings, "reads": step.reads}
+    return replace(carry, **after, states=carry.states | {kind: step.state})
 
 
 class Sizes(NamedTuple):

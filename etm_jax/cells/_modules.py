@@ -9,10 +9,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells._cell import drive_of, join_weights, read_out
+from etm_jax.cells._cell import cell_step, drive_of, join_weights, read_out
 from etm_jax.cells._kinds import Carry
 from etm_jax.cells._parameters import table_of
-from etm_jax.cells._ponder import cell_step
 from etm_jax.cells._registry import CONTROLLERS, MEMORIES, exact, initial_carry
 from etm_jax.cells._spec import Active, CellSpec
 from etm_jax.cells._unroll import Unrolled, cell_unroll

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from etm_jax.cells._gated import FORGET
 from etm_jax.cells._heads import SHARPENING, SHIFT
-from etm_jax.cells._kinds import HEAD_FAN_IN, OPEN, Parameter, opened, shut
+from etm_jax.cells._kinds import HEAD_FAN_IN, OPEN, Parameter
 from etm_jax.cells._registry import CONTROLLERS, MEMORIES, sharing
 from etm_jax.cells._spec import CellSpec
 
@@ -35,12 +35,6 @@ def closed_location(sizes: dict[str, int]) -> Float[Array, " location"]:
     """Location fields that leave a weighting as it is: no sharpening, no shift."""
     stay = SHIFT + (sizes["location"] - SHIFT) // 2
     return jnp.where(jnp.arange(sizes["location"]) == stay, OPEN, -OPEN)
-
-
-def initial_halt(sizes: dict[str, int]) -> Float[Array, ""]:
-    """A network that seldom ponders at first."""
-    del sizes
-    return jnp.full((), INITIAL_HALT)
 
 
 def of_kinds(block: Block, kinds_with: Callable[[str], tuple[str, ...]]) -> Block:
@@ -73,13 +67,13 @@ HEADS = {
     "strength_kernel": Parameter(("unit", "head"), HEAD_FAN_IN, closed_axes=(0,)),
     "strength_bias": Parameter(("head",)),
     "gate_kernel": Parameter(("unit", "head", "gating"), HEAD_FAN_IN, closed_axes=(0, 2)),
-    "gate_bias": Parameter(("head", "gating"), closed_axes=(1,), closed=opened),
+    "gate_bias": Parameter(("head", "gating"), closed_axes=(1,), closed=OPEN),
     "location_kernel": Parameter(("unit", "head", "location"), HEAD_FAN_IN, closed_axes=(0, 2)),
     "location_bias": Parameter(("head", "location"), start=sharp_location, closed_axes=(1,), closed=closed_location),
 }
 WRITE = {
     "erase_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1)),
-    "erase_bias": Parameter(("write", "width"), closed_axes=(0,), closed=shut),
+    "erase_bias": Parameter(("write", "width"), closed_axes=(0,), closed=-OPEN),
     "add_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1, 2)),
     "add_bias": Parameter(("write", "width")),
 }
@@ -95,7 +89,7 @@ PARAMETERS: dict[str, Block] = {
     **OWN,
     "ponder": {
         "halt_kernel": Parameter(("unit", "pondering"), HEAD_FAN_IN, closed_axes=(0,)),
-        "halt_bias": Parameter(("pondering",), start=initial_halt, closed_axes=(0,), closed=initial_halt),
+        "halt_bias": Parameter(("pondering",), start=INITIAL_HALT, closed_axes=(0,), closed=INITIAL_HALT),
     },
     "output": {
         "controller_kernel": Parameter(("unit", "output"), OUTPUT_FAN_IN, closed_axes=(0,)),

@@ -15,8 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells._cell import Drive, Weights, drive_of, join_weights, read_out, sources_of
-from etm_jax.cells._ponder import Step, cell_step
+from etm_jax.cells._cell import Drive, Step, Weights, cell_step, drive_of, join_weights, read_out, sources_of
 from etm_jax.cells._registry import initial_carry
 from etm_jax.cells._spec import Active
 from etm_jax.cells._weights import check_channels, num_channels_of

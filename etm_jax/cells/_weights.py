@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool
 
 from etm_jax._typing import Key, Mask, Params
 from etm_jax.cells._heads import SHIFT
-from etm_jax.cells._kinds import Parameter
+from etm_jax.cells._kinds import Parameter, value_of
 from etm_jax.cells._parameters import PARAMETERS, table_of
 from etm_jax.cells._registry import CONTROLLERS, constant_axes, gates_of
 from etm_jax.cells._spec import Active, CellSpec, outer
@@ -154,7 +154,7 @@ def initial_params(key: Key, active: Active, num_inputs: int, num_outputs: int, 
 
     def place(parameter: Parameter, draws: Array, exists: Bool[Array, "..."]) -> Array:
         if not parameter.fan_in:
-            return jnp.where(exists, parameter.start(sizes), 0).astype(dtype)
+            return jnp.where(exists, value_of(parameter.start, sizes), 0).astype(dtype)
         fan_in = sum(math.prod(count[axis] for axis in term) for term in parameter.fan_in)
         return jnp.where(exists, draws * jnp.sqrt(3 / jnp.maximum(fan_in, 1)).astype(dtype), 0)
 

@@ -192,12 +192,6 @@ UNIT_FAN_IN = (("unit",),)
 STATE_FAN_IN = (("unit",), ("unit",))
 
 
-def ones(sizes: dict[str, int]) -> Float[Array, ""]:
-    """Start at one."""
-    del sizes
-    return jnp.ones(())
-
-
 # Growth keeps the function along `layer`, `attention_head` and `width`: what is new starts with zero outgoing weights.
 # It cannot along four axes. New units start so too, but every layer norm averages over them; a longer window and one
 # more read head are more tokens to attend to; another key width rescales every score.
@@ -207,7 +201,7 @@ PARAMETERS = {
     "position": Parameter(("window", "unit"), TOKEN_FAN_IN),
     "read_kernel": Parameter(("width", "unit"), (("width",),), closed_axes=(0,)),
     "read_position": Parameter(("read", "unit"), TOKEN_FAN_IN),
-    "attention_scale": Parameter(("layer", "unit"), start=ones),
+    "attention_scale": Parameter(("layer", "unit"), start=1.0),
     "attention_offset": Parameter(("layer", "unit")),
     "query_kernel": Parameter(("layer", "unit", "attention_head", "key"), UNIT_FAN_IN, closed_axes=(1, 3)),
     "query_bias": Parameter(("layer", "attention_head", "key")),
@@ -219,13 +213,13 @@ PARAMETERS = {
         ("layer", "attention_head", "key", "unit"), (("attention_head", "key"),), closed_axes=(0, 1, 2)
     ),
     "out_bias": Parameter(("layer", "unit")),
-    "feed_scale": Parameter(("layer", "unit"), start=ones),
+    "feed_scale": Parameter(("layer", "unit"), start=1.0),
     "feed_offset": Parameter(("layer", "unit")),
     "feed_in_kernel": Parameter(("layer", "unit", "expansion", "unit"), UNIT_FAN_IN, closed_axes=(1,)),
     "feed_in_bias": Parameter(("layer", "expansion", "unit")),
     "feed_out_kernel": Parameter(("layer", "expansion", "unit", "unit"), (("expansion", "unit"),), closed_axes=(0, 2)),
     "feed_out_bias": Parameter(("layer", "unit")),
-    "final_scale": Parameter(("unit",), start=ones),
+    "final_scale": Parameter(("unit",), start=1.0),
     "final_offset": Parameter(("unit",)),
     "state_kernel": Parameter(("unit", "unit"), STATE_FAN_IN, closed_axes=(0,)),
     "recurrent_kernel": Parameter(("unit", "unit"), STATE_FAN_IN, closed_axes=(0,)),

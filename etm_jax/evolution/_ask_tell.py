@@ -13,9 +13,8 @@ from etm_jax.models._model import member
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Genome
 from etm_jax.networks.genome._genome import random_genome
-from etm_jax.networks.variation._mutation import boosted_gene_rate
+from etm_jax.networks.variation._mutation import VariationRates, boosted_gene_rate
 from etm_jax.networks.variation._offspring import offspring
-from etm_jax.networks.variation._rates import VariationRates
 from etm_jax.parallel._devices import default_batch_size
 from etm_jax.selection import Selector, TournamentSelection
 

@@ -18,4 +18,4 @@ from etm_jax.networks.genome._genome import random_genome as random_genome
 from etm_jax.networks.genome._genome import stepper as stepper
 from etm_jax.networks.genome._genome import unroll as unroll
 from etm_jax.networks.learning._config import LifetimeConfig as LifetimeConfig
-from etm_jax.networks.variation._rates import VariationRates as VariationRates
+from etm_jax.networks.variation._mutation import VariationRates as VariationRates

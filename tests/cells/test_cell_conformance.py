@@ -39,7 +39,7 @@ from etm_jax.cells import (
 from etm_jax.networks import apply, compact, load_network, mask_of, pad, random_genome, save_network
 from etm_jax.networks.genome._buckets import crop, uncrop
 from etm_jax.networks.genome._genes import architecture_from, multiply_adds
-from etm_jax.networks.variation._growth import resize
+from etm_jax.networks.variation._mutation import resize
 
 PAIRS = [(controller, memory) for controller in CONTROLLERS for memory in MEMORIES]
 # Compiling all pairs takes minutes; every kind is in one of these, and the rest is tested with --slow.

@@ -11,6 +11,7 @@ from etm_jax.cells import (
     HardTapeState,
     hard_tape_step,
     initial_hard_tape,
+    value_of,
 )
 
 # slots, width, read heads, write heads
@@ -263,7 +264,7 @@ def test_a_new_head_by_the_table_changes_next_to_nothing():
     for name in ("write_gate", "jump", "shift"):
         assert 1 in table[f"{name}_kernel"].closed_axes  # so that the bias alone decides
         assert table[f"{name}_bias"].closed_axes == (0,)
-        more[name][:, 1] = table[f"{name}_bias"].closed({"move": 3})
+        more[name][:, 1] = value_of(table[f"{name}_bias"].closed, {"move": 3})
     more["add"][:, 1] = 0
     before = unroll(pad_fields(fields), make_active((5, 3, 1, 1)), *start((5, 3, 1, 1)))
     after = unroll(pad_fields(more), make_active((5, 3, 2, 2)), *start((5, 3, 2, 2)))

@@ -13,6 +13,7 @@ from etm_jax.cells import (
     embed,
     initial_window,
     keep_active,
+    value_of,
     window_step,
 )
 
@@ -251,7 +252,7 @@ def test_growth_as_the_table_says_keeps_the_function_where_it_can(axis):
         old, reads = make_params(chosen), make_reads(chosen)
 
         def grow(parameter, old, new):
-            new = np.array(new if parameter.fan_in else jnp.broadcast_to(parameter.start({}), new.shape))
+            new = np.array(new if parameter.fan_in else jnp.broadcast_to(value_of(parameter.start, {}), new.shape))
             for position in parameter.closed_axes:
                 beyond = [slice(None)] * new.ndim
                 beyond[position] = slice(old.shape[position], None)

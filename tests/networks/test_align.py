@@ -11,8 +11,7 @@ from helpers import genes as genes_of
 
 from etm_jax.networks import VariationRates, mask_of
 from etm_jax.networks.variation._align import align_units, match, permute_units
-from etm_jax.networks.variation._crossover import cross_weights
-from etm_jax.networks.variation._offspring import offspring
+from etm_jax.networks.variation._offspring import cross_weights, offspring
 
 KINDS = [
     {"controller": "lstm", "memory": "ntm"},

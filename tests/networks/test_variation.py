@@ -11,10 +11,8 @@ from helpers import TINY, all_finite, assert_trees_equal, forward, genes, make_g
 
 from etm_jax.networks import VariationRates, describe, mask_of
 from etm_jax.networks.genome._genes import architecture_from
-from etm_jax.networks.variation._crossover import cross_genes, cross_weights
-from etm_jax.networks.variation._growth import resize
-from etm_jax.networks.variation._mutation import add_weight_noise, boosted_gene_rate, mutate_architecture
-from etm_jax.networks.variation._offspring import offspring
+from etm_jax.networks.variation._mutation import add_weight_noise, boosted_gene_rate, mutate_architecture, resize
+from etm_jax.networks.variation._offspring import cross_genes, cross_weights, offspring
 
 RATES = VariationRates()
 

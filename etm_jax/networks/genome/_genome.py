@@ -102,12 +102,12 @@ def unroll(
     genome: Genome, inputs: Float[Array, "*batch time input"], bounds: Bounds, **how: Unpack[HowToUnroll]
 ) -> Unrolled:
     """`apply`, with the weightings of every head and the price of pondering at every step."""
-    params, active = live(genome, bounds.active_axes(genome.architecture))
+    params, active = existing_weights(genome, bounds.active_axes(genome.architecture))
     return cell_unroll(params, active, inputs, **how)
 
 
-def live(genome: Genome, active: Active) -> tuple[Params, Active]:
-    """The weights that exist, 0 elsewhere, and which these are: what the cells take."""
+def existing_weights(genome: Genome, active: Active) -> tuple[Params, Active]:
+    """What the cells take: the weights that exist, 0 elsewhere, and the masks that say which these are."""
     return keep_active(genome.params, weight_mask(active, axes_of(genome.params, active))), active
 
 
@@ -134,7 +134,7 @@ def stepper(
         >>> logits.shape
         (2,)
     """
-    params, active = live(genome, bounds.active_axes(genome.architecture))
+    params, active = existing_weights(genome, bounds.active_axes(genome.architecture))
     weights = join_weights(params, active, dtype)
 
     def step(carry: Carry, inputs: Float[Array, " input"]) -> tuple[Carry, Float[Array, " output"]]:

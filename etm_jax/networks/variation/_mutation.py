@@ -1,20 +1,48 @@
-"""Mutation of architecture genes and of weights."""
+"""Mutation of architecture genes and of weights, and growth to a new architecture that keeps the function."""
 
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from flax import struct
+from jaxtyping import Array, Bool, Float
 
-from etm_jax._typing import Key, Mask
-from etm_jax.cells import draw_like
+from etm_jax._typing import Key, Mask, pytree
+from etm_jax.cells import Parameter, axes_of, draw_like, initial_params, map_table, value_of, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import CHOICES, GENES, Architecture, Genome
-from etm_jax.networks.variation._rates import VariationRates
 
 LOCAL_SHARE_OF_RANGE = 8  # a local step goes at most this fraction of the range, and at least 1
 MOST_BOOST = 4.0
 LEAST_SIZE = 0.1  # of an array to which noise is relative: else biases, which begin at 0, would never move
+
+
+@pytree
+class VariationRates:
+    """Rates of mutation, and how two networks cross; plain numbers, or traced ones.
+
+    Attributes:
+        gene_rate: probability that a gene mutates.
+        local_share: probability that a mutated gene takes a small step; otherwise it is redrawn from its range. The
+            controller size always takes a Gaussian step.
+        controller_sigma: standard deviation of that step, in units.
+        noise_rate: probability that an offspring's weights get noise.
+        noise_scale: standard deviation of the noise, as a share of the root mean square of each weight array, or of 0.1
+            if that is more.
+        learning_sigma: standard deviation of a step of the logarithms of the learning genes, in every offspring.
+        diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
+            times as often where there is none.
+        align: True = hidden units of two parents are matched by their weights before these mix; see `align_units`.
+    """
+
+    gene_rate: float = 0.15
+    local_share: float = 0.5
+    controller_sigma: float = 16.0
+    noise_rate: float = 0.3
+    noise_scale: float = 0.02
+    learning_sigma: float = 0.1
+    diversity_floor: float = 0.1
+    align: bool = struct.field(pytree_node=False, default=False)
 
 
 def mutate_architecture(
@@ -66,3 +94,40 @@ def add_weight_noise(key: Key, genome: Genome, exists: Mask, scale: Float[Array,
         return jnp.where(exists, array + (scale * size).astype(array.dtype) * draw, 0)
 
     return replace(genome, params=jax.tree.map(noisy, genome.params, exists, draws))
+
+
+def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds) -> Genome:
+    """The genome with another architecture.
+
+    Weights that exist before and after stay. New controller units and read heads start with zero outgoing weights, new
+    write heads write nothing, new memory columns are neither written nor compared, new shifts and a newly allowed
+    location addressing start switched off: the function stays the same. Another number of slots changes what every
+    weighting is spread over, and shrinking removes what the lost parts computed; there the function changes.
+
+    Args:
+        key: consumed for the new weights.
+        genome: one individual.
+        architecture: the genes it is to have.
+        bounds: the search space of both.
+    """
+    before, after = (bounds.active_axes(genes) for genes in (genome.architecture, architecture))
+    axes_before, axes_after = (axes_of(genome.params, active) for active in (before, after))
+    sizes = {name: mask.size for name, mask in axes_after.items()}
+    dtype = genome.params["output"]["bias"].dtype
+    fresh = initial_params(key, after, sizes["input"], sizes["output"], dtype)
+
+    def grow(
+        parameter: Parameter, old: Array, new: Array, existed: Bool[Array, "..."], exists: Bool[Array, "..."]
+    ) -> Array:
+        # An entry that is new along any of these axes would change what the network computes, so it starts closed.
+        closed = jnp.zeros((1,) * len(parameter.axes), bool)
+        for position in parameter.closed_axes:
+            axis = parameter.axes[position]
+            shape = [-1 if index == position else 1 for index in range(len(parameter.axes))]
+            closed = closed | (axes_after[axis] & ~axes_before[axis]).reshape(shape)
+        start = jnp.where(closed, value_of(parameter.closed, sizes).astype(dtype), new)
+        return jnp.where(exists, jnp.where(existed, old, start), 0)
+
+    existed, exists = weight_mask(before, axes_before), weight_mask(after, axes_after)
+    params = map_table(grow, genome.params, fresh, existed, exists)
+    return Genome(architecture=architecture, params=params, learning=genome.learning)
