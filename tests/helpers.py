@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from etm_jax.cells import CONTROLLERS, MEMORIES, Active, cell_unroll, exact, map_table, table_of
-from etm_jax.cells._registry import constant_axes
+from etm_jax.cells import CONTROLLERS, MEMORIES, Active, cell_unroll, table_of
+from etm_jax.cells._registry import constant_axes, exact
+from etm_jax.cells._weights import map_table
 from etm_jax.networks import Bounds, Genome, apply, unroll
 from etm_jax.networks.genome._bounds import bounds_of
 from etm_jax.networks.genome._genes import CHOICES, architecture_from

@@ -9,7 +9,9 @@ from jaxtyping import Array, Float
 
 from etm_jax._require import require_count, require_share
 from etm_jax._typing import pytree
-from etm_jax.cells import CellSpec, HardTapeFields, HardTapeState, exact, hard_tape_step, initial_hard_tape
+from etm_jax.cells import CellSpec
+from etm_jax.cells._hard_tape import HardTapeFields, HardTapeState, hard_tape_step, initial_hard_tape
+from etm_jax.cells._registry import exact
 
 Step = Callable[[Any, Array], tuple[Any, Array]]
 CHOICES = 5  # outputs beside the vector to write: the gate, the jump, three moves

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from etm_jax._require import require
 from etm_jax._typing import BoolScalar, IntScalar, Key, Mask, Params, Scalar, pytree
-from etm_jax.cells import MemoryNetwork, draw_like
+from etm_jax.cells import MemoryNetwork
+from etm_jax.cells._weights import draw_like
 from etm_jax.environment import AnySuite
 from etm_jax.models._context import Context
 from etm_jax.models._model import Evaluation, Inheritance

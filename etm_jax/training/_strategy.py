@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Key, Mask, Params, Scalar
-from etm_jax.cells import num_channels_of
+from etm_jax.cells._weights import num_channels_of
 from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Genome

@@ -26,16 +26,9 @@ from helpers import (
     to_numpy,
 )
 
-from etm_jax.cells import (
-    CONTROLLERS,
-    MEMORIES,
-    cell_step,
-    cell_unroll,
-    drive_of,
-    initial_carry,
-    join_weights,
-    table_of,
-)
+from etm_jax.cells import CONTROLLERS, MEMORIES, cell_unroll, table_of
+from etm_jax.cells._cell import cell_step, drive_of, join_weights
+from etm_jax.cells._registry import initial_carry
 from etm_jax.networks import apply, compact, load_network, mask_of, pad, random_genome, save_network
 from etm_jax.networks.genome._buckets import crop, uncrop
 from etm_jax.networks.genome._genes import architecture_from, multiply_adds

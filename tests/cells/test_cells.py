@@ -19,7 +19,9 @@ from helpers import (
     to_numpy,
 )
 
-from etm_jax.cells import cell_step, cell_unroll, drive_of, initial_carry, join_weights
+from etm_jax.cells import cell_unroll
+from etm_jax.cells._cell import cell_step, drive_of, join_weights
+from etm_jax.cells._registry import initial_carry
 
 
 def slow(*names):

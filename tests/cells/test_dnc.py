@@ -8,8 +8,9 @@ import oracle_dnc
 import pytest
 from helpers import all_finite, assert_trees_close, assert_trees_equal, partial_active
 
-from etm_jax.cells import PARAMETERS, DNCFields, DNCState, dnc_step, initial_dnc, value_of
-from etm_jax.cells._dnc import allocation_weighting
+from etm_jax.cells import PARAMETERS
+from etm_jax.cells._dnc import DNCFields, DNCState, allocation_weighting, dnc_step, initial_dnc
+from etm_jax.cells._kinds import value_of
 
 # slots, width, read heads, write heads
 PADDED = (7, 4, 2, 3)

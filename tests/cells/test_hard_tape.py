@@ -5,14 +5,9 @@ import pytest
 from helpers import all_finite, assert_trees_equal, partial_active
 from oracle_hard_tape import Tape
 
-from etm_jax.cells import (
-    PARAMETERS,
-    HardTapeFields,
-    HardTapeState,
-    hard_tape_step,
-    initial_hard_tape,
-    value_of,
-)
+from etm_jax.cells import PARAMETERS
+from etm_jax.cells._hard_tape import HardTapeFields, HardTapeState, hard_tape_step, initial_hard_tape
+from etm_jax.cells._kinds import value_of
 
 # slots, width, read heads, write heads
 PADDED = (6, 3, 3, 4)

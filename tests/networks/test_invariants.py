@@ -33,7 +33,8 @@ from helpers import (
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from etm_jax.cells import cell_step, drive_of, initial_carry, join_weights
+from etm_jax.cells._cell import cell_step, drive_of, join_weights
+from etm_jax.cells._registry import initial_carry
 from etm_jax.networks import Genome, apply
 from etm_jax.networks.genome._genes import architecture_from
 from etm_jax.task import Episode, bit_loss, clean_inputs

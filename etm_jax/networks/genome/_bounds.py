@@ -13,20 +13,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._require import require_count
 from etm_jax._typing import Key, Mask
-from etm_jax.cells import (
-    CONTROLLERS,
-    MEMORIES,
-    NO_MEMORY,
-    Active,
-    CellSpec,
-    HowToUnroll,
-    MemoryNetwork,
-    Sizes,
-    active_by_axis,
-    axis_sizes,
-    sharing,
-    step_cost,
-)
+from etm_jax.cells import CONTROLLERS, MEMORIES, Active, CellSpec, MemoryNetwork, Sizes
+from etm_jax.cells._cost import step_cost
+from etm_jax.cells._registry import sharing
+from etm_jax.cells._spec import NO_MEMORY
+from etm_jax.cells._unroll import HowToUnroll
+from etm_jax.cells._weights import active_by_axis, axis_sizes
 from etm_jax.networks.genome._genes import (
     ADDRESSING,
     CHOICES,

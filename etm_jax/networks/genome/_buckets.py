@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells import Parameter, lengths_of, map_table
+from etm_jax.cells import Parameter
+from etm_jax.cells._weights import lengths_of, map_table
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Architecture, Genome
 

@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Array
 
 from etm_jax._typing import Params
-from etm_jax.cells import CellSpec, MemoryCell, MemoryNetwork, Parameter, exact, map_table, num_channels_of, table_of
+from etm_jax.cells import CellSpec, MemoryCell, MemoryNetwork, Parameter, table_of
+from etm_jax.cells._registry import exact
+from etm_jax.cells._weights import map_table, num_channels_of
 from etm_jax.networks.genome._bounds import Bounds, bounds_of
 from etm_jax.networks.genome._genes import CHOICES, Genome, architecture_from, describe
 

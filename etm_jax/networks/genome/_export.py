@@ -15,7 +15,8 @@ import numpy as np
 
 from etm_jax._files import read_json, write_atomically
 from etm_jax._require import require
-from etm_jax.cells import CellSpec, MemoryCell, MemoryNetwork, exact, table_of
+from etm_jax.cells import CellSpec, MemoryCell, MemoryNetwork, table_of
+from etm_jax.cells._registry import exact
 from etm_jax.networks.genome._bounds import bounds_of
 from etm_jax.networks.genome._compact import channels
 from etm_jax.networks.genome._genes import RANGES, architecture_from

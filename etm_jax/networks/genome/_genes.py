@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import Key, Params, Scalar, pytree
-from etm_jax.cells import CONTROLLERS, MEMORIES, Sizes, step_cost
+from etm_jax.cells import CONTROLLERS, MEMORIES, Sizes
+from etm_jax.cells._cost import step_cost
 
 CONTENT = "content"
 CONTENT_AND_LOCATION = "content_and_location"

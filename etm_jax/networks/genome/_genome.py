@@ -10,22 +10,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import Key, Mask, Params
-from etm_jax.cells import (
-    Active,
-    Carry,
-    HowToUnroll,
-    Unrolled,
-    axes_of,
-    cell_step,
-    cell_unroll,
-    drive_of,
-    initial_carry,
-    initial_params,
-    join_weights,
-    keep_active,
-    read_out,
-    weight_mask,
-)
+from etm_jax.cells import Active, Carry, Unrolled, cell_unroll
+from etm_jax.cells._cell import cell_step, drive_of, join_weights, read_out
+from etm_jax.cells._registry import initial_carry
+from etm_jax.cells._unroll import HowToUnroll
+from etm_jax.cells._weights import axes_of, initial_params, keep_active, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Architecture, Genome, random_learning
 

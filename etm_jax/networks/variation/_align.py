@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, Int
 
 from etm_jax._distances import squared_distances
 from etm_jax._typing import IntScalar, Mask, Params
-from etm_jax.cells import Parameter, map_table
+from etm_jax.cells import Parameter
+from etm_jax.cells._weights import map_table
 from etm_jax.networks.genome._genes import Genome
 
 UNIT = "unit"

@@ -8,7 +8,9 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import Key, Mask, pytree
-from etm_jax.cells import Parameter, axes_of, draw_like, initial_params, map_table, value_of, weight_mask
+from etm_jax.cells import Parameter
+from etm_jax.cells._kinds import value_of
+from etm_jax.cells._weights import axes_of, draw_like, initial_params, map_table, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import CHOICES, GENES, Architecture, Genome
 
