@@ -12,7 +12,7 @@ price of the pondering is `N + R`.
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,20 +27,29 @@ from etm_jax.cells._spec import Active
 
 HALTED = 0.99  # a sum of halting probabilities that ends the pondering
 NO_PONDERING = 2.0  # N + R of a single step
-
 INTERFACE_LIMIT = 20.0  # bounds strength and sharpening, so that no exponential overflows
-Factor = tuple[Float[Array, "*batch source target"], Float[Array, "*batch target source"]]
+
+
+class Kernel(NamedTuple):
+    """A kernel and its transpose, made once a sequence: the backward pass multiplies by it at every step."""
+
+    forward: Float[Array, "*batch source target"]
+    backward: Float[Array, "*batch target source"]
+
+
+class Factors(NamedTuple):
+    """What a step's two products multiplied by their kernels."""
+
+    recurrent: Float[Array, "*batch source"]
+    interface: Float[Array, "*batch unit"]
 
 
 @pytree
 class Weights:
-    """The weights of a step, joined so that a step makes two matrix products with them.
+    """The weights of a step, joined so that a step makes two matrix products with them."""
 
-    Each kernel comes with its transpose, made once a sequence: the backward pass multiplies by it at every step.
-    """
-
-    recurrent: Factor  # from reads and units to gates
-    interface: Factor  # from units to the fields
+    recurrent: Kernel  # from reads and units to gates
+    interface: Kernel  # from units to the fields
     own: Params  # blocks of the controllers that are not gated sums, as they are
 
 
@@ -71,7 +80,7 @@ def join_weights(params: Params, active: Active, dtype: DTypeLike | None = None)
     interface = jnp.concatenate(fields, axis=-1) if fields else jnp.zeros((num_units, 0), recurrent.dtype)
     recurrent, interface = (kernel.astype(dtype or kernel.dtype) for kernel in (recurrent, interface))
     own = {kind: params[kind] for kind in CONTROLLERS if kind in params}
-    return Weights(recurrent=(recurrent, recurrent.T), interface=(interface, interface.T), own=own)
+    return Weights(Kernel(recurrent, recurrent.T), Kernel(interface, interface.T), own)
 
 
 def _at_gates(
@@ -156,6 +165,7 @@ def transition(weights: Weights, active: Active, carry: Carry, drive: Drive) -> 
         0 where no network ponders.
     """
     carry = think(weights, active, carry, drive)
+    # All fields of all heads are one product; clipped once, so that no memory need fear an exponential.
     interface = drive.interface + product(carry.hidden, *weights.interface)
     fields = split_fields(active, jnp.clip(interface, -INTERFACE_LIMIT, INTERFACE_LIMIT))
     halt = fields["ponder"]["halt"][0] if "ponder" in fields else jnp.zeros((), carry.hidden.dtype)
@@ -247,7 +257,16 @@ class Step:
     reads: Float[Array, "read width"]
     weightings: Float[Array, "head slot"]
     ponder: Scalar
-    factors: tuple[Float[Array, "ponder source"], Float[Array, "ponder unit"]] | None
+    factors: Factors | None
+
+
+class Pondering(NamedTuple):
+    """Where pondering stands: the carry, the mean so far, the share that is left, and the price so far."""
+
+    carry: Carry
+    mean: Carry
+    left: Scalar
+    price: Scalar
 
 
 def cell_step(weights: Weights, active: Active, carry: Carry, drive: Drive) -> tuple[Carry, Step]:
@@ -256,8 +275,9 @@ def cell_step(weights: Weights, active: Active, carry: Carry, drive: Drive) -> t
         carry, _ = transition(weights, active, carry, drive)
         return carry, _step(carry, jnp.asarray(NO_PONDERING, carry.hidden.dtype), None)
 
-    def think(thinking: tuple[Carry, Carry, Scalar, Scalar], row: tuple[Drive, Array, Array]):
-        state, mean, left, ponder = thinking
+    # The steps that halting cuts off are computed too, with a share of 0: their number must not depend on the data.
+    def ponder(pondering: Pondering, row: tuple[Drive, Array, Array]) -> tuple[Pondering, Factors]:
+        state, mean, left, price = pondering
         drive, allowed, last = row
         source = sources_of(active, state.hidden, state.reads)
         state, halt = transition(weights, active, state, drive)
@@ -266,15 +286,15 @@ def cell_step(weights: Weights, active: Active, carry: Carry, drive: Drive) -> t
         halts = running & (last | (1 - left + chance >= HALTED))
         share = jnp.where(running, jnp.where(halts, left, chance), 0)
         mean = jax.tree.map(lambda total, own: counted(total, own, share, running), mean, state)
-        ponder = ponder + running.astype(ponder.dtype) + jnp.where(halts, left, 0)
-        return (state, mean, jnp.where(halts, 0, left - share), ponder), (source, state.hidden)
+        price = price + running.astype(price.dtype) + jnp.where(halts, left, 0)
+        return Pondering(state, mean, jnp.where(halts, 0, left - share), price), Factors(source, state.hidden)
 
     ponder_index = jnp.arange(active.ponder.size)
     last = ponder_index == jnp.sum(active.ponder) - 1
     one, zero = jnp.ones((), carry.hidden.dtype), jnp.zeros((), carry.hidden.dtype)
-    start = (carry, jax.tree.map(jnp.zeros_like, carry), one, zero)
-    (_, carry, _, ponder), factors = jax.lax.scan(think, start, (drive, active.ponder, last))
-    return carry, _step(carry, ponder, factors)
+    start = Pondering(carry, jax.tree.map(jnp.zeros_like, carry), one, zero)
+    after, factors = jax.lax.scan(ponder, start, (drive, active.ponder, last))
+    return after.mean, _step(after.mean, after.price, factors)
 
 
 def counted(total: Array, own: Array, share: Scalar, running: Array) -> Array:
@@ -284,5 +304,5 @@ def counted(total: Array, own: Array, share: Scalar, running: Array) -> Array:
     return jnp.where(running, own, total)
 
 
-def _step(carry: Carry, ponder: Scalar, factors: tuple[Array, Array] | None) -> Step:
+def _step(carry: Carry, ponder: Scalar, factors: Factors | None) -> Step:
     return Step(carry.hidden, carry.reads, jax.lax.stop_gradient(carry.weightings), ponder, factors)

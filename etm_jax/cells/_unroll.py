@@ -6,6 +6,7 @@ product over all steps and sequences makes each gradient.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, TypedDict
 
@@ -15,7 +16,18 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells._cell import Drive, Step, Weights, cell_step, drive_of, join_weights, read_out, sources_of
+from etm_jax.cells._cell import (
+    Drive,
+    Factors,
+    Kernel,
+    Step,
+    Weights,
+    cell_step,
+    drive_of,
+    join_weights,
+    read_out,
+    sources_of,
+)
 from etm_jax.cells._registry import initial_carry
 from etm_jax.cells._spec import Active
 from etm_jax.cells._weights import check_channels, num_channels_of
@@ -129,26 +141,42 @@ def in_segments(step, start, rows):
 run_steps = jax.custom_vjp(scan_batch, nondiff_argnums=(0,))
 
 
-def _forward(rematerialise: bool, weights: Weights, active: Active, drive: Drive):
+class Kept(NamedTuple):
+    """What the backward pass needs."""
+
+    weights: Weights
+    active: Active
+    hidden: Float[Array, "batch time unit"]
+    reads: Float[Array, "batch time read width"]
+    factors: Factors | None
+    back: Callable[[Step], tuple[Drive]]
+
+
+def _forward(rematerialise: bool, weights: Weights, active: Active, drive: Drive) -> tuple[Step, Kept]:
     steps, back = jax.vjp(lambda drive: scan_batch(rematerialise, weights, active, drive), drive)
-    return steps, (weights, active, steps.hidden, steps.reads, steps.factors, back)
+    return steps, Kept(weights, active, steps.hidden, steps.reads, steps.factors, back)
 
 
-def _backward(rematerialise: bool, kept, cotangents: Step):
+def _backward(rematerialise: bool, kept: Kept, cotangents: Step) -> tuple[Weights, None, Drive]:
     del rematerialise
-    weights, active, hidden, reads, factors, back = kept
-    (drive,) = back(cotangents)
-    if factors is None:
-        start = initial_carry(active, hidden.dtype)
-        factors = (sources_of(active, before(start.hidden, hidden), before(start.reads, reads)), hidden)
-    targets = ((drive.gates, weights.recurrent), (drive.interface, weights.interface))
-    recurrent, interface = (
-        jnp.tensordot(source, target, 2 * (tuple(range(source.ndim - 1)),)).astype(kernel.dtype)
-        for source, (target, (kernel, _)) in zip(factors, targets, strict=True)
+    (drive,) = kept.back(cotangents)
+    factors, weights = kept.factors, kept.weights
+    if factors is None:  # without pondering they can be had from what the steps left behind, and need no storing
+        start = initial_carry(kept.active, kept.hidden.dtype)
+        hidden, reads = before(start.hidden, kept.hidden), before(start.reads, kept.reads)
+        factors = Factors(sources_of(kept.active, hidden, reads), kept.hidden)
+
+    def gradient(source: Array, target: Array, kernel: Kernel) -> Kernel:
+        steps = tuple(range(source.ndim - 1))
+        summed = jnp.tensordot(source, target, (steps, steps)).astype(kernel.forward.dtype)
+        return Kernel(summed, jnp.zeros_like(kernel.backward))
+
+    by_weights = replace(
+        jax.tree.map(jnp.zeros_like, weights),
+        recurrent=gradient(factors.recurrent, drive.gates, weights.recurrent),
+        interface=gradient(factors.interface, drive.interface, weights.interface),
     )
-    zeros = jax.tree.map(jnp.zeros_like, weights)
-    gradient = replace(zeros, recurrent=(recurrent, zeros.recurrent[1]), interface=(interface, zeros.interface[1]))
-    return gradient, None, drive
+    return by_weights, None, drive
 
 
 def before(
