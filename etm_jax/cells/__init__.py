@@ -1,4 +1,4 @@
-"""Memory cells, written for one sequence of one network; they know no population."""
+"""Memory cells for one sequence of one network; the caller vmaps."""
 
 from etm_jax.cells._heads import Memory as Memory
 from etm_jax.cells._kinds import Carry as Carry

@@ -127,7 +127,7 @@ def product(
 ) -> Float[Array, " target"]:
     """`row @ kernel` at the kernel's precision, summed at the row's; its gradient multiplies by `transposed`.
 
-    A product with a kernel that lies the other way in memory takes twice as long, so the turning is not left to it.
+    A product with a kernel stored the other way round takes twice as long, so the transpose is made beforehand.
     """
     del transposed
     return jnp.dot(row.astype(kernel.dtype), kernel, preferred_element_type=row.dtype)
@@ -173,7 +173,7 @@ def transition(weights: Weights, active: Active, carry: Carry, drive: Drive) -> 
 
 
 def think(weights: Weights, active: Active, carry: Carry, drive: Drive) -> Carry:
-    """The carry after the controller's step, of whichever kind it is."""
+    """The carry after the controller's step."""
 
     def gated(carry: Carry) -> Carry:
         source = sources_of(active, carry.hidden, carry.reads)
@@ -193,7 +193,7 @@ def update_units(active: Active, gates: Float[Array, " gate_unit"], hidden: Unit
     """The units and the LSTM's cells of the next step, from the sums that arrived at every gate.
 
     Where several kinds may occur all are computed, and the network's own is taken: they share the sums, which are the
-    dear part.
+    costly part.
     """
     kinds = [CONTROLLERS[name] for name in active.spec.controllers]
     sums = jnp.split(gates, len(gates_of(active.spec).all))
@@ -206,7 +206,7 @@ def update_units(active: Active, gates: Float[Array, " gate_unit"], hidden: Unit
 
 
 def remember(active: Active, carry: Carry, fields: Fields) -> Carry:
-    """The carry after the memory's step; a network without a memory has nothing that the first kind's could change."""
+    """The carry after the memory's step. A network without a memory takes the first branch, where it has no heads."""
     branches: dict[Callable[..., Carry], tuple[str, ...]] = {}
     for name, kind in MEMORIES.items():
         if kind.step and active.spec.has((name,)):
@@ -243,7 +243,7 @@ def add_last(array: Float[Array, "*lead channel"], bias: Float[Array, " channel"
 
 @pytree
 class Step:
-    """What one step of a network leaves behind it.
+    """What a step leaves for the output and for the gradient.
 
     Attributes:
         hidden: units after it, for the output.
@@ -298,7 +298,7 @@ def cell_step(weights: Weights, active: Active, carry: Carry, drive: Drive) -> t
 
 
 def counted(total: Array, own: Array, share: Scalar, running: Array) -> Array:
-    """A mean with one more step in it; of what is no real number, such as a place, the last step's counts."""
+    """Add one step to a mean. Integers, such as positions, take the value of the last step instead."""
     if jnp.issubdtype(own.dtype, jnp.floating):
         return total + share * own
     return jnp.where(running, own, total)

@@ -16,7 +16,7 @@ def step_cost(sizes: Sizes, kinds: dict[str, Any], by_location: Any) -> Any:
     Args:
         sizes: of one network or of several.
         kinds: whether a network is of each kind in `CONTROLLERS` and `MEMORIES`. With several at once the cost is that
-            of the dearest parts among them.
+            of the costliest parts among them.
         by_location: whether heads that have a gate choose between content and location.
     """
     gated = _any(kinds, sharing("gate")) & by_location
@@ -43,7 +43,7 @@ def step_cost(sizes: Sizes, kinds: dict[str, Any], by_location: Any) -> Any:
 
 
 def _num_gates(kinds: dict[str, Any], source: str) -> Any:
-    """How many gates some of the kinds makes from this source."""
+    """Number of gates that any of the kinds makes from this source."""
     places = {place for kind in CONTROLLERS.values() for place in getattr(kind, source)}
     owners = [tuple(name for name, kind in CONTROLLERS.items() if place in getattr(kind, source)) for place in places]
     return sum(_number(_any(kinds, own)) for own in owners)

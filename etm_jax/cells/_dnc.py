@@ -67,7 +67,7 @@ def dnc_step(
 ) -> MemoryStep:
     """Free and allocate, write, link, then read.
 
-    What stands in entries that do not exist changes nothing. Gradients go through the usage, as in the paper (its
+    Entries that do not exist change nothing, whatever they hold. Gradients go through the usage, as in the paper (its
     authors' published code cuts them there), and past the jumps of its order. The backward pass computes the step
     again from its arguments: a sequence then stores one set of links a step, and takes less time too.
 
@@ -159,7 +159,7 @@ def usage_after(
     free: Float[Array, " read"],
     read: Float[Array, "read slot"],
 ) -> Float[Array, " slot"]:
-    """How much of each slot is in use, after what was written and what the read heads let go of."""
+    """How much of each slot is in use, after the writes and after what the read heads freed."""
     for weighting in written:
         usage = usage + (1 - usage) * weighting  # u + w - u w, which never rounds to more than 1
     for gate, weighting in zip(free, read, strict=True):
@@ -168,7 +168,7 @@ def usage_after(
 
 
 def allocation_weighting(usage: Float[Array, " slot"], slot_active: Array) -> Float[Array, " slot"]:
-    """Focus on the least used slot, or on several as far as it is in use; of equal ones on the first.
+    """Focus on the least used slot, and on the next ones as far as it is in use; ties go to the first.
 
     `a_i = (1 - u_i) prod_j u_j` over the slots j that come before i in the order of usage. A sum of logarithms over a
     matrix of comparisons: forward, recomputed and backward, it takes a CPU a fifth (64 slots) to three fifths (256) of

@@ -98,7 +98,7 @@ def hard_tape_step(
 
 
 def place_on_tape(state: HardTapeState, slot_active: Bool[Array, " slot"]) -> Int[Array, " slot"]:
-    """How many slots each slot comes after the lowest of the tape."""
+    """Position of each slot, counted from the lowest of the tape."""
     return jnp.mod(jnp.arange(slot_active.size) - state.lowest, jnp.sum(slot_active))
 
 

@@ -135,12 +135,12 @@ def num_channels_of(params: Params, spec: CellSpec) -> int:
 
 
 def keep_active(params: Params, mask: Mask) -> Params:
-    """Zero where no weight exists, whatever garbage stands there."""
+    """Set weights that do not exist to zero, NaN included."""
     return jax.tree.map(lambda array, exists: jnp.where(exists, array, 0), params, mask)
 
 
 def initial_params(key: Key, active: Active, num_inputs: int, num_outputs: int, dtype: jnp.dtype) -> Params:
-    """Draw weights at padded shape, scaled by the fan-in that really exists, and zero elsewhere.
+    """Draw weights at padded shape, scaled by the actual fan-in, and zero elsewhere.
 
     `num_inputs` is the size of the `input` axis.
 
@@ -172,7 +172,7 @@ def draw_like(tree: Any, sample: Callable[[int], Array]) -> Any:
 
 
 def check_channels(shape: tuple[int, ...], num_channels: int, lead: tuple[str, ...] = ()) -> None:
-    """Refuse inputs of another width than a network's, and of another rank where the leading axes are named.
+    """Check the inputs' width, and their rank where the leading axes are named.
 
     Raises:
         ValueError: the shape does not fit.

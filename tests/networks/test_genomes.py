@@ -346,3 +346,14 @@ def test_a_population_cannot_be_compacted_as_a_whole():
     population = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), make_genome(TINY))
     with pytest.raises(ValueError, match="compact takes one genome, got a population; pick one"):
         compact(population, TINY)
+
+
+def test_a_space_has_the_functions_of_genomes_as_methods(fresh):
+    genome = make_genome(TINY, 5, **ARCHITECTURES[1])
+    network, inputs = compact(genome, TINY), make_inputs()
+    assert_trees_equal(TINY.mask(genome), mask_of(genome, TINY))
+    assert_trees_equal(TINY.compact(genome).cell.arrays()[0], network.cell.arrays()[0])
+    assert_trees_equal(TINY.pad(network), pad(network, TINY))
+    assert_trees_equal(jax.jit(TINY.apply)(genome, inputs), forward(TINY)(genome, inputs).outputs)
+    drawn = jax.jit(lambda key: WIDE.init(key, 7, 5))(jax.random.key(0))
+    assert_trees_equal(drawn, fresh(jax.random.key(0), drawn.architecture))

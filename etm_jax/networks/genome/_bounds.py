@@ -285,7 +285,7 @@ class Bounds:
         return self._corner(end=0)
 
     def largest(self) -> Architecture:
-        """The dearest architecture."""
+        """The costliest architecture."""
         return self._corner(end=1)
 
     def _corner(self, end: int) -> Architecture:
@@ -317,7 +317,7 @@ class Bounds:
         return Sizes(**ends, attention_width=self.attention_width, num_inputs=input_size, num_outputs=output_size)
 
     def efficiency(self, architecture: Architecture, input_size: int, output_size: int) -> Float[Array, "*population"]:
-        """How cheap a network is: 1 for the cheapest architecture of the bounds, 0 for the dearest.
+        """How cheap a network is: 1 for the cheapest architecture of the bounds, 0 for the costliest.
 
         Falls linearly with the logarithm of `multiply_adds`; 1 where the bounds allow just one cost.
         """

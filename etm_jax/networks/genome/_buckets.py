@@ -122,13 +122,13 @@ def choose_buckets(
     boxes, counts = np.unique(rounded, axis=0, return_counts=True)
     paid = counts * cost(boxes)
 
-    def dearer(index: int) -> np.ndarray:
+    def added_cost(index: int) -> np.ndarray:
         """What merging each box with one of them would add to the whole."""
         together = cost(np.maximum(boxes, boxes[index])) * (counts + counts[index]) - paid - paid[index]
         return np.where(np.arange(len(boxes)) == index, np.inf, together)
 
     # All pairs are costed once; a merge changes one row and one column, so each further merge costs one row only.
-    added = np.stack([dearer(index) for index in range(len(boxes))])
+    added = np.stack([added_cost(index) for index in range(len(boxes))])
     # The bounds themselves are a bucket too, so one box fewer than `most`.
     while len(boxes) > 1 and (len(boxes) >= most or useful / (paid.sum() + added.min()) >= enough):
         kept, gone = sorted(divmod(int(np.argmin(added)), len(boxes)))
@@ -136,7 +136,7 @@ def choose_buckets(
         paid[kept] = counts[kept] * cost(boxes[kept][None])[0]
         boxes, counts, paid = (np.delete(array, gone, axis=0) for array in (boxes, counts, paid))
         added = np.delete(np.delete(added, gone, axis=0), gone, axis=1)
-        added[kept] = added[:, kept] = dearer(kept)
+        added[kept] = added[:, kept] = added_cost(kept)
     if most == 1:
         return (bounds,)
     ladder = np.unique([*boxes, limits], axis=0)

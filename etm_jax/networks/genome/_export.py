@@ -101,7 +101,7 @@ def _read(folder: Path) -> MemoryNetwork:
 
 
 def _declared(stored: zipfile.ZipFile, entry: str) -> jax.ShapeDtypeStruct:
-    """Shape and type of an array, from its first bytes; refused unless the entry has just the bytes that these take."""
+    """Shape and type of an array from its header; refused unless the entry has exactly the bytes that these take."""
     with stored.open(entry) as stream:
         read_header = HEADERS.get(np.lib.format.read_magic(stream))
         if read_header is None:

@@ -95,7 +95,7 @@ def _unlikeness(one: Params, other: Params, here: Mask, there: Mask) -> Float[Ar
 
 
 def match(unlikeness: Float[Array, "unit unit"]) -> Int[Array, " unit"]:
-    """The column of each row, each once: of the least entry first, then of the least in what is left, and so on.
+    """Match every row to a column of its own, greedily: the least entry first, then the least of what is left.
 
     Entries that are infinite or NaN come last.
     """

@@ -90,7 +90,7 @@ def offspring(
     crossed = cross_genes(key_genes, first.architecture, second.architecture)
     architecture = jax.tree.map(lambda both, one: jnp.where(mates, both, one), crossed, first.architecture)
     architecture = mutate_architecture(key_mutate, architecture, bounds, rates, gene_rate)
-    # Under `cond` a network whose genes did not change keeps its weights to the bit, and one alone pays no resizing.
+    # A network whose genes did not change keeps its weights to the bit; outside `vmap`, `cond` also skips the resizing.
     child = jax.lax.cond(
         _same(architecture, first.architecture),
         lambda: first,
