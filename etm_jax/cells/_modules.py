@@ -213,7 +213,7 @@ class DNCCell(SizedCell):
 
 
 class PlainCell(SizedCell):
-    """A controller without a memory as a recurrent cell, for comparison; arguments about memory and heads are unused."""
+    """A controller without a memory as a recurrent cell, for comparison. Memory and heads are unused."""
 
     memory = "none"
 

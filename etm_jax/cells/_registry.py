@@ -83,7 +83,7 @@ def exact(spec: CellSpec, sizes: dict[str, int]) -> Active:
 
 
 def initial_carry(active: Active, dtype: jnp.dtype) -> Carry:
-    """The state before the first step: constant memory, nothing read, every head on slot 0, or nowhere for some kinds."""
+    """The state before the first step: constant memory, nothing read, heads on slot 0 or, of some kinds, nowhere."""
     spec, num_slots, width = active.spec, active.slot.size, active.width.size
     exists = active.width[:, None] & active.slot[None, :]
     stands = active.head
