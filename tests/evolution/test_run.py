@@ -104,9 +104,10 @@ def test_the_best_network_loads_with_one_call_and_is_the_champion(whole):
     model = etm.load_best(folder)
     summary = json.loads((folder / "summary.json").read_text())
     assert model.architecture == summary["architecture"]
-    bounds = RunFolder.open(folder).config().bounds
+    config = RunFolder.open(folder).config(etm.EvolutionaryTuringConfig())
+    bounds = config.model.bounds
     assert int(num_parameters(pad(model, bounds), bounds)) == summary["num_parameters"]
-    suite = evolve.suite_of(RunFolder.open(folder).config())
+    suite = evolve.suite_of(config)
     assert model(jnp.zeros((2, 5, suite.input_size))).shape == (2, 5, suite.output_size)
 
 
@@ -161,7 +162,7 @@ def test_foreign_checkpoints_are_refused(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_ends_cleanly_and_resume_goes_on(whole, tmp_path):
+def test_ctrl_c_saves_and_ends_cleanly(whole, tmp_path):
     folder = tmp_path / "stopped"
     process = start(*FLAGS, "--out", str(folder), "--max-generations=100000")
     wait_for_rows(process, folder, 2)
@@ -237,7 +238,7 @@ def test_a_config_file_is_read_and_flags_change_it(tmp_path):
     path.write_text("seed = 5\npopulation_size = 6\n")
     settings = evolve.read_command(["--config", str(path), "--population-size", "7", "--preset", "quick"]).settings
     assert (settings.seed, settings.population_size) == (5, 7)
-    assert settings.bounds == evolve.PRESETS["quick"].bounds
+    assert settings.model == evolve.PRESETS["quick"].model
 
 
 def test_tasks_named_replace_those_of_the_preset():
@@ -253,11 +254,22 @@ def test_tasks_are_listed_with_their_options(capsys):
     assert "max_items=6" in listed
 
 
-def test_help_shows_every_group_of_settings(capsys):
+def help_text(capsys, flag):
     with pytest.raises(SystemExit) as stop:
-        evolve.main(["--help"])
+        evolve.main([flag])
     assert stop.value.code in (0, None)
-    text = capsys.readouterr().out
+    return capsys.readouterr().out
+
+
+def test_help_is_short_and_names_the_full_one(capsys):
+    text = help_text(capsys, "--help")
+    for flag in ("--preset", "--resume", "--task", "--help-all", "--list-tasks"):
+        assert flag in text
+    assert len(text.splitlines()) < 40
+
+
+def test_full_help_shows_every_group_of_settings(capsys):
+    text = help_text(capsys, "--help-all")
     for flag in ("--preset", "--resume", "--task", "--lifetime.learning-rate", "--bounds.num-slots", "--list-tasks"):
         assert flag in text
 
