@@ -30,8 +30,7 @@ from etm_jax.runs._folder import RunFolder
 ROOT = Path(__file__).parents[2]
 GENERATIONS = 8
 # Islands, so that no process holds the whole population; plain gradient descent, so that rounding stays rounding.
-CONFIG = dataclasses.replace(
-    tiny.CONFIG,
+CONFIG = tiny.settings(
     devices=0,
     max_generations=GENERATIONS,
     task=("copy=1,bits=2,max_length=2",),
