@@ -9,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import TINY, assert_trees_equal, start_command
-from tiny import BOUNDS, SUITE, settings
+from tiny import BOUNDS, CONFIG, SUITE, settings
 
 import etm_jax as etm
 from etm_jax import evolve
-from etm_jax._presets import PRESETS
+from etm_jax._toml import from_toml
 from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
 from etm_jax.models._model import member
+from etm_jax.models._registry import MODELS
 from etm_jax.networks import LifetimeConfig, VariationRates, mask_of
 from etm_jax.networks._model import Networks
 from etm_jax.networks._seeded import SeededNetworks, seeded_noise
@@ -35,7 +36,7 @@ FLAGS = [
     "--task=copy=1,bits=2,max_length=2", "--bounds.num-slots", "5", "7", "--bounds.slot-width", "3", "4",
     "--bounds.controller-size", "4", "6", "--devices=1",
 ]  # fmt: skip
-OWN = dataclasses.replace(SEEDED.model, bounds=TINY, seed_capacity=5)  # SUITE
+OWN = dataclasses.replace(SEEDED.model, bounds=TINY, seed_capacity=5)
 MODEL = SeededNetworks(Networks.of(OWN, SUITE))
 decode = jax.jit(MODEL.decode)
 
@@ -178,7 +179,11 @@ def test_what_has_no_seed_is_refused_in_one_line(flags, says, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_automata_have_no_seeds():
-    automata = dataclasses.replace(PRESETS["em43"], population_storage="seeds")
-    with pytest.raises(ValueError, match="em43 has no seeds, so population_storage must be genomes, got seeds"):
-        make_problem(automata, evolve.suite_of(automata))
+@pytest.mark.parametrize("kind", sorted(set(MODELS) - {"networks"}))
+def test_other_models_have_no_seeds(kind, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        evolve.main([f"--model={kind}", "--population-storage=seeds", "--out", str(tmp_path / "run")])
+    errors = capsys.readouterr().err
+    assert stop.value.code == 2 and "--population-storage" in errors and errors.count("\n") == 1
+    with pytest.raises(ValueError, match=r"unknown config key model\.'population_storage'; the keys are "):
+        from_toml(f'[model]\nkind = "{kind}"\npopulation_storage = "seeds"', CONFIG)
