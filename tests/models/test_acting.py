@@ -15,9 +15,9 @@ from helpers import assert_trees_close
 from tiny import BOUNDS, settings
 
 import etm_tasks
-from etm_jax import evolve
 from etm_jax.environment import Environment, EnvironmentSuite, as_suite, from_gymnax, rollout
 from etm_jax.evolution import make_problem
+from etm_jax.evolve import main
 from etm_jax.models._registry import MODELS, load_best
 from etm_jax.networks import LifetimeConfig, apply, compact, random_genome, stepper
 from etm_jax.networks.learning._score import score
@@ -244,7 +244,7 @@ def run(tmp_path_factory):
     flags += ["--variation.noise-rate", "0.9", "--variation.noise-scale", "0.3", "--efficiency-weight", "0.02"]
     flags += ["--variation.gene-rate", "0.1", "--variation.controller-sigma", "2", "--selection.size", "5"]
     flags += ["--selection.num-elites", "4", "--selection.warmup-generations", "1", "--out", str(folder)]
-    evolve.main(flags)
+    main(flags)
     return folder
 
 
@@ -271,7 +271,7 @@ def test_scores_at_twice_the_length_are_left_out_of_summary_and_report(run):
 @pytest.mark.slow
 def test_the_report_of_a_run_on_environments_can_be_made_again(run, capsys):
     before = (run / "report.html").read_text()
-    evolve.main(["report", str(run)])
+    main(["report", str(run)])
     assert (run / "report.html").read_text() == before
     with pytest.raises(ValueError, match="model takes 4 input channels but the suite has 6"):
         write_report(run, load_best(run), SUITE, MODELS["networks"].report)
@@ -279,10 +279,10 @@ def test_the_report_of_a_run_on_environments_can_be_made_again(run, capsys):
 
 def test_the_command_line_refuses_a_mixture_and_lists_the_environments(capsys):
     with pytest.raises(SystemExit):
-        evolve.main(["--task=t_maze", "--task=copy", "--lifetime.inheritance=darwinian"])
+        main(["--task=t_maze", "--task=copy", "--lifetime.inheritance=darwinian"])
     assert "a run evolves on tasks or on environments" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        evolve.main(["--task=t_maze"])
+        main(["--task=t_maze"])
     assert "evolve on them with --lifetime.inheritance darwinian" in capsys.readouterr().err
-    evolve.main(["--list-tasks"])
+    main(["--list-tasks"])
     assert "double_t_maze" in capsys.readouterr().out

@@ -12,15 +12,16 @@ from helpers import TINY, assert_trees_equal, start_command
 from tiny import BOUNDS, CONFIG, SUITE, settings
 
 import etm_jax as etm
-from etm_jax import evolve
 from etm_jax._toml import from_toml
 from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
+from etm_jax.evolve import main
 from etm_jax.models._model import member
 from etm_jax.models._registry import MODELS
 from etm_jax.networks import LifetimeConfig, VariationRates, mask_of
 from etm_jax.networks._model import Networks
 from etm_jax.networks._seeded import SeededNetworks, seeded_noise
+from etm_jax.parallel._devices import with_champion
 
 RATES = VariationRates(gene_rate=0.0, noise_rate=1.0, noise_scale=0.0213)
 SEEDED = settings(
@@ -125,7 +126,9 @@ def test_it_scores_the_networks_that_it_decodes():
         decoded = jax.vmap(model.decode)(mutants), model.decode(champion)
         key, difficulty = shared
         own = model.evaluate(context, key, mutants, champion, difficulty)
-        return own, model.networks.evaluate(context, key, *decoded, difficulty)
+        everyone = with_champion(*decoded, context.mesh)
+        same = everyone, everyone.architecture, difficulty, lambda network: network
+        return own, model.networks.evaluate_decoded(context, key, *same)
 
     own, theirs = both(mutants, champion)
     assert_trees_equal(own, theirs)
@@ -173,7 +176,7 @@ def test_a_run_of_the_command_line_is_resumed_and_leaves_a_network(tmp_path):
 )
 def test_what_has_no_seed_is_refused_in_one_line(flags, says, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        evolve.main([*FLAGS, *flags, "--out", str(tmp_path / "run"), "--compile-cache=off"])
+        main([*FLAGS, *flags, "--out", str(tmp_path / "run"), "--compile-cache=off"])
     errors = capsys.readouterr().err
     assert stop.value.code == 2 and says in errors and errors.count("\n") == 1
     assert not (tmp_path / "run").exists()
@@ -182,7 +185,7 @@ def test_what_has_no_seed_is_refused_in_one_line(flags, says, tmp_path, capsys):
 @pytest.mark.parametrize("kind", sorted(set(MODELS) - {"networks"}))
 def test_other_models_have_no_seeds(kind, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        evolve.main([f"--model={kind}", "--population-storage=seeds", "--out", str(tmp_path / "run")])
+        main([f"--model={kind}", "--population-storage=seeds", "--out", str(tmp_path / "run")])
     errors = capsys.readouterr().err
     assert stop.value.code == 2 and "--population-storage" in errors and errors.count("\n") == 1
     with pytest.raises(ValueError, match=r"unknown config key model\.'population_storage'; the keys are "):
