@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     use_every_core()
     if argv[:1] == ["report"]:
-        remake(parse(Report, argv[1:], COMMAND).run)
+        remake(parse(Report, with_full_help(argv[1:]), COMMAND).run)
         return
     command = read_command(argv)
     if command.list_tasks:

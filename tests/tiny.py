@@ -64,7 +64,7 @@ def compiled_init(suite=SUITE, **changes):
 def changed(state, **leaves):
     """The state with leaves of its population replaced, named as `scores__alive`, each placed like the one before it.
 
-    An array placed otherwise would be traced and compiled for anew.
+    An array placed otherwise would be traced and compiled again.
     """
 
     def replace(node, names, value):
