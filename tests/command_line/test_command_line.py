@@ -154,9 +154,7 @@ def test_the_help_is_short_with_examples_first(capsys, flags):
 
 def test_every_example_of_the_help_is_taken(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    commands = re.findall(
-        r"^  python -m etm_jax.evolve(.*?)(?:  .*)?$", shown(capsys, evolve, "--help"), re.MULTILINE
-    )
+    commands = re.findall(r"^  python -m etm_jax.evolve(.*?)(?:  .*)?$", shown(capsys, evolve, "--help"), re.MULTILINE)
     taken = [command.split() for command in commands if "runs/NAME" not in command]
     assert len(taken) >= 4
     for flags in taken:
