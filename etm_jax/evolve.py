@@ -155,7 +155,11 @@ def read_command(argv: list[str]) -> Command:
     named = named_tasks(settings.task, command.settings.task)
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
-        check_resume(settings, command, CHANGEABLE)
+        if source.preset is not None:
+            fail("--resume uses its own settings; leave out --preset")
+        with one_line_errors():
+            before = start_of(Source(resume=source.resume))  # without the selection and the archive that flags name
+        check_resume(before, command, CHANGEABLE)
     check_processes(command)
     return command
 

@@ -17,6 +17,7 @@ import pytest
 from flax import struct
 
 import etm_jax as etm
+from etm_jax import train
 from etm_jax._output import Output
 from etm_jax._toml import read_table
 from etm_jax.config import EvolutionaryTuringConfig
@@ -30,6 +31,7 @@ from etm_jax.runs._checkpoint import CheckpointError, Checkpoints
 from etm_jax.runs._folder import RunFolder
 from etm_jax.runs._interrupts import interrupts
 from etm_jax.runs._rows import ranges_of, read_rows
+from etm_jax.training import TrainConfig
 from tests import tiny
 from tests.helpers import ROOT
 
@@ -109,6 +111,24 @@ def test_a_run_that_is_done_says_so(copied, capsys):
     main(["--resume", str(copied), "--max-generations=2", "--compile-cache=off"])
     assert "nothing is left to do: 3 generations are done, and --max-generations is 2" in capsys.readouterr().out
     assert kept(copied) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("--seed=7", "--resume cannot change seed from 0 to 7"),
+        ("--selection=species", "--resume cannot change selection from"),
+        ("--selection.num-elites=3", "--resume cannot change selection from"),
+        ("--archive=novelty", "--resume cannot change archive from AutoArchive() to NoveltyArchive("),
+        ("--window=70", "--resume cannot change model from"),
+        ("--model=graph", "--model graph does not fit these settings, which are of the model em43"),
+        ("--preset=em43", "--resume uses its own settings; leave out --preset"),
+    ],
+)
+def test_flags_that_would_make_it_another_run_are_refused(copied, capsys, flag, says):
+    status, errors = failure(capsys, "--resume", str(copied), flag)
+    assert (status, errors.count("\n")) == (2, 1)
+    assert says in errors
 
 
 def test_rows_without_a_checkpoint_are_never_cut(copied, capsys):
@@ -208,6 +228,16 @@ def test_a_folder_of_the_same_minor_version_is_read(copied):
     written_by(copied, f"{major}.{minor}.99")
     assert RunFolder.open(copied).config(CONFIG).population_size == 6
     assert load_best(copied)([3]).outputs.shape == (1,)
+
+
+def test_a_training_of_another_minor_version_is_refused_in_one_line(tmp_path, capsys):
+    folder = written_by(RunFolder.create(tmp_path / "run", TrainConfig()).path, None)
+    for flags in (["--resume", str(folder)], ["report", str(folder)]):
+        with pytest.raises(SystemExit) as stop:
+            train.main(flags)
+        errors = capsys.readouterr().err
+        assert (stop.value.code, errors.count("\n")) == (2, 1)
+        assert f"{folder} was written by version 0.1 or an earlier one of etm_jax" in errors
 
 
 def test_settings_are_written_with_the_version_and_read_by_config_without_it(finished):
