@@ -234,7 +234,7 @@ def main(settings: Settings) -> None:
     population = draw(keys)
     episode = task.sample(key_episode, settings.batch_size)
 
-    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.shapes)
+    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.buckets)
     if settings.peers and importlib.util.find_spec("torch"):
         cases += torch_cases(population, episode, task, bounds, settings.threads)
     elif settings.peers:
