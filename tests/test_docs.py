@@ -114,7 +114,7 @@ def blocks_of(page):
 
 def evolves(source):
     """Runs a whole evolution of networks, which takes long to compile."""
-    return "EvolutionaryTuringMachine(" in source or "EvolvingTuringMachine(" in source
+    return any(f"{name}(" in source for name in ("etm.evolve", "EvolutionaryTuringMachine", "EvolvingTuringMachine"))
 
 
 def execute(page, blocks):
