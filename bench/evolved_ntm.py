@@ -23,11 +23,7 @@ import etm_tasks
 from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._platform import use_compile_cache
-from etm_jax.graphs._genome import Graph
-from etm_jax.graphs._neat import NEAT, NEATState
-from etm_jax.graphs._pattern import substrate_weights
-from etm_jax.graphs._rates import GraphRates
-from etm_jax.graphs._tape import GraphTape, with_tape
+from etm_jax.graphs import NEAT, Graph, GraphRates, GraphTape, NEATState, substrate_weights, with_tape
 from etm_jax.task import Episode
 
 BITS, LONGEST = 8, 10

@@ -23,10 +23,7 @@ from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._platform import use_compile_cache
 from etm_jax.environment import rollout
-from etm_jax.graphs._genome import Graph
-from etm_jax.graphs._neat import NEAT, NEATState
-from etm_jax.graphs._policy import GraphPolicy
-from etm_jax.graphs._tape import GraphTape
+from etm_jax.graphs import NEAT, Graph, GraphPolicy, GraphTape, NEATState
 
 FUNCTIONS = ("tanh",)
 MEMORIES = "tape", "loops", "none"
