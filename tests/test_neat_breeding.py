@@ -1,4 +1,4 @@
-"""NEAT's breeding: nobody's champion is lost, and connections come back only where the original rule says."""
+"""NEAT's breeding: no species loses its champion, and connections come back only where the original rule says."""
 
 import dataclasses
 import functools
@@ -10,12 +10,13 @@ import pytest
 
 from etm_jax.config import GraphConfig
 from etm_jax.evolution._graphs import Graphs
-from etm_jax.graph import NEAT, GraphPolicy, GraphRates, breed, cross, minimal_graph
-from etm_jax.graph._species import NO_SPECIES, no_species
+from etm_jax.graph import NEAT, GraphPolicy, GraphRates, NEATParams, minimal_graph
+from etm_jax.graph._species import NO_SPECIES, breed, no_species
+from etm_jax.graph._variation import cross
 from etm_jax.variation import VariationRates
 
 SIZE = 100
-STILL = GraphRates(perturb_rate=0, replace_rate=0, toggle_rate=0, add_connection_rate=0, add_node_rate=0)
+STILL = NEATParams(perturb_rate=0, replace_rate=0, toggle_rate=0, add_connection_rate=0, add_node_rate=0)
 GRAPH = minimal_graph(jax.random.key(0), 9, 10, 20, 100)  # 100 connections
 
 
@@ -24,7 +25,7 @@ def breeding(capacity):
     table = no_species(jax.tree.map(lambda leaf: leaf[None], GRAPH), capacity, 1.0)
     run = jax.jit(
         lambda chance, belongs, fitness, best, idle: breed(
-            chance, belongs, fitness, table.replace(best=best, idle=idle), GraphRates()
+            chance, belongs, fitness, table.replace(best=best, idle=idle), NEATParams()
         )
     )
 
@@ -136,11 +137,11 @@ def test_a_child_of_one_parent_has_its_connections_as_they_are():
 @pytest.mark.parametrize("in_both", [1.0, 0.75])
 def test_without_mutations_a_disabled_connection_stays_so_in_children_of_one_parent(in_both):
     """Through `ask`: 4,000 children, none has what its parent has disabled."""
-    strategy = NEAT(SIZE, 2, 1)
     rates = dataclasses.replace(STILL, crossover_rate=0.0, stays_disabled_in_both=in_both)
-    state = strategy.init(jax.random.key(0), rates)
-    graphs = with_disabled(state.graphs, [1])
-    state = state.replace(graphs=graphs, fitness=jnp.arange(float(SIZE)), generation=state.generation + 1)
+    keys = jax.random.split(jax.random.key(0), SIZE)
+    strategy = NEAT(SIZE, minimal_graph(keys[0], 2, 1))
+    graphs = with_disabled(jax.vmap(lambda key: minimal_graph(key, 2, 1))(keys), [1])
+    state = strategy.init(jax.random.key(0), graphs, jnp.arange(float(SIZE)), rates)
     asked = jax.jit(jax.vmap(lambda key: strategy.ask(key, state, rates)[0].enabled))
     enabled = np.asarray(asked(jax.random.split(jax.random.key(1), 40)))[..., :3]
     assert enabled.shape == (40, SIZE, 3)

@@ -16,7 +16,8 @@ from etm_jax._rows import Row, as_lines, ranges_of, read_rows
 from etm_jax.config import EvolutionaryTuringConfig, read_config, to_toml
 from etm_jax.emergent import AUTOMATON, load_automaton
 from etm_jax.genomes import load_network
-from etm_jax.graph import GRAPH, load_graph
+from etm_jax.graph import load_graph
+from etm_jax.graph._evolved import GRAPH
 
 logger = logging.getLogger(__name__)
 

@@ -14,22 +14,10 @@ from etm_jax.environment import AnySuite
 from etm_jax.evolution._acting import environments_of, judged, live
 from etm_jax.evolution._lifetime import Result
 from etm_jax.evolution._problem import LearnsNothing, Problem
-from etm_jax.graph import (
-    EvolvedGraph,
-    Graph,
-    GraphPolicy,
-    GraphRates,
-    GraphTape,
-    distances,
-    minimal_graph,
-    num_chances,
-    save_graph,
-    uniform,
-    vary,
-)
+from etm_jax.graph import EvolvedGraph, Graph, GraphPolicy, GraphRates, GraphTape, minimal_graph, save_graph
+from etm_jax.graph._species import distances
+from etm_jax.graph._variation import offspring
 from etm_jax.variation import VariationRates
-
-STRUCTURE = GraphRates(difference_weight=0.0)  # distances by connections alone
 
 
 @dataclass(frozen=True)
@@ -69,19 +57,12 @@ class Graphs(LearnsNothing):
             remove_connection_rate=settings.remove_connection_rate,
             add_node_rate=settings.add_node_rate,
         )
-        return vary(
-            uniform(key, (num_chances(settings.max_connections),)),
-            first,
-            second,
-            mates,
-            own,
-            len(settings.activations),
-            settings.recurrent,
-        )
+        return offspring(key, first, second, mates, own, len(settings.activations), settings.recurrent)
 
     def diversity(self, genomes: Graph) -> Scalar:
         """How many connections a member does not have in common with the first one, as a share of both, on average."""
-        return jnp.mean(distances(genomes, jax.tree.map(lambda leaf: leaf[0], genomes), STRUCTURE)) / 2
+        first = jax.tree.map(lambda leaf: leaf[0], genomes)
+        return jnp.mean(distances(genomes, first, excess_weight=1.0, difference_weight=0.0)) / 2
 
     def efficiency(self, genomes: Graph) -> Float[Array, " population"]:
         """Share of the table of connections that is free."""
