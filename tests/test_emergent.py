@@ -16,7 +16,7 @@ from etm_jax.emergent import (
     constrain_rule,
     random_genome,
 )
-from etm_jax.emergent._population import ROUND
+from etm_jax.emergent._tape import ROUND
 
 DOUBLER_PROGRAMME = np.array([*map(int, "00000000000001000000000000200000")])
 DOUBLER_RULE = np.array([*map(int, "0100123223201003122210112213030102202303301200000121031103023121")])

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # They import nothing of the library, so anybody may import them.
-LEAVES = ("etm_jax._typing", "etm_jax._files", "etm_jax._require", "etm_jax._distances")
+LEAVES = ("etm_jax._ask_tell", "etm_jax._typing", "etm_jax._files", "etm_jax._require", "etm_jax._distances")
 TASK_FACE = ("etm_jax.task", "etm_jax.environment", "etm_jax._typing")
 
 # Folder: what of this repository it may import besides itself.

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import BoolScalar
-from etm_jax.emergent._checks import at_least
 from etm_jax.emergent._formalism import run_until_halted
+from etm_jax.emergent._genome import at_least
 
 SIDE = 20
 # Rows and columns of cells with a meaning.

@@ -10,10 +10,9 @@ from jaxtyping import Array, Bool, Int, UInt8
 
 from etm_jax._typing import IntScalar
 from etm_jax.emergent import _tape
-from etm_jax.emergent._checks import at_least, in_range, whole_numbers
-from etm_jax.emergent._formalism import EmergentModel, run_until_halted
-from etm_jax.emergent._genome import BLUE, RED
-from etm_jax.emergent._population import PopulationRun, run_population
+from etm_jax.emergent._formalism import EmergentModel, Halted, run_until_halted
+from etm_jax.emergent._genome import BLUE, RED, at_least, in_range, whole_numbers
+from etm_jax.emergent._tape import PopulationRun, run_population
 
 MAX_OPERANDS = 2
 
@@ -204,7 +203,7 @@ def _run(
     markers = _tape.marker_cells(operands, length)
     before = _tape.initial_tape(programme, window)
 
-    def one(cells: Int[Array, "operand"]) -> tuple[UInt8[Array, "cell"], IntScalar, jax.Array]:
+    def one(cells: Int[Array, "operand"]) -> Halted:
         first = _tape.laid_over(before, _tape.written(cells, window))
         return run_until_halted(partial(_tape.transition, rule), _tape.halts, first, max_steps)
 

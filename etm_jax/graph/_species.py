@@ -1,6 +1,7 @@
 """Species of graphs: how far apart graphs are, who belongs together, how many children each species has."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -138,14 +139,28 @@ def assign(graphs: Graph, species: Species, params: NEATParams) -> tuple[Int[Arr
     return belongs, replace(species, lives=lives, radius=jnp.maximum(species.radius * 1.1**more, 0.05))
 
 
+class Breeding(NamedTuple):
+    """How the next generation is made of this one.
+
+    Attributes:
+        survivors: for each place the member that survives there unchanged, or `NO_SPECIES`.
+        parents: for each place two members of one species, the fitter first.
+        species: a generation older.
+    """
+
+    survivors: Int[Array, " population"]
+    parents: Int[Array, "population 2"]
+    species: Species
+
+
 def breed(
     chance: Float[Array, "3 population"],
     belongs: Int[Array, " population"],
     fitness: Float[Array, " population"],
     species: Species,
     params: NEATParams,
-) -> tuple[Int[Array, " population"], Int[Array, "population 2"], Species]:
-    """The graphs that survive unchanged, and two parents of one species for every other place, the fitter first.
+) -> Breeding:
+    """Who survives unchanged, and who are the parents of every other place.
 
     Every species has one place for its best member, and more by its mean fitness above the worst of all. Species that
     have been idle too long have no place; the one with the best member of all never is. If there are fewer places than
@@ -157,9 +172,6 @@ def breed(
         fitness: maximised; not finite = failed.
         species: of the generation before.
         params: pressures.
-
-    Returns:
-        For each place the member that survives there or `NO_SPECIES`, the parents, and the species a generation older.
     """
     size, capacity = fitness.size, species.lives.size
     finite = jnp.isfinite(fitness)
@@ -201,7 +213,7 @@ def breed(
     pairs = order[first[of][None] + jnp.sort(chosen, axis=0)].T  # ranks sorted: the fitter parent comes first
     opens = jnp.concatenate([jnp.ones(1, bool), of[1:] != of[:-1]])  # the first of a species' places
     survivors = jnp.where(opens & jnp.isfinite(top[of]), order[first[of]], NO_SPECIES)
-    return survivors, pairs, species
+    return Breeding(survivors, pairs, species)
 
 
 def represented(
