@@ -5,11 +5,11 @@ from typing import Any
 
 import jax
 import optax
+from etm_jax.networks._batches import over_population
 
 from bench.population import LEARNING_RATE, forward, train_step
-from etm_jax.evolution import device_mesh, over_population
-from etm_jax.evolution._devices import default_lanes
-from etm_jax.genomes import Bounds, Genome, random_genome
+from etm_jax.networks import Bounds, Genome, random_genome
+from etm_jax.parallel._devices import default_batch_size, device_mesh
 from etm_jax.task import Episode, Task
 
 Work = tuple[Callable[..., Any], tuple[Any, ...]]  # a function to compile, and its arguments
@@ -25,9 +25,9 @@ def drawn(task: Task, bounds: Bounds, population_size: int, batch_size: int) -> 
 def forward_pass(population: Genome, episode: Episode, bounds: Bounds) -> Work:
     """Logits of a population."""
 
-    def one(tier: Bounds, own: tuple[Genome], shared: Episode) -> jax.Array:
+    def one(bucket: Bounds, own: tuple[Genome], shared: Episode) -> jax.Array:
         (genome,) = own
-        return forward(genome, shared, tier)
+        return forward(genome, shared, bucket)
 
     return everybody(one, bounds), ((population,), population.architecture, episode)
 
@@ -38,13 +38,13 @@ def training_step(
     """Forward, backward and Adam update of a population."""
     state = jax.vmap(optax.adam(LEARNING_RATE).init)(population.params)
 
-    def one(tier: Bounds, own: tuple[Genome, Any], shared: Episode) -> Any:
+    def one(bucket: Bounds, own: tuple[Genome, Any], shared: Episode) -> Any:
         genome, state = own
-        return train_step(genome, state, shared, task, tier, rematerialise)
+        return train_step(genome, state, shared, task, bucket, rematerialise)
 
     return everybody(one, bounds), ((population, state), population.architecture, episode)
 
 
 def everybody(one: Callable[..., Any], bounds: Bounds) -> Callable[..., Any]:
-    """A function of one individual for all of them, as a run without tiers has it, on one device."""
-    return over_population(one, device_mesh(1), default_lanes(), (bounds,))
+    """A function of one individual for all of them, as a run without buckets has it, on one device."""
+    return over_population(one, device_mesh(1), default_batch_size(), (bounds,))

@@ -22,7 +22,10 @@ from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
 from etm_jax._presets import PRESETS
 from etm_jax.config import Method
-from etm_jax.evolution import Problem, init, make_problem, steps, summarise
+from etm_jax.evolution._champion import summarise
+from etm_jax.evolution._generation import init, steps
+from etm_jax.evolution._make import make_problem
+from etm_jax.evolution._problem import Problem
 
 HEADINGS = (
     "function",
@@ -34,7 +37,7 @@ HEADINGS = (
     "generations",
     "CPU s",
 )
-ALL_RIGHT = 2.0  # merit of an automaton: the share of exact values and the performance
+ALL_RIGHT = 2.0  # validation_score of an automaton: the share of exact values and the performance
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Settings:
     Attributes:
         rows: names of them.
         seeds: runs of each.
-        trip: generations between two looks.
+        chunk: generations between two looks.
         threads: cores to use.
         quick: one seed, few genomes and generations.
         out: JSON file for the figures.
@@ -93,7 +96,7 @@ class Settings:
 
     rows: tuple[str, ...] = tuple(ROWS)
     seeds: int = 10
-    trip: int = 10
+    chunk: int = 10
     threads: int = 1
     quick: bool = False
     out: Path | None = None
@@ -125,18 +128,18 @@ def runs(name: str, row: Row, settings: Settings) -> list[dict[str, Any]]:
     """One run a seed, until all numbers that evolution sees are right; one program for all."""
     problem = problem_of(row)
     begin = jax.jit(functools.partial(init, problem))
-    live = jax.jit(lambda state: steps(problem, state, jnp.asarray(row.generations), settings.trip)[0])
+    live = jax.jit(lambda state: steps(problem, state, jnp.asarray(row.generations), settings.chunk)[0])
     found = []
     for seed in range(settings.seeds):
         started, state = time.process_time(), begin(jax.random.key(seed))
-        while int(state.generation) < row.generations and float(state.champion_merit) < ALL_RIGHT:
+        while int(state.generation) < row.generations and float(state.champion_score) < ALL_RIGHT:
             state = live(state)
         seconds = time.process_time() - started
         held_out = summarise(problem, state, 0.0, 0.0, 0.0)["held_out"]
         found.append(
             {
                 "seed": seed,
-                "solved": float(state.champion_merit) >= ALL_RIGHT,
+                "solved": float(state.champion_score) >= ALL_RIGHT,
                 "generations": int(state.generation),
                 "near": held_out["accuracy"][row.function],
                 "far": held_out["extra"][row.function]["exact_far_beyond"],
@@ -152,7 +155,7 @@ def main(settings: Settings) -> None:
     pin(settings.threads)
     rows = {name: ROWS[name] for name in settings.rows}
     if settings.quick:
-        settings = replace(settings, seeds=1, trip=2)
+        settings = replace(settings, seeds=1, chunk=2)
         rows = {"increment": Row("increment", 50, 4, 6)}
     where = context()
     results = {name: runs(name, row, settings) for name, row in rows.items()}

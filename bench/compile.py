@@ -19,6 +19,9 @@ from jax.stages import Lowered
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
+from etm_jax.models._scores import lower_held_out, operations_held_out
+from etm_jax.networks.learning._score import examine_network, for_networks
+
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
 from etm_jax import _console, evolve
@@ -26,10 +29,9 @@ from etm_jax._compiling import compile_options
 from etm_jax._console import Progress
 from etm_jax._platform import use_every_core
 from etm_jax._presets import PRESETS
-from etm_jax.evolution import init, make_problem
-from etm_jax.evolution._champion import examine_network, lower_held_out, operations_held_out
+from etm_jax.evolution._generation import init
+from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._programs import lower_first, lower_stages, operations_of
-from etm_jax.evolution._suites import for_networks
 
 TRACE = "/jax/core/compile/jaxpr_trace_duration"
 LOWER = "/jax/core/compile/jaxpr_to_mlir_module_duration"
@@ -65,7 +67,7 @@ class Settings:
         run: a preset that is run as well, from the command line; None for no run.
         generations: how many to run; the share of a whole run of the preset is extrapolated from them. At least 2, of
             which the first tells nothing about the others' time.
-        tiers: of the run, at most; 0 for the preset's.
+        buckets: of the run, at most; 0 for the preset's.
         quick: preset `quick`, 2 generations.
         out: JSON file for the figures.
     """
@@ -73,7 +75,7 @@ class Settings:
     presets: tuple[Preset, ...] = ("default", "classic")
     run: Preset | None = "default"
     generations: int = 2
-    tiers: int = 0
+    buckets: int = 0
     quick: bool = False
     out: Path | None = None
 
@@ -199,7 +201,7 @@ def levels(options: dict[str, Any] | None) -> str:
     return f"level {options['xla_backend_optimization_level']}{emitters}"
 
 
-def observe(preset: str, generations: int, tiers: int, cache: str, out: str) -> dict[str, Any]:
+def observe(preset: str, generations: int, buckets: int, cache: str, out: str) -> dict[str, Any]:
     """Run the command line and say what it compiled. For a process of its own."""
     marks: list[float] = []
 
@@ -213,7 +215,13 @@ def observe(preset: str, generations: int, tiers: int, cache: str, out: str) -> 
     _console.Progress = Watched
     began = time.time()
     with Compiles() as compiles:
-        flags = {"preset": preset, "max-generations": generations, "tiers": tiers, "compile-cache": cache, "out": out}
+        flags = {
+            "preset": preset,
+            "max-generations": generations,
+            "size_buckets": buckets,
+            "compile-cache": cache,
+            "out": out,
+        }
         evolve.main([word for name, value in flags.items() for word in (f"--{name}", str(value))])
     return {
         "began": began,
@@ -244,7 +252,7 @@ def summary(run: dict[str, Any], whole_run: int, large: set[str], choices: int) 
         whole_run: generations to extrapolate to. More generations are added, each as long as those after the first
             were without what compiled among them.
         large: names of large programs, which a warm cache does not show.
-        choices: how often the whole run chooses its tiers. Each choice after the first compiles at most what was
+        choices: how often the whole run chooses its buckets. Each choice after the first compiles at most what was
             compiled before the first generation's end, once more.
     """
     marks, until = run["marks"], [p for p in run["programs"] if when(p, run["marks"]) != AFTER]
@@ -309,18 +317,18 @@ def main(settings: Settings) -> None:
 def whole_run(preset: Preset, settings: Settings) -> dict[str, Any]:
     """Run the command line with a cold cache and with the warm one, and print what was found."""
     config = PRESETS[preset]
-    generations, tiers = config.max_generations, settings.tiers or config.tiers
-    choices = 1 if tiers == 1 else -(-generations // config.retier_every)
+    generations, buckets = config.max_generations, settings.size_buckets or config.size_buckets
+    choices = 1 if buckets == 1 else -(-generations // config.rebucket_every)
     runs: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("cold", "warm"):
             print(f"\na run with a {name} cache", flush=True)
             paths = str(Path(folder, "cache")), str(Path(folder, name))
-            runs[name] = in_fresh_process(observe, preset, settings.generations, tiers, *paths)
+            runs[name] = in_fresh_process(observe, preset, settings.generations, buckets, *paths)
     large = large_names(runs["cold"])
     rows = {name: summary(run, generations, large, choices) for name, run in runs.items()}
 
-    print(f"preset {preset}, {settings.generations} generations, at most {tiers} tiers; wall seconds\n")
+    print(f"preset {preset}, {settings.generations} generations, at most {buckets} buckets; wall seconds\n")
     print(markdown(HEADINGS, [line(*item) for item in rows.items()]), end="\n\n")
     listing = listed(runs["cold"]["programs"], runs["cold"]["marks"])
     print(markdown(("when", "program, cold cache", "times", "seconds"), listing), end="\n\n")
@@ -328,7 +336,7 @@ def whole_run(preset: Preset, settings: Settings) -> dict[str, Any]:
     verdict = "within" if cold["large_of_whole_run"] <= MOST_PROGRAMS else "more than"
     print(
         f"{cold['large']} large programs ({LARGE_S} s or longer to compile) and {cold['small']} small ones until the "
-        f"last generation; in {generations} generations, which choose tiers {choices} times, at most "
+        f"last generation; in {generations} generations, which choose buckets {choices} times, at most "
         f"{cold['large_of_whole_run']} large ones, {verdict} the {MOST_PROGRAMS} aimed at"
     )
     for name, row in rows.items():
@@ -338,7 +346,13 @@ def whole_run(preset: Preset, settings: Settings) -> dict[str, Any]:
             f"aimed at; extrapolated from {row['generations']}"
         )
     programs = {name: run["programs"] for name, run in runs.items()}
-    return {"tiers": tiers, "generations": generations, "choices": choices, "summaries": rows, "programs": programs}
+    return {
+        "size_buckets": buckets,
+        "generations": generations,
+        "choices": choices,
+        "summaries": rows,
+        "programs": programs,
+    }
 
 
 if __name__ == "__main__":

@@ -20,14 +20,19 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
+from etm_jax.models._model import member
+
 from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
 from etm_jax._presets import PRESETS
+from etm_jax.automata._ring_automata import RingAutomata
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.environment import Environment, EnvironmentSuite, rollout
-from etm_jax.evolution import Problem, RingAutomata, init, make_problem, member, steps
-from etm_jax.genomes import stepper
+from etm_jax.evolution._generation import init, steps
+from etm_jax.evolution._make import make_problem
+from etm_jax.evolution._problem import Problem
+from etm_jax.networks import stepper
 
 HEADINGS = ("row", "generations", "CPU s", "ten fittest: mean", "chosen: mean", "worst", "solved")
 FITTEST = 10
@@ -40,7 +45,7 @@ BLIND = ",previous=0,speed=0,every=4"
 def networks(task: str, controllers: tuple[str, ...], memories: tuple[str, ...]) -> EvolutionaryTuringConfig:
     """The preset of acting networks, of one kind."""
     bounds = replace(CAR.bounds, controllers=controllers, memories=memories)
-    return replace(CAR, task=(task,), bounds=bounds, devices=1, lanes=16)
+    return replace(CAR, task=(task,), bounds=bounds, devices=1, individuals_per_batch=16)
 
 
 def rings(task: str) -> EvolutionaryTuringConfig:

@@ -21,7 +21,7 @@ from bench._context import context, pin
 from bench._measure import costs_of, in_fresh_process, markdown, peak_rss_bytes, prepare, save
 from bench._work import drawn, forward_pass, training_step
 from bench.population import BITS, FORWARD, SMALL, TRAINING
-from etm_jax.genomes import Bounds
+from etm_jax.networks import Bounds
 
 TARGET = 1.3  # the most that seconds or bytes a unit may grow with a doubling
 REMATERIALISED = f"{TRAINING}, rematerialised"

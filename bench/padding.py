@@ -14,19 +14,26 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
+from etm_jax.networks._batches import groups
+from etm_jax.networks.learning._config import LifetimeConfig
+
 from bench._context import context
 from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
 from etm_jax._presets import CLASSIC
-from etm_jax.config import EvolutionaryTuringConfig, LifetimeConfig
-from etm_jax.evolution import Problem, init, make_problem, step
-from etm_jax.evolution._devices import groups
-from etm_jax.evolution._evaluation import channels_of
-from etm_jax.evolution._ladder import ENOUGH, upcoming
-from etm_jax.genomes import Architecture, Bounds, choose_tiers, multiply_adds, tier_costs
+from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution._buckets import ENOUGH, upcoming
+from etm_jax.evolution._generation import init, step
+from etm_jax.evolution._make import make_problem
+from etm_jax.evolution._problem import Problem
+from etm_jax.networks import Bounds
+from etm_jax.networks._evaluation import channels_of
+from etm_jax.networks.genome._architecture import Architecture
+from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets
+from etm_jax.networks.genome._cost import multiply_adds
 
 TARGET = 0.8
-HEADINGS = ("generations", "tiers at most", "tiers", "padding efficiency, mean", "least", "most")
+HEADINGS = ("generations", "buckets at most", "size_buckets", "padding efficiency, mean", "least", "most")
 
 
 @dataclass(frozen=True)
@@ -36,16 +43,16 @@ class Settings:
     Attributes:
         seeds: a population of the classic preset each.
         generations: how long each evolves.
-        retier_every: generations after which a run chooses its tiers again.
-        tiers: numbers of tiers to try.
+        rebucket_every: generations after which a run chooses its buckets again.
+        buckets: numbers of buckets to try.
         quick: one seed, two generations, few individuals.
         out: JSON file for the figures.
     """
 
     seeds: tuple[int, ...] = (0, 1)
     generations: int = 40
-    retier_every: int = 20
-    tiers: tuple[int, ...] = (1, 6, 12, 24, 32)
+    rebucket_every: int = 20
+    buckets: tuple[int, ...] = (1, 6, 12, 24, 32)
     quick: bool = False
     out: Path | None = None
 
@@ -54,27 +61,29 @@ class Settings:
         """The classic preset's space, selection and variation, with short lifetimes on short episodes."""
         tasks = ("copy=0.5,bits=8,max_length=3", "recall=0.3,bits=6,item_length=1,max_items=2")
         lifetime = LifetimeConfig(steps=4, batch_size=4)
-        config = replace(CLASSIC, task=tasks, score_episodes=8, lifetime=lifetime, retier_every=self.retier_every)
+        config = replace(CLASSIC, task=tasks, score_episodes=8, lifetime=lifetime, rebucket_every=self.rebucket_every)
         return replace(config, population_size=6, bounds=Bounds(num_slots=(8, 32))) if self.quick else config
 
 
 def share(problem: Problem, architectures: Architecture, ladder: tuple[Bounds, ...]) -> float:
-    """Useful over executed multiply-adds, everybody in the cheapest tier that holds it."""
+    """Useful over executed multiply-adds, everybody in the cheapest bucket that holds it."""
     sizes = channels_of(problem)
     _, chosen = groups(architectures, 1, ladder)
-    return float(multiply_adds(architectures, *sizes).sum() / tier_costs(ladder, *sizes)[chosen].sum())
+    return float(multiply_adds(architectures, *sizes).sum() / bucket_costs(ladder, *sizes)[chosen].sum())
 
 
 def shares(settings: Settings, problem: Problem, seed: int) -> dict[tuple[int, int], tuple[int, float]]:
-    """By generation and tiers at most: the tiers there are, and the share; tiers chosen when a run chooses them."""
+    """By generation and buckets at most: the buckets there are, and the share; buckets chosen when a run chooses them."""
     sizes, bounds = channels_of(problem), problem.config.bounds
     live = jax.jit(lambda state: step(problem, state)[0])
     draw = jax.jit(lambda state: upcoming(problem, state))
     state, found, ladders = init(problem, jax.random.key(seed)), {}, {}
     for generation in range(settings.generations):
-        if generation % settings.retier_every == 0:
+        if generation % settings.rebucket_every == 0:
             coming = draw(state)
-            ladders = {most: choose_tiers(coming, bounds, *sizes, most=most, enough=ENOUGH) for most in settings.tiers}
+            ladders = {
+                most: choose_buckets(coming, bounds, *sizes, most=most, enough=ENOUGH) for most in settings.size_buckets
+            }
         state = live(state)
         architectures = state.population.genomes.architecture
         for most, ladder in ladders.items():
@@ -85,18 +94,20 @@ def shares(settings: Settings, problem: Problem, seed: int) -> dict[tuple[int, i
 def main(settings: Settings) -> None:
     """Evolve, count, print, save."""
     if settings.quick:
-        settings = replace(settings, seeds=(0,), generations=2, tiers=(1, 3))
+        settings = replace(settings, seeds=(0,), generations=2, buckets=(1, 3))
     where = context()
     problem = make_problem(settings.config, make_suite(settings.config.task))
     found = [shares(settings, problem, seed) for seed in settings.seeds]
     rows, cases = [], []
-    for first in range(0, settings.generations, settings.retier_every):
-        last = min(first + settings.retier_every, settings.generations)
-        for most in settings.tiers:
+    for first in range(0, settings.generations, settings.rebucket_every):
+        last = min(first + settings.rebucket_every, settings.generations)
+        for most in settings.size_buckets:
             span = [run[generation, most] for run in found for generation in range(first, last)]
             counts, values = zip(*span, strict=True)
             figures = statistics.mean(values), min(values), max(values)
-            cases.append({"generations": [first, last - 1], "most": most, "tiers": max(counts), "shares": values})
+            cases.append(
+                {"generations": [first, last - 1], "most": most, "size_buckets": max(counts), "shares": values}
+            )
             rows.append((f"{first} to {last - 1}", str(most), str(max(counts)), *(f"{value:.3f}" for value in figures)))
     print(f"target {TARGET}")
     print(markdown(HEADINGS, rows))

@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench._context import context, pin, version
 from bench._measure import Program, costs_of, markdown, prepare, save
-from etm_jax.evolution import EvolvingTuringMachine
-from etm_jax.genomes import Bounds, Genome, random_genome, ranges
+from etm_jax.evolution._propose import EvolvingTuringMachine
+from etm_jax.networks import Bounds, Genome, random_genome
+from etm_jax.networks.genome._architecture import ranges
 
 INPUT_SIZE = OUTPUT_SIZE = 8
 SHAPE = Bounds((8, 8), (8, 8), (1, 1), (1, 1), (16, 16), addressing=("content_and_location",))

@@ -24,24 +24,16 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
+from etm_jax.networks._batches import groups, over_population
+from etm_jax.networks.learning._score import default_micro_batch
+
 import etm_tasks
 from bench._context import context, pin
 from bench._timing import Case, compiled_case, time_rounds
-from etm_jax.evolution import device_mesh, over_population
-from etm_jax.evolution._devices import default_at_once, groups
-from etm_jax.genomes import (
-    Bounds,
-    Genome,
-    apply,
-    choose_tiers,
-    compact,
-    crop,
-    describe,
-    multiply_adds,
-    random_genome,
-    tier_costs,
-    uncrop,
-)
+from etm_jax.networks import Bounds, Genome, apply, compact, describe, random_genome
+from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, uncrop
+from etm_jax.networks.genome._cost import multiply_adds
+from etm_jax.parallel._devices import device_mesh
 from etm_jax.task import Episode, Task
 
 BITS = 8
@@ -74,7 +66,7 @@ class Settings:
         repeats: timed rounds; a round runs every case once, so that the figures of a round compare.
         threads: cores to use.
         quick: 5 small individuals and one round.
-        tiers: numbers of size tiers to try.
+        buckets: numbers of size buckets to try.
         peers: measure PyTorch too.
         out: JSON file for the figures.
     """
@@ -85,15 +77,15 @@ class Settings:
     repeats: int = 3
     threads: int = 1
     quick: bool = False
-    tiers: tuple[int, ...] = (12, 32)
+    buckets: tuple[int, ...] = (12, 32)
     peers: bool = True
     out: Path | None = None
 
 
 def forward(genome: Genome, episode: Episode, bounds: Bounds, rematerialise: bool = False) -> jax.Array:
     """Logits of one individual for a batch."""
-    at_once = default_at_once(bounds, episode.inputs.shape[0])
-    return apply(genome, episode.inputs, bounds, rematerialise=rematerialise, at_once=at_once)
+    micro_batch = default_micro_batch(bounds, episode.inputs.shape[0])
+    return apply(genome, episode.inputs, bounds, rematerialise=rematerialise, micro_batch=micro_batch)
 
 
 def train_step(
@@ -109,19 +101,20 @@ def train_step(
     return replace(genome, params=optax.apply_updates(genome.params, updates)), state, value
 
 
-def forms(population: Genome, bounds: Bounds, task: Task, tiers: tuple[int, ...]) -> dict[str, tuple[Any, float]]:
-    """Ways to go over a population, each with its padding efficiency; they take a function of a tier."""
+def forms(population: Genome, bounds: Bounds, task: Task, buckets: tuple[int, ...]) -> dict[str, tuple[Any, float]]:
+    """Ways to go over a population, each with its padding efficiency; they take a function of a bucket."""
     sizes = task.input_size, task.output_size
     mesh, architectures = device_mesh(1), population.architecture
     ladders = {
-        f"etm_jax, {most} tiers": choose_tiers(architectures, bounds, *sizes, most=most, enough=1.0) for most in tiers
+        f"etm_jax, {most} buckets": choose_buckets(architectures, bounds, *sizes, most=most, enough=1.0)
+        for most in buckets
     }
     ladders = {"etm_jax, one vmap": (bounds,), "etm_jax, one after the other": (bounds,), **ladders}
     found = {}
     for name, ladder in ladders.items():
         lanes = 0 if "vmap" in name else 1
         _, chosen = groups(architectures, lanes or len(architectures.num_slots), ladder)
-        executed = tier_costs(ladder, *sizes)[chosen] * (1 if lanes else len(architectures.num_slots))
+        executed = bucket_costs(ladder, *sizes)[chosen] * (1 if lanes else len(architectures.num_slots))
         useful = multiply_adds(architectures, *sizes)
 
         def over(function: Any, lanes: int = lanes, ladder: Any = ladder) -> Any:
@@ -133,26 +126,26 @@ def forms(population: Genome, bounds: Bounds, task: Task, tiers: tuple[int, ...]
 
 
 def jax_cases(
-    population: Genome, episode: Episode, task: Task, bounds: Bounds, tiers: tuple[int, ...]
+    population: Genome, episode: Episode, task: Task, bounds: Bounds, buckets: tuple[int, ...]
 ) -> tuple[list[Case], dict[str, float]]:
     """Forward passes and training steps of the population, compiled, and each form's padding efficiency."""
     state = jax.vmap(optax.adam(LEARNING_RATE).init)(population.params)
     cases, efficiencies = [], {}
 
-    def run_forward(tier: Bounds, own: tuple[Genome], shared: tuple[()]) -> jax.Array:
+    def run_forward(bucket: Bounds, own: tuple[Genome], shared: tuple[()]) -> jax.Array:
         del shared
-        return forward(crop(own[0], bounds, tier), episode, tier)
+        return forward(crop(own[0], bounds, bucket), episode, bucket)
 
-    def run_training(tier: Bounds, own: tuple[Genome, Any], shared: tuple[()]) -> Any:
+    def run_training(bucket: Bounds, own: tuple[Genome, Any], shared: tuple[()]) -> Any:
         del shared
         genome, (moments, *rest) = own
-        mu, nu = (crop(replace(genome, params=moment), bounds, tier).params for moment in (moments.mu, moments.nu))
+        mu, nu = (crop(replace(genome, params=moment), bounds, bucket).params for moment in (moments.mu, moments.nu))
         small = (moments._replace(mu=mu, nu=nu), *rest)
-        genome, (moments, *rest), loss = train_step(crop(genome, bounds, tier), small, episode, task, tier)
-        mu, nu = (uncrop(replace(genome, params=moment), bounds, tier).params for moment in (moments.mu, moments.nu))
-        return uncrop(genome, bounds, tier), (moments._replace(mu=mu, nu=nu), *rest), loss
+        genome, (moments, *rest), loss = train_step(crop(genome, bounds, bucket), small, episode, task, bucket)
+        mu, nu = (uncrop(replace(genome, params=moment), bounds, bucket).params for moment in (moments.mu, moments.nu))
+        return uncrop(genome, bounds, bucket), (moments._replace(mu=mu, nu=nu), *rest), loss
 
-    for name, (over, efficiency) in forms(population, bounds, task, tiers).items():
+    for name, (over, efficiency) in forms(population, bounds, task, buckets).items():
         efficiencies[name] = efficiency
         cases.append(compiled_case(FORWARD, name, over(run_forward), population))
         cases.append(compiled_case(TRAINING, name, over(run_training), population, state))
@@ -233,7 +226,7 @@ def main(settings: Settings) -> None:
     pin(settings.threads)
     where = context()
     if settings.quick:
-        settings = replace(settings, population_size=5, repeats=1, tiers=(2,))
+        settings = replace(settings, population_size=5, repeats=1, buckets=(2,))
     bounds = SMALL if settings.quick else CLASSIC
     task = etm_tasks.make("copy", bits=BITS, min_length=settings.length, max_length=settings.length)
     key_genomes, key_episode = jax.random.split(jax.random.key(0))
@@ -242,7 +235,7 @@ def main(settings: Settings) -> None:
     population = draw(keys)
     episode = task.sample(key_episode, settings.batch_size)
 
-    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.tiers)
+    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.size_buckets)
     if settings.peers and importlib.util.find_spec("torch"):
         cases += torch_cases(population, episode, task, bounds, settings.threads)
     elif settings.peers:

@@ -21,7 +21,7 @@ from bench._measure import Cost, Program, markdown, prepare, save
 from bench._timing import Case, time_rounds
 from bench._work import drawn
 from bench.population import BITS, CLASSIC, FORWARD, SMALL, TRAINING, jax_cases
-from etm_jax.genomes import multiply_adds
+from etm_jax.networks.genome._cost import multiply_adds
 
 TARGET = 0.35  # of the square products' rate, on a CPU
 FORWARDS = {FORWARD: 1, TRAINING: 3}  # a backward pass counts as two forward passes
@@ -48,7 +48,7 @@ class Settings:
         population_size: individuals, drawn from the default bounds.
         batch_size: episodes that every individual sees, and rows of the controller's product.
         length: vectors to copy; an episode has `2*length + 1` steps.
-        tiers: numbers of size tiers to try, besides none.
+        buckets: numbers of size buckets to try, besides none.
         square: side of the square matrices.
         units: sizes K = H of the controller's product, [batch, K] x [K, 4 H].
         rounds: timed rounds.
@@ -59,7 +59,7 @@ class Settings:
     population_size: int = 50
     batch_size: int = 16
     length: int = 10
-    tiers: tuple[int, ...] = (12,)
+    buckets: tuple[int, ...] = (12,)
     square: int = 2048
     units: tuple[int, ...] = (160, 256, 400)
     rounds: int = 5
@@ -96,7 +96,7 @@ def works(settings: Settings) -> tuple[list[tuple[float, Case]], dict[str, float
     bounds = SMALL if settings.quick else CLASSIC
     task = etm_tasks.make("copy", bits=BITS, min_length=settings.length, max_length=settings.length)
     population, episode = drawn(task, bounds, settings.population_size, settings.batch_size)
-    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.tiers)
+    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.size_buckets)
     needed = float(jnp.sum(multiply_adds(population.architecture, task.input_size, task.output_size)))
     steps = episode.inputs.shape[1]
     found = [(useful_flop(needed, steps, settings.batch_size, FORWARDS[case.work]), case) for case in cases]
@@ -126,7 +126,7 @@ def main(settings: Settings) -> None:
     """Measure, and print or save what was measured."""
     pin(1)
     if settings.quick:
-        settings = replace(settings, population_size=5, square=256, units=(32, 64), rounds=1, tiers=())
+        settings = replace(settings, population_size=5, square=256, units=(32, 64), rounds=1, buckets=())
     where = context()
     products = {f"[{settings.square}, {settings.square}] x the same": square_product(settings.square)}
     for units in settings.units:

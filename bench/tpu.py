@@ -22,13 +22,20 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
+from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks.learning._score import learnable
+
 from bench._aot import CHIPS, Compiled, Program, compile_program, prepare_without_tpu, topology_devices, tpu_attached
 from bench._context import context, version
 from etm_jax._presets import PRESETS
-from etm_jax.config import EvolutionaryTuringConfig, LifetimeConfig
-from etm_jax.evolution import Problem, init, learn, learnable, make_problem, replicated, steps
+from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution._generation import init, steps
+from etm_jax.evolution._make import make_problem
+from etm_jax.evolution._problem import Problem
 from etm_jax.evolve import suite_of
-from etm_jax.genomes import Bounds
+from etm_jax.networks import Bounds
+from etm_jax.networks.learning._gradient import learn
+from etm_jax.parallel._devices import replicated
 
 TOPOLOGIES = ("v5e:2x2", "v6e:2x4")
 HERE = "here"
@@ -89,7 +96,7 @@ def generation(problem: Problem) -> Program:
 
     return Program(
         "generation",
-        lambda state, last: steps(problem, state, last, config.generations_per_trip),
+        lambda state, last: steps(problem, state, last, config.generations_per_chunk),
         inputs,
         input_sharding=whole,
         output_sharding=whole,
@@ -128,7 +135,7 @@ def make(settings: Settings, devices: list[Any], per_chip: int) -> Problem:
     """The problem of the preset for a mesh of the devices, every chip's individuals in one vmap."""
     config = TINY if settings.quick else PRESETS[settings.preset]
     size = per_chip * len(devices)
-    config = replace(config, population_size=size, lanes=size, devices=0)
+    config = replace(config, population_size=size, individuals_per_batch=size, devices=0)
     mesh = jax.make_mesh((len(devices),), ("population",), axis_types=(AxisType.Auto,), devices=devices)
     return replace(make_problem(config, suite_of(config)), mesh=mesh)
 

@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from etm_jax.cells import NTM as NTM
     from etm_jax.cells import NTMCell as NTMCell
     from etm_jax.config import EvolutionaryTuringConfig as EvolutionaryTuringConfig
-    from etm_jax.config import LifetimeConfig as LifetimeConfig
-    from etm_jax.evolution import EvolvingTuringMachine as EvolvingTuringMachine
-    from etm_jax.evolution import load_best as load_best
-    from etm_jax.genomes import Bounds as Bounds
-    from etm_jax.genomes import Genome as Genome
-    from etm_jax.genomes import apply as apply
-    from etm_jax.genomes import compact as compact
-    from etm_jax.genomes import mask_of as mask_of
-    from etm_jax.genomes import pad as pad
-    from etm_jax.genomes import random_genome as random_genome
+    from etm_jax.evolution._propose import EvolvingTuringMachine as EvolvingTuringMachine
+    from etm_jax.models._registry import load_best as load_best
+    from etm_jax.networks.genome._bounds import Bounds as Bounds
+    from etm_jax.networks.genome._compact import compact as compact
+    from etm_jax.networks.genome._compact import pad as pad
+    from etm_jax.networks.genome._genome import Genome as Genome
+    from etm_jax.networks.genome._genome import apply as apply
+    from etm_jax.networks.genome._genome import mask_of as mask_of
+    from etm_jax.networks.genome._genome import random_genome as random_genome
+    from etm_jax.networks.learning._config import LifetimeConfig as LifetimeConfig
     from etm_jax.task import Episode as Episode
     from etm_jax.task import TaskSuite as TaskSuite
 

@@ -16,7 +16,8 @@ import tyro
 from etm_jax._output import warn
 from etm_jax.config import parse_task
 from etm_jax.environment import AnySuite, as_suite
-from etm_jax.evolution import RunFolder, check_path
+from etm_jax.runs._checkpoint import check_path
+from etm_jax.runs._folder import RunFolder
 
 try:
     import etm_tasks
@@ -44,7 +45,7 @@ def one_line_errors() -> Iterator[None]:
         fail(f"{': '.join([*names[:1], error.strerror or str(error)])}; choose another path, or make room for it")
     except ValueError as error:
         fail(str(error))
-    except KeyboardInterrupt:  # before the first trip, or a second Ctrl-C
+    except KeyboardInterrupt:  # before the first chunk, or a second Ctrl-C
         warn("stopped at once; --resume with the run folder goes on from the last checkpoint")
         raise SystemExit(130) from None
 

@@ -14,8 +14,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from etm_jax._output import Output
-from etm_jax._rows import Row
-from etm_jax.evolution import Problem
+from etm_jax.evolution._problem import Problem
+from etm_jax.runs._rows import Row
 from etm_jax.training import Training, init
 
 

@@ -9,7 +9,11 @@ import optax
 
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.environment import AnySuite
-from etm_jax.evolution import History, Outcome, Problem, RunFolder, make_problem, run, survived
+from etm_jax.evolution._make import make_problem
+from etm_jax.evolution._problem import Problem
+from etm_jax.evolution._run import Outcome, run, survived
+from etm_jax.runs._folder import RunFolder
+from etm_jax.runs._history import History
 from etm_jax.selection import Selector
 
 
@@ -29,7 +33,7 @@ class EvolutionaryTuringMachine:
 
     Example:
         >>> import etm_jax as etm
-        >>> from etm_jax.config import LifetimeConfig
+        >>> from etm_jax.networks.learning._config import LifetimeConfig
         >>> config = etm.EvolutionaryTuringConfig(
         ...     population_size=2, max_generations=1, task=("copy=1,bits=2,max_length=2",), score_episodes=4,
         ...     bounds=etm.Bounds(num_slots=(4, 5), slot_width=(3, 4), num_read_heads=(1, 1), num_write_heads=(1, 1),

@@ -4,17 +4,13 @@ import typing
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from etm_jax.config import (
-    CurriculumConfig,
-    EmergentConfig,
-    EvolutionaryTuringConfig,
-    GraphConfig,
-    LifetimeConfig,
-    Model,
-    SelectionConfig,
-)
-from etm_jax.genomes import Bounds
-from etm_jax.variation import VariationRates
+from etm_jax.automata._config import EmergentConfig
+from etm_jax.config import EvolutionaryTuringConfig, Model, SelectionConfig
+from etm_jax.graphs._config import GraphConfig
+from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks.variation._rates import VariationRates
+from etm_jax.task import CurriculumConfig
 
 # Small networks that learn to copy and to recall within minutes on two CPU cores, and still differ twofold in cost.
 DEFAULT = EvolutionaryTuringConfig(
@@ -31,7 +27,7 @@ DEFAULT = EvolutionaryTuringConfig(
         addressing=("content_and_location",),  # copy keeps an order, which content alone cannot
     ),
     # After one lifetime networks differ in cost, not yet in what they can do: selection would keep the cheapest.
-    selection=SelectionConfig(settle_generations=6),
+    selection=SelectionConfig(warmup_generations=6),
     lifetime=LifetimeConfig(steps=350, batch_size=8),
 )
 
@@ -73,7 +69,7 @@ AUTOMATA = EvolutionaryTuringConfig(
     task=("doubling",),
     efficiency_weight=1e-4,  # decides among equals: the programme with more blank cells
     checkpoint_every=25,
-    generations_per_trip=5,
+    generations_per_chunk=5,
     variation=VariationRates(crossover_rate=1.0, immigrant_rate=0.05),
     selection=SelectionConfig(method="lexicase", num_elites=20),  # keeps whoever is right about any number
     lifetime=LifetimeConfig(inheritance="darwinian"),
@@ -88,7 +84,7 @@ RINGS = replace(
     task=("cart_pole",),
     score_episodes=5,  # with fewer the luckiest win, not the steadiest
     checkpoint_every=5,
-    generations_per_trip=1,
+    generations_per_chunk=1,
     selection=SelectionConfig(method="tournament", tournament_size=4, num_elites=20),
     variation=VariationRates(crossover_rate=0.5, immigrant_rate=0.0),
     emergent=EmergentConfig(rule_rate=0.02, programme_rate=0.02),
@@ -154,7 +150,7 @@ READERS: dict[str, tuple[Model, ...]] = {
     "input_dim": NETWORKS,
     "output_dim": NETWORKS,
     "score_episodes": ("networks", "em33", "graph"),
-    "retier_every": NETWORKS,
+    "rebucket_every": NETWORKS,
     "precision": NETWORKS,
     "seed_capacity": NETWORKS,
     "bounds": NETWORKS,

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal, TypeVar, overload
 
 from tyro.conf import Suppress, UseAppendAction, arg
 
-from etm_jax._models import EmergentConfig as EmergentConfig
-from etm_jax._models import GraphConfig as GraphConfig
 from etm_jax._require import (
     require,
     require_choice,
@@ -22,8 +20,10 @@ from etm_jax._require import (
     require_types,
 )
 from etm_jax._toml import replaced
-from etm_jax.genomes import Bounds
-from etm_jax.variation import VariationRates
+from etm_jax.automata._config import EmergentConfig as EmergentConfig
+from etm_jax.graphs._config import GraphConfig as GraphConfig
+from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.variation._rates import VariationRates
 
 Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
 Budget = Literal["equal", "swarm"]
@@ -51,7 +51,7 @@ class SelectionConfig:
     objectives: tuple[str, ...] = ("performance", "multiply_adds", "parameters")  # performance, a task, or a cost
     descriptors: tuple[str, ...] = ("num_slots", "multiply_adds")  # genes, costs or behaviours: species, archives
     average_survivors: bool = False  # a survivor's fitness is its mean over all generations it lived; for noise
-    settle_generations: int = 1  # generations that the founders live before selection begins
+    warmup_generations: int = 1  # generations that the founders live before selection begins
 
     def __post_init__(self) -> None:
         require_types(self, "selection.")
@@ -66,7 +66,7 @@ class SelectionConfig:
         for name in ("objectives", "descriptors"):
             names = getattr(self, name)
             require(len(names) == len(set(names)) > 0, f"selection.{name}", "at least one name, each once", names)
-        require_count("selection.settle_generations", self.settle_generations, 1)
+        require_count("selection.warmup_generations", self.warmup_generations, 1)
 
 
 @dataclass(frozen=True)
@@ -177,11 +177,11 @@ class EvolutionaryTuringConfig:
     efficiency_weight: float = 0.2  # what a cheap architecture counts in the fitness, beside the tasks' weights
     score_episodes: int = 64  # fresh episodes of each task that an individual is scored on
     checkpoint_every: int = 1  # generations between checkpoints
-    generations_per_trip: int = 1  # generations computed before the host looks at the results
+    generations_per_chunk: int = 1  # generations computed before the host looks at the results
     devices: int = 0  # devices the population is spread over; 0: all, CPU cores among them
-    lanes: int = 0  # individuals that one vmap holds on a device; 0: 1 on CPU, all elsewhere
-    tiers: int = 1  # padded shapes that networks compute in, at most; each costs compile time and saves padding
-    retier_every: int = 20  # generations after which tiers are chosen again, to fit the population as it is then
+    individuals_per_batch: int = 0  # individuals that one vmap holds on a device; 0: 1 on CPU, all elsewhere
+    size_buckets: int = 1  # padded shapes that networks compute in, at most; each costs compile time and saves padding
+    rebucket_every: int = 20  # generations after which buckets are chosen again, to fit the population as it is then
     model: Annotated[Model, Suppress] = "networks"  # the kind of genomes; on the command line it also names a preset
     precision: Precision = "float32"  # of the factors in matrix products; sums and addressing are always float32
     population_storage: Storage = "genomes"  # seeds: weights are drawn again when needed; mutation only, no learning
@@ -203,9 +203,9 @@ class EvolutionaryTuringConfig:
         require_choice("model", self.model, typing.get_args(Model))
         require_choice("precision", self.precision, typing.get_args(Precision))
         require_choice("population_storage", self.population_storage, typing.get_args(Storage))
-        for name in ("checkpoint_every", "generations_per_trip", "tiers", "retier_every", "seed_capacity"):
+        for name in ("checkpoint_every", "generations_per_chunk", "size_buckets", "rebucket_every", "seed_capacity"):
             require_count(name, getattr(self, name), 1)
-        for name in ("devices", "lanes"):
+        for name in ("devices", "individuals_per_batch"):
             require_count(name, getattr(self, name), 0)
         require_seed("seed", self.seed)
         require(self.input_dim == self.output_dim, "output_dim", f"input_dim ({self.input_dim})", self.output_dim)

@@ -28,28 +28,24 @@ from etm_jax._command_line import (
     without_help,
 )
 from etm_jax._console import evolution_progress, show_summary, show_tasks
-from etm_jax._interrupts import ENDINGS, interrupts
 from etm_jax._output import say
 from etm_jax._platform import join_processes, use_compile_cache, use_every_core
 from etm_jax._presets import PRESET_OF, PRESETS, check_read
-from etm_jax.config import EvolutionaryTuringConfig, Model, read_config, to_toml
+from etm_jax._toml import read_config, to_toml
+from etm_jax.config import EvolutionaryTuringConfig, Model
 from etm_jax.environment import AnySuite
-from etm_jax.evolution import (
-    Checkpoints,
-    Outcome,
-    Problem,
-    RunFolder,
-    make_problem,
-    on_this_process,
-    run,
-    summarise,
-    survived,
-    wait_for_all,
-    write_members,
-)
+from etm_jax.evolution._champion import summarise
+from etm_jax.evolution._make import make_problem
+from etm_jax.evolution._members import write_members
+from etm_jax.evolution._problem import Problem
+from etm_jax.evolution._run import Outcome, run, survived
+from etm_jax.parallel._devices import on_this_process, wait_for_all
+from etm_jax.runs._checkpoint import Checkpoints
+from etm_jax.runs._folder import RunFolder
+from etm_jax.runs._interrupts import ENDINGS, interrupts
 
 COMMAND = "etm_jax.evolve"
-CHANGEABLE = ("max_generations", "checkpoint_every", "generations_per_trip", "devices", "lanes")
+CHANGEABLE = ("max_generations", "checkpoint_every", "generations_per_chunk", "devices", "individuals_per_batch")
 
 
 @dataclass(frozen=True)
@@ -66,8 +62,8 @@ class Source:
     config: Path | None = None
     """A TOML file with settings, as a run folder's config.toml; replaces the preset where it says something."""
     resume: Path | None = None
-    """A run folder to go on with, after any stop. Only max-generations, checkpoint-every, generations-per-trip,
-    devices and lanes may differ from its settings."""
+    """A run folder to go on with, after any stop. Only max-generations, checkpoint-every, generations-per-chunk,
+    devices and individuals_per_batch may differ from its settings."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +243,7 @@ def write(folder: RunFolder, network: Any, suite: AnySuite) -> Path:
 
 def remake(path: Path) -> None:
     """`report RUN`."""
-    from etm_jax.evolution import load_best
+    from etm_jax.models._registry import load_best
 
     with one_line_errors():
         folder = RunFolder.open(path)

@@ -25,14 +25,18 @@ from etm_jax._command_line import (
     without_help,
 )
 from etm_jax._console import show_summary, show_tasks, training_progress
-from etm_jax._interrupts import ENDINGS, interrupts
 from etm_jax._output import say
 from etm_jax._platform import use_compile_cache
 from etm_jax._require import require
-from etm_jax.config import read_config, to_toml
+from etm_jax._toml import read_config, to_toml
 from etm_jax.environment import Suite
-from etm_jax.evolution import Checkpoints, RunFolder, for_networks, learnable, load_best
-from etm_jax.genomes import compact, save_network
+from etm_jax.models._registry import load_best
+from etm_jax.networks.genome._compact import compact
+from etm_jax.networks.genome._export import save_network
+from etm_jax.networks.learning._score import for_networks, learnable
+from etm_jax.runs._checkpoint import Checkpoints
+from etm_jax.runs._folder import RunFolder
+from etm_jax.runs._interrupts import ENDINGS, interrupts
 from etm_jax.training import Outcome, TrainConfig, Training, make_training, network_of, summarise, train
 
 COMMAND = "etm_jax.train"
@@ -146,7 +150,7 @@ def suite_of(config: TrainConfig) -> Suite:
 def execute(training: Training, folder: RunFolder, started: float) -> None:
     """Train, then write and show what came of it."""
     fixed = dataclasses.replace(training.config, **{name: getattr(TrainConfig(), name) for name in CHANGEABLE})
-    checkpoints = Checkpoints(folder.checkpoints, to_toml(fixed), counter="trip")
+    checkpoints = Checkpoints(folder.checkpoints, to_toml(fixed), counter="chunk")
     with training_progress(training, folder.path) as progress:
         outcome = train(training, folder, checkpoints, progress.show)
     checkpoints.close()

@@ -13,7 +13,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from etm_jax.cells import Active, cell_unroll, exact, map_table, table_of
-from etm_jax.genomes import CHOICES, Bounds, Genome, apply, architecture_from, bounds_of, ranges, unroll
+from etm_jax.networks import Bounds, Genome, apply, unroll
+from etm_jax.networks.genome._architecture import architecture_from, bounds_of, ranges
+from etm_jax.networks.genome._bounds import CHOICES
 
 ROOT = Path(__file__).parents[1]
 INPUT_SIZE, OUTPUT_SIZE = 3, 2

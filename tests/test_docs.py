@@ -26,17 +26,17 @@ PACKAGES = [
     "etm_jax.ae.tape_tasks",
     "etm_jax.cells",
     "etm_jax.config",
-    "etm_jax.emergent",
+    "etm_jax.automata",
     "etm_jax.environment",
     "etm_jax.evolution",
-    "etm_jax.genomes",
-    "etm_jax.graph",
+    "etm_jax.networks.genome",
+    "etm_jax.graphs",
     "etm_jax.number_task",
     "etm_jax.report",
     "etm_jax.selection",
     "etm_jax.task",
     "etm_jax.training",
-    "etm_jax.variation",
+    "etm_jax.networks.variation",
     "etm_tasks",
 ]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -155,7 +155,7 @@ def modules():
 
 
 # Each compiles a generation of networks, which the example of the first page does, too.
-LONG = {"etm_jax._machine", "etm_jax.evolution._strategy"}
+LONG = {"etm_jax._machine", "etm_jax.evolution._propose"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in modules()])

@@ -7,30 +7,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etm_jax.automata._config import EmergentConfig
+from etm_jax.graphs._config import GraphConfig
+from etm_jax.networks.learning._config import LifetimeConfig
 from helpers import MIXED
 from tiny import CONFIG, SUITE
 
 import etm_tasks
-from etm_jax.config import (
-    ArchiveConfig,
-    EmergentConfig,
-    EvolutionaryTuringConfig,
-    GraphConfig,
-    IslandConfig,
-    LifetimeConfig,
-    SelectionConfig,
-)
-from etm_jax.emergent import EM43, ConvolutionalModel
+from etm_jax.automata._convolution import ConvolutionalModel
+from etm_jax.automata._em43 import EM43
+from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, IslandConfig, SelectionConfig
 from etm_jax.environment import EnvironmentSuite
-from etm_jax.evolution import DifferentialEvolution, EvolvingTuringMachine, init, make_problem, step
-from etm_jax.genomes import random_genome
-from etm_jax.graph import NEAT, GraphTape, minimal_graph, paint, pattern_weights, with_tape
+from etm_jax.evolution._generation import init, step
+from etm_jax.evolution._make import make_problem
+from etm_jax.evolution._propose import EvolvingTuringMachine
+from etm_jax.graphs._genome import minimal_graph
+from etm_jax.graphs._neat import NEAT
+from etm_jax.graphs._pattern import paint, pattern_weights
+from etm_jax.graphs._policy import GraphTape, with_tape
+from etm_jax.networks import VariationRates, random_genome
 from etm_jax.number_task import NumberSuite
 from etm_jax.selection import ARCHIVES, SELECTORS, Scores
+from etm_jax.strategies._differential import DifferentialEvolution
 from etm_jax.task import TaskSuite
-from etm_jax.training import StrategyConfig, TrainConfig, make_training, trip
+from etm_jax.training import StrategyConfig, TrainConfig, chunk, make_training
 from etm_jax.training import init as training_start
-from etm_jax.variation import VariationRates
 
 MODES = {"double": lambda: jax.enable_x64(True), "strict": lambda: jax.numpy_dtype_promotion("strict")}
 ACTS = EnvironmentSuite((etm_tasks.make("t_maze", length=3),), (1.0,))
@@ -62,7 +63,7 @@ QUICK = ("networks", "networks, ae_schedule_free_adamw", "networks as seeds", "g
 MODELS = {
     "networks": lambda: networks(),
     "networks of all kinds": lambda: networks(bounds=MIXED, variation=VariationRates(align=True)),
-    "networks in tiers": lambda: networks(tiers=2),
+    "networks in buckets": lambda: networks(size_buckets=2),
     "networks in bfloat16": lambda: networks(precision="bfloat16"),
     "networks on islands": lambda: networks(islands=IslandConfig(count=2, migrate_every=1)),
     "networks, rmsprop": lambda: networks(lifetime=dataclasses.replace(SGD, optimiser="rmsprop")),
@@ -78,7 +79,7 @@ MODELS = {
         variation=VariationRates(crossover_rate=0.0, gene_rate=0.0, learning_sigma=0.0),
     ),
     "networks, averaged": lambda: networks(
-        lifetime=DARWINIAN, selection=SelectionConfig(average_survivors=True, settle_generations=2)
+        lifetime=DARWINIAN, selection=SelectionConfig(average_survivors=True, warmup_generations=2)
     ),
     "networks, front": lambda: selecting("nsga2", "front"),
     "networks, map": lambda: selecting("uniform", "map-elites"),
@@ -154,7 +155,7 @@ TRAININGS = {
 def test_training_keeps_the_types_of_its_state(name, mode):
     training = make_training(TRAININGS[name], SUITE)
     state = jax.eval_shape(lambda: training_start(training, jax.random.key(0)))
-    assert_stays(state, jax.eval_shape(lambda state: trip(training, state, 3)[0], state))
+    assert_stays(state, jax.eval_shape(lambda state: chunk(training, state, 3)[0], state))
 
 
 GRAPH = functools.partial(minimal_graph, num_inputs=2, num_outputs=1, max_nodes=8, max_connections=12)

@@ -14,17 +14,17 @@ TASK_FACE = ("etm_jax.task", "etm_jax.environment", "etm_jax._typing")
 # Folder: what of this repository it may import besides itself.
 ALLOWED = {
     "etm_jax/cells": LEAVES,
-    "etm_jax/genomes": ("etm_jax.cells", *LEAVES),
-    "etm_jax/variation": ("etm_jax.genomes", "etm_jax.cells", "etm_jax.config", *LEAVES),
+    "etm_jax/networks/genome": ("etm_jax.cells", *LEAVES),
+    "etm_jax/networks/variation": ("etm_jax.networks.genome", "etm_jax.cells", "etm_jax.config", *LEAVES),
     "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", "etm_jax._checks", *LEAVES),
-    "etm_jax/emergent": LEAVES,
-    "etm_jax/graph": ("etm_jax.cells", *LEAVES),
+    "etm_jax/automata": LEAVES,
+    "etm_jax/graphs": ("etm_jax.cells", *LEAVES),
     "etm_jax/ae": (),
     "tasks/etm_tasks": TASK_FACE,
 }
 # Folder: what it must not import.
 FORBIDDEN = {
-    "etm_jax/selection": ("etm_jax.genomes", "etm_jax.cells"),
+    "etm_jax/selection": ("etm_jax.networks.genome", "etm_jax.cells"),
     "etm_jax/cells": tuple(f"etm_jax.{part}" for part in ("genomes", "variation", "selection", "evolution", "report")),
 }
 AE_MAY_USE = {"jax", "optax", *sys.stdlib_module_names}

@@ -5,11 +5,14 @@ import functools
 
 import jax
 import numpy as np
+from etm_jax.networks.learning._config import LifetimeConfig
 
 import etm_tasks
-from etm_jax.config import EvolutionaryTuringConfig, LifetimeConfig
-from etm_jax.evolution import init, make_problem, replicated, step
-from etm_jax.genomes import Bounds
+from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution._generation import init, step
+from etm_jax.evolution._make import make_problem
+from etm_jax.networks import Bounds
+from etm_jax.parallel._devices import replicated
 from etm_jax.task import TaskSuite
 
 BOUNDS = Bounds(
@@ -23,7 +26,7 @@ COPY = TaskSuite((etm_tasks.make("copy", bits=2, max_length=2),), (1.0,))  # a t
 CONFIG = EvolutionaryTuringConfig(
     population_size=4,
     max_generations=5,
-    generations_per_trip=2,
+    generations_per_chunk=2,
     devices=1,  # several cost a third more to compile
     task=("copy=0.5,bits=2,max_length=2", "recall=0.3,bits=2,item_length=1,max_items=2"),
     score_episodes=4,

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from etm_jax.networks.learning._optimisers import make_optimiser
+from etm_jax.networks.learning._score import learnable
 from optax import contrib
 
 from bench._timing import Case, compiled_case, time_rounds
@@ -15,9 +17,9 @@ from bench.ae._finding import Finding, Row, verdict
 from bench.ae._regression import mlp, mlp_init
 from etm_jax import ae
 from etm_jax._presets import DEFAULT
-from etm_jax.evolution import learn, learnable, make_optimiser
 from etm_jax.evolve import suite_of
-from etm_jax.genomes import random_genome
+from etm_jax.networks import random_genome
+from etm_jax.networks.learning._gradient import learn
 
 CRITERION = (
     "ae_adamw: optimiser state <= 2.0 times the parameters' bytes + 1 kB; CPU seconds of a whole training step at "

@@ -24,7 +24,7 @@ from etm_jax._platform import use_compile_cache
 
 HEADINGS = ("row", "prior", "ours", "weights, prior", "ours", "minutes, prior", "ours", "accuracy, prior", "ours")
 QUICK = ("parity", "vocab_copy")
-QUICK_FLAGS = ["--steps", "2", "--steps-per-trip", "2", "--batch-size", "2", "--score-episodes", "2"]
+QUICK_FLAGS = ["--steps", "2", "--steps-per-chunk", "2", "--batch-size", "2", "--score-episodes", "2"]
 
 
 @dataclass(frozen=True)

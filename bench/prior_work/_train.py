@@ -17,8 +17,8 @@ from bench._context import ROOT, context
 from bench.prior_work._rows import Row
 from etm_jax import load_best
 from etm_jax._command_line import make_suite
-from etm_jax._rows import plain
 from etm_jax.cells import NTM
+from etm_jax.runs._rows import plain
 from etm_jax.task import TaskSuite, clean_inputs
 
 EPISODES, AT_ONCE = 1000, 250

@@ -49,7 +49,7 @@ def cell_unroll(
     inputs: Float[Array, "*batch time input"],
     *,
     rematerialise: bool = False,
-    at_once: int = 0,
+    micro_batch: int = 0,
     dtype: DTypeLike | None = None,
 ) -> Unrolled:
     """Run one sequence, or a batch of them, from the initial state.
@@ -63,7 +63,7 @@ def cell_unroll(
         rematerialise: cut the sequence into about sqrt(time) segments, store the state at their starts only, and
             compute a segment again when the backward pass comes to it. Memory then grows with the square root of the
             length, for the price of one more forward pass.
-        at_once: sequences that run side by side, the others following in turn, so that their memories fit a cache; a
+        micro_batch: sequences that run side by side, the others following in turn, so that their memories fit a cache; a
             divisor of the batch, or 0 for all.
         dtype: precision of the factors of a step's matrix products; None for the parameters' own. Addressing and
             sums keep the parameters' precision.
@@ -72,16 +72,18 @@ def cell_unroll(
         Outputs, weightings and the price of pondering, of every step.
 
     Raises:
-        ValueError: the inputs have another number of channels than the network, or `at_once` does not divide the batch.
+        ValueError: the inputs have another number of channels than the network, or `micro_batch` does not divide the batch.
     """
     check_channels(inputs.shape, num_channels_of(params, active.family))
     if inputs.ndim == 2:
         results = cell_unroll(params, active, inputs[None], rematerialise=rematerialise, dtype=dtype)
         return jax.tree.map(lambda array: array[0], results)
     batch_size = inputs.shape[0]
-    at_once = at_once or batch_size
-    if batch_size % at_once:
-        raise ValueError(f"at_once must divide the batch of {batch_size} sequences, got {at_once}; or 0 for all")
+    micro_batch = micro_batch or batch_size
+    if batch_size % micro_batch:
+        raise ValueError(
+            f"micro_batch must divide the batch of {batch_size} sequences, got {micro_batch}; or 0 for all"
+        )
     weights = join_weights(params, active, dtype)
     # A window controller uses its weights in many places, so their gradients are summed up in the loop.
     steps_of = scan_batch if "window" in active.family.controllers else run_steps
@@ -90,9 +92,9 @@ def cell_unroll(
         steps = steps_of(rematerialise, weights, active, drive_of(params, active, inputs))
         return Unrolled(read_out(params, steps.hidden, steps.reads), steps.weightings, steps.ponder)
 
-    if at_once == batch_size:
+    if micro_batch == batch_size:
         return run(inputs)
-    parts = jax.lax.map(jax.checkpoint(run), inputs.reshape(-1, at_once, *inputs.shape[1:]))
+    parts = jax.lax.map(jax.checkpoint(run), inputs.reshape(-1, micro_batch, *inputs.shape[1:]))
     return jax.tree.map(lambda array: array.reshape(batch_size, *array.shape[2:]), parts)
 
 

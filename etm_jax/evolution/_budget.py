@@ -4,8 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from etm_jax import ae
-from etm_jax.config import LifetimeConfig
 from etm_jax.evolution._state import Population
+from etm_jax.networks.learning._config import LifetimeConfig
 
 FLOOR, CAP = 0.5, 2.0  # least and most steps of an individual, as shares of the even ones
 

@@ -12,14 +12,17 @@ from jax.stages import Lowered
 from jaxtyping import Array, Float
 
 from etm_jax._compiling import compile_all, tracing
-from etm_jax._rows import by_task, plain_array
 from etm_jax._typing import Key
 from etm_jax.environment import EnvironmentSuite, Suite
-from etm_jax.evolution._lifetime import Result, answer, result_of, score
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
-from etm_jax.evolution._suites import lengths_of
-from etm_jax.genomes import Bounds, Genome
+from etm_jax.models._model import Result
+from etm_jax.models._scores import result_of
+from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.genome._genome import Genome
+from etm_jax.networks.learning._score import answer, score
+from etm_jax.networks.learning._suites import lengths_of
+from etm_jax.runs._rows import by_task, plain_array
 from etm_jax.task import TaskSuite
 
 HELD_OUT_EPISODES = 1000

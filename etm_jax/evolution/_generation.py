@@ -11,15 +11,15 @@ from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import IntScalar, Key, Scalar, pytree
 from etm_jax.config import IslandConfig
-from etm_jax.evolution._archive import breeding_stock, empty, take_in
-from etm_jax.evolution._budget import lifetime_steps
+from etm_jax.evolution._buckets import one_bucket
 from etm_jax.evolution._islands import divide, merge, meshes, migrate, over_islands, pick, unite
-from etm_jax.evolution._ladder import untiered
-from etm_jax.evolution._lifetime import Result
+from etm_jax.evolution._keeping import empty, parent_pool, take_in
 from etm_jax.evolution._measure import descriptors_of, objectives_of
 from etm_jax.evolution._problem import Problem
-from etm_jax.evolution._state import NOBODY, EvolutionState, Population, member, unscored
-from etm_jax.evolution._strategy import first_population, propose, scored
+from etm_jax.evolution._propose import first_population, propose, scored
+from etm_jax.evolution._state import NO_PARENT, EvolutionState, Population, unscored
+from etm_jax.models._model import Result, member
+from etm_jax.networks.learning._budget import lifetime_steps
 
 
 def fitness_of(problem: Problem, genomes: Any, result: Result) -> Float[Array, "*population"]:
@@ -39,11 +39,11 @@ def init(problem: Problem, key: Key) -> EvolutionState:
         key=key_run,
         generation=jnp.array(0, jnp.int32),
         population=population,
-        tiers=untiered(config.bounds, config.tiers),
+        buckets=one_bucket(config.bounds, config.size_buckets),
         difficulty=jnp.full(len(suite.names), config.curriculum.start, float),
         champion=member(population.genomes, 0),
-        champion_id=jnp.array(NOBODY, jnp.int32),
-        champion_merit=jnp.array(-jnp.inf, float),
+        champion_id=jnp.array(NO_PARENT, jnp.int32),
+        champion_score=jnp.array(-jnp.inf, float),
         archive=empty(problem.archive, population),
     )
 
@@ -65,13 +65,13 @@ class Judged:
 
     Attributes:
         result: its scores on fresh episodes.
-        merits: how reliable each individual is; NaN for a failed evaluation.
-        champion_merit: the champion's, on the same episodes.
+        validation_scores: how reliable each individual is; NaN for a failed evaluation.
+        champion_score: the champion's, on the same episodes.
     """
 
     result: Result
-    merits: Float[Array, "*island population"]
-    champion_merit: Float[Array, "*island"]
+    validation_scores: Float[Array, "*island population"]
+    champion_score: Float[Array, "*island"]
 
 
 def on_islands(
@@ -96,7 +96,7 @@ def on_islands(
     alone = replace(config, population_size=config.population_size // count, islands=IslandConfig())
     island = replace(problem, config=alone, mesh=inner)
     keys = None if key is None else jax.random.split(key, count)
-    return over_islands(functools.partial(function, island), outer, problem.lanes)((keys, own), shared)
+    return over_islands(functools.partial(function, island), outer, problem.batch_size)((keys, own), shared)
 
 
 def keys_of(state: EvolutionState) -> tuple[Key, Key, Key]:
@@ -111,16 +111,16 @@ def born(problem: Problem, state: EvolutionState) -> tuple[Population, Int[Array
     def propose_one(island: Problem, own: tuple[Key, Population], shared: tuple[IntScalar, Any]):
         (key, previous), (generation, archive) = own, shared
         config = island.config
-        stock, shown = breeding_stock(island.archive, archive, previous)
+        pool, shown = parent_pool(island.archive, archive, previous)
         population = propose(
             key,
             previous,
             island.family,
             island.selector,
             config.variation,
-            generation < config.selection.settle_generations,
-            lanes=island.birth_lanes,
-            stock=stock,
+            generation < config.selection.warmup_generations,
+            batch_size=island.offspring_batch_size,
+            pool=pool,
             shown=shown,
         )
         budget = config.lifetime.budget == "swarm"
@@ -172,7 +172,7 @@ def closed(
     def score_one(island: Problem, own: tuple[None, tuple[Population, Any, Judged]], _: None):
         _, (population, genomes, found) = own
         inherited = genomes if config.lifetime.inheritance == "lamarckian" else population.genomes
-        result, merits = found.result, found.merits
+        result, validation_scores = found.result, found.validation_scores
         population = scored(
             population,
             inherited,
@@ -182,19 +182,20 @@ def closed(
             descriptors_of(island, genomes, result),
             averaged=config.selection.average_survivors,
         )
-        best = jnp.argmax(jnp.where(population.alive & jnp.isfinite(merits), merits, -jnp.inf))
-        merit = jnp.where(population.alive[best], merits[best], jnp.nan)
-        return population, (member(genomes, best), population.ids[best], merit)
+        best = jnp.argmax(jnp.where(population.alive & jnp.isfinite(validation_scores), validation_scores, -jnp.inf))
+        validation_score = jnp.where(population.alive[best], validation_scores[best], jnp.nan)
+        return population, (member(genomes, best), population.ids[best], validation_score)
 
     population, challenger = on_islands(score_one, problem, (population, genomes, found), None)
-    result, champion_merit = found.result, found.champion_merit
+    result, champion_score = found.result, found.champion_score
     if count > 1:  # the most reliable of the islands' challengers, and the champion on that island's episodes
         claims = challenger[2]
         first = jnp.argmax(jnp.where(jnp.isfinite(claims), claims, -jnp.inf))
-        challenger, champion_merit = pick((challenger, champion_merit), first)
+        challenger, champion_score = pick((challenger, champion_score), first)
         population, result = unite(population, state.population.next_id), merge(result)
-    champion, champion_id, champion_merit = crown(
-        (state.champion, state.champion_id, jnp.where(state.champion_id == NOBODY, jnp.nan, champion_merit)), challenger
+    champion, champion_id, champion_score = crown(
+        (state.champion, state.champion_id, jnp.where(state.champion_id == NO_PARENT, jnp.nan, champion_score)),
+        challenger,
     )
     key = keys_of(state)[0]
     archive = take_in(problem.archive, jax.random.fold_in(key, 0), state.archive, population)
@@ -223,11 +224,11 @@ def closed(
         key=key,
         generation=state.generation + 1,
         population=population,
-        tiers=state.tiers,
+        buckets=state.buckets,
         difficulty=next_difficulty(problem, state.difficulty, result),
         champion=champion,
         champion_id=champion_id,
-        champion_merit=champion_merit,
+        champion_score=champion_score,
         archive=archive,
     )
     return state, metrics
@@ -245,15 +246,15 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, dict[
 
 
 def crown(champion: Contender, challenger: Contender) -> Contender:
-    """The champion or the generation's most reliable network, whoever has more merit on the same fresh episodes.
+    """The champion or the generation's most reliable network, whoever has more validation_score on the same fresh episodes.
 
     A score met by chance is not kept: the champion defends its place in every generation, at that generation's
     difficulty. A tie goes to the challenger, which has learnt longer; NaN loses to any number.
     """
     reign, claim = champion[2], challenger[2]
     wins = jnp.isfinite(claim) & (~jnp.isfinite(reign) | (claim >= reign))
-    genome, identity, merits = jax.tree.map(lambda new, old: jnp.where(wins, new, old), challenger, champion)
-    return genome, identity, jnp.where(jnp.isfinite(merits), merits, -jnp.inf)
+    genome, identity, validation_scores = jax.tree.map(lambda new, old: jnp.where(wins, new, old), challenger, champion)
+    return genome, identity, jnp.where(jnp.isfinite(validation_scores), validation_scores, -jnp.inf)
 
 
 def steps(

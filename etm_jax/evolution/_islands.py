@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from etm_jax._typing import BoolScalar
-from etm_jax.evolution._devices import AXIS, on_each_device, replicated, split
 from etm_jax.evolution._state import EvolutionState, Population
+from etm_jax.parallel._devices import AXIS, on_each_device, replicated, split
 
 IDS_PER_MEMBER = 2  # a generation numbers at most a child and a fresh genome for each place
 
@@ -65,20 +65,20 @@ def merge(islands: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), islands)
 
 
-def over_islands(function: Callable[..., Any], mesh: Mesh, lanes: int) -> Callable[..., Any]:
+def over_islands(function: Callable[..., Any], mesh: Mesh, batch_size: int) -> Callable[..., Any]:
     """Apply `function` of one island to all, spread over the mesh; the results stay on the devices.
 
     Args:
         function: takes the island's own arguments, as one tree, and then arguments that all share.
         mesh: the first of `meshes`.
-        lanes: 0 for the islands of a device in one vmap, else they follow in turn.
+        batch_size: 0 for the islands of a device in one vmap, else they follow in turn.
     """
 
     def local(own: Any, shared: Any) -> Any:
         if jax.tree.leaves(own)[0].shape[0] == 1:  # one island a device: no batching at all
             result = function(jax.tree.map(lambda leaf: leaf[0], own), shared)
             return jax.tree.map(lambda leaf: leaf[None], result)
-        if lanes == 0:
+        if batch_size == 0:
             return jax.vmap(lambda mine: function(mine, shared))(own)
         return jax.lax.map(lambda mine: function(mine, shared), own)
 

@@ -2,18 +2,18 @@
 
 import optax
 
+from etm_jax.automata._number_automata import number_automata
+from etm_jax.automata._ring_automata import ring_automata
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.environment import AnySuite
-from etm_jax.evolution._devices import device_mesh
-from etm_jax.evolution._graphs import graphs
-from etm_jax.evolution._lifetime import make_optimiser
 from etm_jax.evolution._measure import check_measures
-from etm_jax.evolution._networks import Networks
-from etm_jax.evolution._number_automata import number_automata
-from etm_jax.evolution._problem import Family, Problem
-from etm_jax.evolution._ring_automata import ring_automata
-from etm_jax.evolution._seeded_networks import seeded_networks
-from etm_jax.evolution._suites import for_networks, learnable
+from etm_jax.evolution._problem import Problem
+from etm_jax.graphs._model import graphs
+from etm_jax.networks._model import Networks
+from etm_jax.networks._seeded import seeded_networks
+from etm_jax.networks.learning._optimisers import make_optimiser
+from etm_jax.networks.learning._score import for_networks, learnable
+from etm_jax.parallel._devices import device_mesh
 from etm_jax.selection import ARCHIVES, SELECTORS, Archive, Selector
 
 
@@ -39,7 +39,7 @@ def make_problem(
         archive=make_archive(config),
         make_optimiser=(lambda learning: optimiser) if optimiser else make_optimiser(config.lifetime),
         mesh=device_mesh(config.population_size, config.devices, config.islands.count),
-        tiers=(config.bounds,),
+        buckets=(config.bounds,),
         flat=optimiser is None,  # somebody's own chain may look at shapes
     )
     check_measures(problem)
@@ -66,8 +66,10 @@ def make_family(config: EvolutionaryTuringConfig, suite: AnySuite) -> Family:
         raise ValueError(
             f"the model {config.model} learns nothing, so lifetime.inheritance must be darwinian, got {inheritance}"
         )
-    if config.tiers > 1:
-        raise ValueError(f"the model {config.model} computes in one shape, so tiers must be 1, got {config.tiers}")
+    if config.size_buckets > 1:
+        raise ValueError(
+            f"the model {config.model} computes in one shape, so buckets must be 1, got {config.size_buckets}"
+        )
     if config.model == "graph":
         return graphs(config.graph, suite)
     return (number_automata if config.model == "em43" else ring_automata)(config.emergent, suite)

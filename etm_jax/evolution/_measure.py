@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etm_jax.evolution._behaviour import SLOTS_USED, behaviours_of
-from etm_jax.evolution._lifetime import Result
 from etm_jax.evolution._problem import Problem
+from etm_jax.models._behaviour import behaviours_of
+from etm_jax.models._model import Result
+from etm_jax.networks.learning._score import SLOTS_USED
 
 PERFORMANCE = "performance"  # at all tasks, by their weights
 
@@ -36,7 +37,7 @@ def descriptors_of(problem: Problem, genomes: Any, result: Result) -> Float[Arra
         return None
     known = problem.family.traits(genomes) | (result.behaviour or {})
     if SLOTS_USED in known:
-        known[SLOTS_USED] = known[SLOTS_USED] / problem.config.bounds.num_slots[1]  # whatever tier it was measured in
+        known[SLOTS_USED] = known[SLOTS_USED] / problem.config.bounds.num_slots[1]  # whatever bucket it was measured in
     return jnp.stack([known[name] for name in problem.descriptors], axis=-1)
 
 

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from etm_jax._files import write_atomically
-from etm_jax._rows import Row, plain
-from etm_jax.evolution._devices import on_this_process
-from etm_jax.evolution._folder import RunFolder, load_model
 from etm_jax.evolution._problem import Problem
-from etm_jax.evolution._state import EvolutionState, member
+from etm_jax.evolution._state import EvolutionState
+from etm_jax.models._model import member
+from etm_jax.models._registry import load_model
+from etm_jax.parallel._devices import on_this_process
+from etm_jax.runs._folder import RunFolder
+from etm_jax.runs._rows import Row, plain
 from etm_jax.selection import Scores
 
 ROWS, MEMBERS = "members.json", "members"

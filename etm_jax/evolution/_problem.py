@@ -12,12 +12,13 @@ from jaxtyping import Array, Float, Int
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.environment import AnySuite
-from etm_jax.evolution._behaviour import behaviours_of
-from etm_jax.evolution._devices import default_lanes
-from etm_jax.evolution._lifetime import MakeOptimiser, Result
-from etm_jax.genomes import Bounds
+from etm_jax.models._behaviour import behaviours_of
+from etm_jax.models._model import Result
+from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.learning._optimisers import MakeOptimiser
+from etm_jax.networks.variation._rates import VariationRates
+from etm_jax.parallel._devices import default_batch_size
 from etm_jax.selection import Archive, Selector
-from etm_jax.variation import VariationRates
 
 
 @runtime_checkable
@@ -77,7 +78,7 @@ class Family(Protocol):
         """Score a population and the champion, all on the same fresh episodes. The key is consumed.
 
         Returns:
-            The genomes' results, their merits, and the champion's merit.
+            The genomes' results, their validation_scores, and the champion's validation_score.
         """
         ...
 
@@ -140,7 +141,7 @@ class Problem:
         archive: who is kept beside the population; None for nobody.
         make_optimiser: from an individual's learning genes to an optax chain; it starts anew in every lifetime.
         mesh: the devices that the population is spread over.
-        tiers: the padded shapes that networks compute in, cheapest first; the last one holds everybody.
+        buckets: the padded shapes that networks compute in, cheapest first; the last one holds everybody.
         flat: the optimiser treats every weight by itself, so it may be given all as one vector.
     """
 
@@ -151,18 +152,18 @@ class Problem:
     archive: Archive | None
     make_optimiser: MakeOptimiser
     mesh: Mesh = field(repr=False)
-    tiers: tuple[Bounds, ...]
+    buckets: tuple[Bounds, ...]
     flat: bool = False
 
     @property
-    def lanes(self) -> int:
+    def batch_size(self) -> int:
         """Individuals that one vmap holds on a device."""
-        return self.config.lanes or default_lanes()
+        return self.config.individuals_per_batch or default_batch_size()
 
     @property
-    def birth_lanes(self) -> int:
+    def offspring_batch_size(self) -> int:
         """Children in one vmap; in turn it is one, since of a vmapped condition both sides are computed."""
-        return self.lanes if self.family.born_in_turn else 0
+        return self.batch_size if self.family.born_in_turn else 0
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ import jax
 from jax.stages import Lowered
 
 from etm_jax._compiling import compile_all, compile_options, tracing
-from etm_jax.evolution._devices import replicated
 from etm_jax.evolution._generation import born, closed, init, judged, learned
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
+from etm_jax.parallel._devices import replicated
 from etm_jax.task import TaskSuite
 
 OPERATIONS_A_WEIGHT = 10  # of varying a genome once, roughly

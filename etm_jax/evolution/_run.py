@@ -1,4 +1,4 @@
-"""The run: compile one trip, repeat it, write what happened, stop cleanly, go on where it stopped."""
+"""The run: compile one chunk, repeat it, write what happened, stop cleanly, go on where it stopped."""
 
 import functools
 import time
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import jax
 
-from etm_jax._interrupts import interrupts
-from etm_jax._rows import Row
-from etm_jax.evolution._checkpoint import Checkpoints
-from etm_jax.evolution._devices import any_process, on_this_process, wait_for_all
-from etm_jax.evolution._folder import RunFolder
-from etm_jax.evolution._history import History, lineage_row, metrics_row
+from etm_jax.evolution._buckets import choose, next_choice, with_buckets
 from etm_jax.evolution._islands import state_sharding
-from etm_jax.evolution._ladder import choose, next_choice, with_tiers
 from etm_jax.evolution._members import member_rows
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._programs import Generation, compile_generation, first_state
-from etm_jax.evolution._state import NOBODY, EvolutionState
-from etm_jax.genomes import Bounds
+from etm_jax.evolution._state import NO_PARENT, EvolutionState
+from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.parallel._devices import any_process, on_this_process, wait_for_all
+from etm_jax.runs._checkpoint import Checkpoints
+from etm_jax.runs._folder import RunFolder
+from etm_jax.runs._history import History, lineage_row, metrics_row
+from etm_jax.runs._interrupts import interrupts
+from etm_jax.runs._rows import Row
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def run(
         return Outcome(
             state, History(rows, member_rows(problem, state)), compile_seconds, run_seconds=0.0, interrupted=False
         )
-    count = min(config.generations_per_trip, config.max_generations)
+    count = min(config.generations_per_chunk, config.max_generations)
     run_seconds, stage, stop = 0.0, None, False
     with interrupts() as interrupted:
         while int(state.generation) < config.max_generations and not stop:
@@ -129,25 +129,25 @@ def keep(problem: Problem, state: EvolutionState, folder: RunFolder | None, chec
 
 def survived(state: EvolutionState) -> bool:
     """Whether anybody's evaluation has ever given finite numbers, so that there is a champion."""
-    return int(state.champion_id) != NOBODY
+    return int(state.champion_id) != NO_PARENT
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """A stretch of the run between two choices of tiers: its program, and the generation it ends before."""
+    """A stretch of the run between two choices of buckets: its program, and the generation it ends before."""
 
-    tiers: tuple[Bounds, ...]
+    buckets: tuple[Bounds, ...]
     generation: Generation
     until: int
 
 
 def _next_stage(problem: Problem, state: EvolutionState, before: _Stage | None) -> tuple[EvolutionState, _Stage]:
-    """Choose tiers if that is due, and compile unless they are those of before."""
+    """Choose buckets if that is due, and compile unless they are those of before."""
     config = problem.config
     until = next_choice(config, int(state.generation))
     state = jax.device_put(choose(problem, state), state_sharding(config.islands.count, problem.mesh))
-    tiered = with_tiers(problem, state)
-    same = before if before and before.tiers == tiered.tiers else None
-    generation = same.generation if same else compile_generation(tiered, state)
+    bucketed = with_buckets(problem, state)
+    same = before if before and before.buckets == bucketed.buckets else None
+    generation = same.generation if same else compile_generation(bucketed, state)
     wait_for_all("compiled")  # the first exchange between processes fails unless they come to it within seconds
-    return state, _Stage(tiered.tiers, generation, until)
+    return state, _Stage(bucketed.buckets, generation, until)

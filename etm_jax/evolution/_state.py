@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from etm_jax._typing import Key, pytree
 from etm_jax.selection import Scores
 
-NOBODY = -1  # the parent id of a genome drawn at random
+NO_PARENT = -1  # the parent id of a genome drawn at random
 
 
 @pytree
@@ -20,7 +20,7 @@ class Population:
         genomes: of the problem's family; every array has a leading population axis.
         scores: what a selector may see. Nobody is alive before the first evaluation.
         ids: a number of one's own; an elite keeps it.
-        parents: ids of the two parents, the same twice for one parent, `NOBODY` for none.
+        parents: ids of the two parents, the same twice for one parent, `NO_PARENT` for none.
         next_id: the first id not given yet.
     """
 
@@ -51,9 +51,9 @@ class EvolutionState:
         population: the last generation's, evaluated.
         difficulty: present difficulty of each task, 0 to 1.
         champion: the most reliable network so far, as it was when it was scored.
-        champion_id: its id, `NOBODY` before the first generation.
-        tiers: sizes of the padded shapes that networks compute in, cheapest first, the last one the whole bounds'.
-        champion_merit: weighted accuracy on the episodes of its last defence, half of them at twice the length.
+        champion_id: its id, `NO_PARENT` before the first generation.
+        buckets: sizes of the padded shapes that networks compute in, cheapest first, the last one the whole bounds'.
+        champion_score: weighted accuracy on the episodes of its last defence, half of them at twice the length.
         archive: the members that are kept beside the population, a population of their own; () without an archive.
     """
 
@@ -61,10 +61,10 @@ class EvolutionState:
     generation: Int[Array, "*batch"]
     population: Population
     difficulty: Float[Array, "*batch task"]
-    tiers: Int[Array, "*batch tier gene"]
+    buckets: Int[Array, "*batch bucket gene"]
     champion: Any
     champion_id: Int[Array, "*batch"]
-    champion_merit: Float[Array, "*batch"]
+    champion_score: Float[Array, "*batch"]
     archive: Any
 
 

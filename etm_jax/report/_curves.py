@@ -27,7 +27,7 @@ def curves_section(rows: Rows, tasks: Sequence[str], step: str) -> Section:
     keys = [Key("on fresh episodes", "var(--ink)", "line"), Key("while learning", "var(--ink)", "dashed")]
     keys += [Key(name, colour, "line") for name, colour in colours.items()]
     if skipped:
-        keys.append(Key(f"trips with steps that were not finite ({skipped:,} steps left out)", FAILED, "cross"))
+        keys.append(Key(f"chunks with steps that were not finite ({skipped:,} steps left out)", FAILED, "cross"))
     panels = [
         ("Loss", "loss, as a logarithm", _loss(rows)),
         ("Accuracy", "share of perfect sequences", _per_task(rows, "accuracy", colours)),

@@ -5,9 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from etm_jax.emergent import EvolvedEM33
+from etm_jax.automata._evolved import EvolvedEM33
 from etm_jax.environment import AnySuite, EnvironmentSuite, Suite
-from etm_jax.graph import EvolvedGraph
+from etm_jax.graphs._evolved import EvolvedGraph
 from etm_jax.number_task import NumberSuite
 from etm_jax.report._ancestry import ancestry, best_of
 from etm_jax.report._headline import headline, status
@@ -67,7 +67,7 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite) -> list
     from etm_jax.report._tree import tree_section
 
     if isinstance(suite, NumberSuite):
-        from etm_jax.report._space_time import save_space_time, space_time_section
+        from etm_jax.automata._report import save_space_time, space_time_section
 
         at_work = [space_time_section(model, suite)]
         if model is not None:
@@ -87,10 +87,10 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite) -> list
 
 
 def _at_work(run: Path, model: Any, suite: Suite) -> list[Section]:
+    from etm_jax.automata._report import ring_section
+    from etm_jax.graphs._report import graph_section
     from etm_jax.report._acting import has_places, path_section
     from etm_jax.report._attention import attention_section
-    from etm_jax.report._graph import graph_section
-    from etm_jax.report._space_time import ring_section
 
     sections = [attention_section(model, suite)]
     if model is None or not isinstance(suite, EnvironmentSuite):

@@ -31,7 +31,7 @@ def write_training_report(run: Path, model: NTM | None, suite: Suite) -> Path:
         FileNotFoundError: the folder does not exist.
         ValueError: the model was not made for the suite.
     """
-    record = read_run(run, counter="trip")
+    record = read_run(run, counter="chunk")
     front = Front(training_status(record), _numbers(record, model), "network")
     return save(run, page(record, front, model, suite.names, _sections(record, model, suite)))
 

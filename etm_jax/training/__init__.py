@@ -1,5 +1,6 @@
 """Training: one fixed network, an optimiser that is never reset or a strategy, a curriculum, checkpoints."""
 
+from etm_jax.training._chunk import chunk as chunk
 from etm_jax.training._config import NetworkConfig as NetworkConfig
 from etm_jax.training._config import StrategyConfig as StrategyConfig
 from etm_jax.training._config import TrainConfig as TrainConfig
@@ -14,4 +15,3 @@ from etm_jax.training._state import make_training as make_training
 from etm_jax.training._state import network_of as network_of
 from etm_jax.training._strategy import WeightStrategy as WeightStrategy
 from etm_jax.training._strategy import make_strategy as make_strategy
-from etm_jax.training._trip import trip as trip

@@ -17,8 +17,9 @@ from etm_jax._require import (
     require_share,
     require_types,
 )
-from etm_jax.config import CurriculumConfig, LifetimeConfig, Optimiser, Precision
-from etm_jax.genomes import Bounds
+from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.learning._config import LifetimeConfig, Optimiser, Precision
+from etm_jax.task import CurriculumConfig
 
 Addressing = Literal["content", "content_and_location"]
 Controller = Literal["lstm", "gru", "rnn", "feedforward", "window"]
@@ -150,9 +151,9 @@ class TrainConfig:
     warmup_steps: int = 0  # not for ae_: steps in which the learning rate grows to its full size
     final_learning_rate: float = 0.1  # share of the rate that a cosine leaves at the last step
     clip_norm: float = 1.0  # global norm that gradients are clipped to
-    steps_per_trip: int = 100  # gradient steps before the host looks: scores on fresh episodes, and a row
+    steps_per_chunk: int = 100  # gradient steps before the host looks: scores on fresh episodes, and a row
     score_episodes: int = 256  # fresh episodes of each task that the network is scored on at each look
-    checkpoint_every: int = 10  # trips between checkpoints
+    checkpoint_every: int = 10  # chunks between checkpoints
     ponder_cost: float = 0.001  # what a step of pondering adds to the loss, with ponder_steps above 1
     rematerialise: bool = False  # recompute activations in the backward pass; for large memories
     precision: Precision = "float32"  # of the factors in matrix products; sums and addressing are always float32
@@ -163,7 +164,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require_types(self)
         require(len(self.task) > 0, "task", "at least one task", self.task)
-        for name in ("steps", "batch_size", "steps_per_trip", "score_episodes", "checkpoint_every"):
+        for name in ("steps", "batch_size", "steps_per_chunk", "score_episodes", "checkpoint_every"):
             require_count(name, getattr(self, name), 1)
         require_count("warmup_steps", self.warmup_steps, 0)
         require_seed("seed", self.seed)

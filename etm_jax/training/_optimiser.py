@@ -8,7 +8,7 @@ import optax
 
 from etm_jax import ae
 from etm_jax._typing import Scalar
-from etm_jax.evolution import paces_itself
+from etm_jax.networks.learning._optimisers import paces_itself
 from etm_jax.training._config import TrainConfig
 
 NEVER = 2**31 - 2  # in a row, before such a step would be taken after all

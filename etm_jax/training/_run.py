@@ -1,4 +1,4 @@
-"""The run: compile one trip, repeat it until there is a reason to stop, write what happened, go on where it stopped."""
+"""The run: compile one chunk, repeat it until there is a reason to stop, write what happened, go on where it stopped."""
 
 import functools
 import math
@@ -12,12 +12,18 @@ import jax.numpy as jnp
 import optax
 
 from etm_jax._compiling import compile_options, tracing
-from etm_jax._interrupts import interrupts
-from etm_jax._rows import Row, by_task, plain
-from etm_jax.evolution import Checkpoints, History, RunFolder, held_out_scores
-from etm_jax.genomes import compact, describe, num_parameters, save_network
+from etm_jax.networks.genome._architecture import describe
+from etm_jax.networks.genome._compact import compact
+from etm_jax.networks.genome._cost import num_parameters
+from etm_jax.networks.genome._export import save_network
+from etm_jax.networks.learning._score import held_out_scores
+from etm_jax.runs._checkpoint import Checkpoints
+from etm_jax.runs._folder import RunFolder
+from etm_jax.runs._history import History
+from etm_jax.runs._interrupts import interrupts
+from etm_jax.runs._rows import Row, by_task, plain
+from etm_jax.training._chunk import chunk
 from etm_jax.training._state import Training, TrainState, init, network_of
-from etm_jax.training._trip import trip
 
 LOOKS_TO_SOLVE = 2  # in a row; one may be luck, or stand before a relapse
 MOST_SKIPPED = 50  # in a row; what has not recovered by then never will
@@ -31,7 +37,7 @@ class Outcome:
 
     Attributes:
         state: the last state.
-        history: one row a trip, those before a resume included.
+        history: one row a chunk, those before a resume included.
         compile_seconds: spent compiling in this process.
         run_seconds: spent in gradient steps and looks in this process.
         ending: why it stopped; `"diverged"` where the loss or the gradient was not finite for many steps in a row.
@@ -48,7 +54,7 @@ def train(
     training: Training,
     folder: RunFolder | None = None,
     checkpoints: Checkpoints | None = None,
-    on_trip: Callable[[Row], None] | None = None,
+    on_chunk: Callable[[Row], None] | None = None,
 ) -> Outcome:
     """Train from the newest checkpoint if there is one, until solved or for all steps.
 
@@ -57,8 +63,8 @@ def train(
     Args:
         training: what to train, and on what.
         folder: where rows go; None to write nothing.
-        checkpoints: where states go and come from; made with `counter="trip"`.
-        on_trip: called with each new row.
+        checkpoints: where states go and come from; made with `counter="chunk"`.
+        on_chunk: called with each new row.
 
     Raises:
         ValueError: the folder has rows of other tasks, or rows and no checkpoint; or a checkpoint cannot be kept.
@@ -69,7 +75,7 @@ def train(
         >>> from etm_jax.training import NetworkConfig, TrainConfig, make_training, train
         >>> suite = TaskSuite((etm_tasks.make("copy", bits=2, max_length=2),), weights=(1.0,))
         >>> network = NetworkConfig(num_slots=4, slot_width=3, controller_size=4)
-        >>> config = TrainConfig(steps=3, steps_per_trip=2, batch_size=2, score_episodes=4, network=network)
+        >>> config = TrainConfig(steps=3, steps_per_chunk=2, batch_size=2, score_episodes=4, network=network)
         >>> outcome = train(make_training(config, suite))
         >>> [row["step"] for row in outcome.history.rows], outcome.ending
         ([2, 3], 'all steps done')
@@ -78,14 +84,14 @@ def train(
     state = jax.jit(init, static_argnums=0)(training, jax.random.key(config.seed))
     restored = checkpoints.restore(state) if checkpoints is not None else None
     if folder is not None:
-        folder.check_rows(training.suite.names, resumed=restored is not None, counter="trip")
+        folder.check_rows(training.suite.names, resumed=restored is not None, counter="chunk")
     state = state if restored is None else restored
     if checkpoints is not None:
-        checkpoints.drop_after(int(state.trip))
+        checkpoints.drop_after(int(state.chunk))
         checkpoints.save(state)
     if folder is not None:
-        folder.cut_after(int(state.trip), "trip")
-    rows = folder.rows("trip") if folder is not None else []
+        folder.cut_after(int(state.chunk), "chunk")
+    rows = folder.rows("chunk") if folder is not None else []
 
     compile_seconds = run_seconds = 0.0
     ending = ending_of(training, state)
@@ -94,7 +100,7 @@ def train(
             started = time.perf_counter()
             last = jnp.asarray(config.steps, jnp.int32)
             with tracing():
-                lowered = jax.jit(functools.partial(trip, training), donate_argnums=0).lower(state, last)
+                lowered = jax.jit(functools.partial(chunk, training), donate_argnums=0).lower(state, last)
             compiled = lowered.compile(compiler_options=compile_options(math.inf))
             compile_seconds = unaccounted = time.perf_counter() - started
         while ending is None:
@@ -107,10 +113,10 @@ def train(
             rows.append(row)
             if folder is not None:
                 folder.append(row)
-            if on_trip is not None:
-                on_trip(row)
+            if on_chunk is not None:
+                on_chunk(row)
             ending = ending_of(training, state) or ("interrupted" if interrupted.is_set() else None)
-            due = int(state.trip) % config.checkpoint_every == 0
+            due = int(state.chunk) % config.checkpoint_every == 0
             if checkpoints is not None and (due or ending is not None):
                 keep(training, state, folder, checkpoints)
     return Outcome(state, History(rows), compile_seconds, run_seconds, ending)
@@ -138,11 +144,11 @@ def ending_of(training: Training, state: TrainState) -> Ending | None:
 def _row(
     training: Training, state: TrainState, metrics: dict[str, Any], first: int, seconds: tuple[float, float]
 ) -> Row:
-    """What `metrics.jsonl` holds of one trip; `first` is the step it began at."""
+    """What `metrics.jsonl` holds of one chunk; `first` is the step it began at."""
     names, result, step = training.suite.names, metrics["score"], int(state.step)
     compiling, running = seconds
     return {
-        "trip": int(state.trip) - 1,
+        "chunk": int(state.chunk) - 1,
         "step": step,
         "train_loss": plain(metrics["loss"]),
         "loss": plain(result.loss),

@@ -1,4 +1,4 @@
-"""What training is about, and what it remembers from one trip to the next."""
+"""What training is about, and what it remembers from one chunk to the next."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +12,11 @@ from jaxtyping import Array, Float, Int
 from etm_jax import ae
 from etm_jax._typing import Key, pytree
 from etm_jax.environment import Suite
-from etm_jax.evolution import learnable, make_optimiser
-from etm_jax.genomes import Bounds, Genome, neutral, random_genome
+from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.genome._genome import Genome, random_genome
+from etm_jax.networks.genome._learning import neutral
+from etm_jax.networks.learning._optimisers import make_optimiser
+from etm_jax.networks.learning._score import learnable
 from etm_jax.training._config import TrainConfig
 from etm_jax.training._optimiser import only_finite, schedule_of
 from etm_jax.training._strategy import WeightStrategy, first_strategy_state, make_strategy
@@ -21,7 +24,7 @@ from etm_jax.training._strategy import WeightStrategy, first_strategy_state, mak
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained and on what; static, so one compiled trip belongs to one training.
+    """What is trained and on what; static, so one compiled chunk belongs to one training.
 
     Attributes:
         config: every setting.
@@ -50,11 +53,11 @@ class Training:
 
 @pytree
 class TrainState:
-    """A whole training between two trips; enough to go on from, bit for bit.
+    """A whole training between two chunks; enough to go on from, bit for bit.
 
     Attributes:
         key: of the episodes; every step and every look folds its number into it.
-        trip: trips done.
+        chunk: chunks done.
         step: gradient steps done, or a strategy's, those left out included.
         genome: the network, as the optimiser moves it.
         optimiser: its state, or the strategy's.
@@ -63,7 +66,7 @@ class TrainState:
     """
 
     key: Key
-    trip: Int[Array, ""]
+    chunk: Int[Array, ""]
     step: Int[Array, ""]
     genome: Genome
     optimiser: Any
@@ -108,7 +111,7 @@ def init(training: Training, key: Key) -> TrainState:
         optimiser = first_strategy_state(jax.random.fold_in(key_run, 0), training.strategy, genome.params)
     return TrainState(
         key=key_run,
-        trip=jnp.array(0, jnp.int32),
+        chunk=jnp.array(0, jnp.int32),
         step=jnp.array(0, jnp.int32),
         genome=genome,
         optimiser=optimiser,

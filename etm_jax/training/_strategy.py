@@ -16,10 +16,13 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Key, Mask, Params, Scalar
 from etm_jax.cells import num_channels_of
-from etm_jax.config import LifetimeConfig
 from etm_jax.environment import EnvironmentSuite, Suite
-from etm_jax.evolution import batch_loss, default_lanes, in_turn, score
-from etm_jax.genomes import Bounds, Genome, genome_of, mask_of
+from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.genome._genome import Genome, genome_of, mask_of
+from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks.learning._gradient import batch_loss
+from etm_jax.networks.learning._score import score
+from etm_jax.parallel._devices import default_batch_size, map_in_batches
 from etm_jax.training._config import StrategyConfig, strategies
 
 
@@ -158,7 +161,7 @@ def strategy_step(
         return batch_loss(params, genome, key_episodes, difficulty, bounds, suite, config, dtype)
 
     candidates, asked = strategy.ask(key_ask, before, strategy.default_params)
-    losses = in_turn(loss_of, candidates, default_lanes())
+    losses = map_in_batches(loss_of, candidates, default_batch_size())
     told, _ = strategy.tell(key_tell, candidates, losses, asked, strategy.default_params)
     sound = jnp.isfinite(losses)
     taken = jnp.any(sound) & jnp.all(jnp.isfinite(told.mean))
@@ -191,7 +194,7 @@ def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> Wei
 
     Example:
         >>> import jax
-        >>> from etm_jax.genomes import Bounds, num_parameters, random_genome
+        >>> from etm_jax.networks import Bounds, num_parameters, random_genome
         >>> from etm_jax.training import StrategyConfig, make_strategy
         >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
         >>> genome = random_genome(jax.random.key(0), bounds, 3, 2)

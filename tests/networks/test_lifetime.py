@@ -1,0 +1,140 @@
+"""What one individual learns in its lifetime, by any optimiser."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from etm_jax.models._model import member
+from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks.learning._optimisers import make_optimiser
+from etm_jax.networks.learning._score import score
+from flax import nnx
+from helpers import assert_trees_close
+from tiny import BOUNDS, SUITE, compiled_init
+
+from etm_jax import ae
+from etm_jax.networks import Bounds, compact, mask_of, pad
+from etm_jax.networks.genome._learning import neutral
+from etm_jax.networks.learning._gradient import learn
+
+
+@functools.cache
+def learnt(seed):
+    genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
+    config = LifetimeConfig(batch_size=8)
+    make = lambda learning: optax.adam(1e-2)  # noqa: E731
+    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make}
+
+    @jax.jit
+    def live(key):
+        return learn(key, genome, jnp.ones(2), 1.0, 60, **settings)
+
+    return genome, live(jax.random.key(seed))
+
+
+def test_learning_lowers_the_loss_on_fresh_episodes():
+    judge = jax.jit(
+        lambda genome: score(jax.random.key(99), genome, jnp.ones(2), bounds=BOUNDS, suite=SUITE, num_episodes=64).loss
+    )
+    before, later = learnt(0)
+    assert float(judge(later)) < float(judge(before)) - 0.01
+
+
+def test_learning_leaves_weights_that_do_not_exist_alone():
+    before, later = learnt(0)
+    for old, new, exists in zip(
+        *map(jax.tree.leaves, (before.params, later.params, mask_of(before, BOUNDS))), strict=True
+    ):
+        absent = ~np.asarray(exists)
+        np.testing.assert_array_equal(np.asarray(old)[absent], np.asarray(new)[absent])
+
+
+def test_any_optax_chain_learns():
+    """Two steps of sign descent move a bias by 0, or by twice its rate."""
+    genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
+    config = LifetimeConfig(batch_size=2, warmup_steps=0)
+    make = lambda learning: optax.sign_sgd(0.01)  # noqa: E731
+    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make}
+    live = jax.jit(lambda key: learn(key, genome, jnp.ones(2), 1.0, 2, **settings))
+    moved = np.abs(np.asarray(live(jax.random.key(1)).params["output"]["bias"]))
+    np.testing.assert_allclose(np.minimum(moved, np.abs(moved - 0.02)), 0, atol=1e-7)
+    assert moved.max() > 0
+
+
+def test_adaptive_learning_does_not_see_the_padding():
+    """The laws' norms and cosines count what exists: in wider bounds the same individual learns the same.
+
+    In float64, since the laws divide by what may be small and the order of a sum changes with the padding: at float32 a
+    key that hardly has a gradient differs by 3e-4 after the six steps.
+    """
+    genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
+    genome = dataclasses.replace(genome, learning=neutral())  # a compact network has no learning genes
+    wide = Bounds(
+        num_slots=(5, 9), slot_width=(3, 7), num_read_heads=(1, 3), num_write_heads=(1, 3), controller_size=(4, 9)
+    )
+    config = LifetimeConfig(batch_size=4, optimiser="ae_adam")
+
+    def lived(genome, bounds):
+        settings = {"bounds": bounds, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
+        learnt = jax.jit(lambda genome: learn(jax.random.key(3), genome, jnp.ones(2), 1.0, 6, **settings))(genome)
+        return nnx.state(compact(learnt, bounds), nnx.Param)
+
+    def in_float64(genome):
+        return dataclasses.replace(genome, params=jax.tree.map(lambda w: w.astype(jnp.float64), genome.params))
+
+    padded = pad(compact(genome, BOUNDS), wide)
+    with jax.enable_x64(True):
+        start = nnx.state(compact(in_float64(genome), BOUNDS), nnx.Param)
+        narrow = lived(in_float64(genome), BOUNDS)
+        moved = jax.tree.map(lambda now, then: np.abs(now - then).max(initial=0), narrow, start)
+        assert max(jax.tree.leaves(moved)) > 1e-3
+        assert_trees_close(lived(in_float64(padded), wide), narrow, rtol=1e-6, atol=1e-9)
+
+
+def test_a_genome_sets_the_rate_it_starts_at_and_acquires_the_one_it_ends_at():
+    genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
+    fast = dataclasses.replace(genome.learning, learning_rate=jnp.asarray(2.0), meta_step=jnp.asarray(0.5))
+    genome = dataclasses.replace(genome, learning=fast)
+    config = LifetimeConfig(batch_size=2, learning_rate=1e-3, optimiser="ae_adam")
+    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
+    live = jax.jit(lambda steps: learn(jax.random.key(3), genome, jnp.ones(2), 1.0, steps, **settings).learning)
+    assert float(live(0).learning_rate) == pytest.approx(2.0, rel=1e-5)
+    after = live(5)
+    assert abs(float(after.learning_rate) - 2.0) > 1e-4
+    assert float(after.meta_step) == 0.5
+    state = make_optimiser(config)(fast).init(genome.params)
+    assert float(ae.find(state).gains.meta_step[0]) == pytest.approx(0.5 * 0.03, rel=1e-5)
+
+
+def test_the_number_of_steps_may_be_traced():
+    genome, _ = learnt(0)
+    config = LifetimeConfig(batch_size=2, optimiser="sgd")
+    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
+
+    def live(steps):
+        return learn(jax.random.key(3), genome, jnp.ones(2), 1.0, steps, **settings).params
+
+    assert_trees_close(jax.jit(live)(4), jax.jit(lambda: live(4))(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("optimiser", "rtol"), [pytest.param("sgd", 1e-9, marks=pytest.mark.slow), ("ae_adam", 2e-6)])
+def test_weights_as_one_vector_learn_the_same(optimiser, rtol):
+    """In float64, since the order of sums differs in norms and cosines; the laws' own numbers stay float32."""
+    genome, learning = member(compiled_init()(jax.random.key(0)).population.genomes, 0), neutral()
+    with jax.enable_x64(True):
+        double = jax.tree.map(lambda w: w.astype(jnp.float64), genome.params)
+        genome = dataclasses.replace(genome, params=double, learning=learning)
+        config = LifetimeConfig(batch_size=2, optimiser=optimiser)
+        settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
+        shaped, flat = (
+            jax.jit(lambda key, flat=flat: learn(key, genome, jnp.ones(2), 1.0, 4, flat=flat, **settings))(
+                jax.random.key(1)
+            )
+            for flat in (False, True)
+        )
+        assert_trees_close(flat.params, shaped.params, rtol=rtol, atol=rtol / 100)
+        assert_trees_close(flat.learning, shaped.learning, rtol=rtol)

@@ -1,0 +1,360 @@
+"""The run report: what it says of finished, stopped and damaged runs, and the data behind its figures."""
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+
+import jax
+import numpy as np
+import pytest
+
+import etm_tasks
+from etm_jax.networks import Bounds, compact, random_genome
+from etm_jax.networks.genome._architecture import GENES
+from etm_jax.networks.genome._learning import LEARNING_GENES
+from etm_jax.report import write_report
+from etm_jax.report._ancestry import ancestry, best_of, changed_genes, lay_out, line_of_descent
+from etm_jax.report._attention import attention_section, slots_in_use, trace
+from etm_jax.report._genes import spread
+from etm_jax.report._members import LABEL, _named, members_sections
+from etm_jax.report._run import LineageRow, column, read_run
+from etm_jax.report._tree import spaced
+from etm_jax.task import TaskSuite
+
+BOUNDS = Bounds(num_slots=(5, 8), slot_width=(3, 4), num_read_heads=(2, 2), controller_size=(4, 6))
+HOSTILE = "<script>alert('&')</script>"
+FIGURES = (
+    "Fitness over",
+    "Performance over",
+    "Gene num_slots over",
+    "Gene addressing over",
+    "The champion on one",
+    "Ancestry of",
+)
+VOID = {"meta", "br", "img", "link", "hr"}
+
+# Generation: (ids, parents, fitness, memory slots). 7 is the champion; 4 survives as an elite.
+LINEAGE = [
+    ([0, 1, 2], [[-1, -1]] * 3, [0.1, 0.3, None], [5, 6, 7]),
+    ([3, 4, 5], [[0, 1], [1, 1], [2, 0]], [0.2, 0.5, 0.1], [6, 8, 5]),
+    ([4, 6, 7], [[1, 1], [5, 5], [3, 4]], [0.6, 0.2, 0.9], [8, 5, 7]),
+]
+
+
+@pytest.fixture(scope="module")
+def suite():
+    return TaskSuite((etm_tasks.make("copy", bits=2, max_length=3), etm_tasks.make("recall", bits=2)), (1.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def model(suite):
+    draw = jax.jit(lambda key: random_genome(key, BOUNDS, suite.input_size, suite.output_size))
+    return compact(draw(jax.random.key(0)), BOUNDS)
+
+
+def lineage_row(generation, ids, parents, fitness, slots):
+    genes = {name: [1] * len(ids) for name in GENES} | {"num_slots": slots, "addressing": [generation % 2] * len(ids)}
+    learning = {name: [0.5 + generation] * len(ids) for name in LEARNING_GENES}
+    row = {"generation": generation, "id": ids, "parents": parents, "fitness": fitness}
+    return row | {"genes": genes, "learning": learning}
+
+
+def metrics_row(generation, best_fitness):
+    tasks = {"copy": 0.25, "recall": 0.5}
+    scores = dict.fromkeys(("best_performance", "mean_performance", "best_accuracy", "difficulty"), tasks)
+    numbers = dict.fromkeys(("mean_fitness", "best_efficiency", "mean_efficiency", "best_loss", "diversity"), 0.375)
+    costs = {"padding_efficiency": 0.8125, "compile_seconds": 2.0, "run_seconds": 1.0, "individuals_per_second": 17.0}
+    return {"generation": generation, "best_fitness": best_fitness, "failed": 2, **scores, **numbers, **costs}
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def make_run(path):
+    """A finished run of three generations."""
+    write_lines(path / "metrics.jsonl", [metrics_row(g, f) for g, f in enumerate((0.3, None, 0.9))])
+    write_lines(path / "lineage.jsonl", [lineage_row(g, *row) for g, row in enumerate(LINEAGE)])
+    (path / "config.toml").write_text(f'max_generations = 3\nname = "{HOSTILE}"\n')
+    scores = {"copy": 0.984, "recall": 0.457}
+    held_out = dict.fromkeys(("accuracy", "performance", "accuracy_twice_length", "performance_twice_length"), scores)
+    summary = {
+        "champion_id": 7,
+        "architecture": {"num_slots": 7, "addressing": "content_and_location"},
+        "num_parameters": 43210,
+        "held_out": {"episodes": 1000, **held_out},
+        "seconds": {"total": 61.5, "compile": 20.0, "run": 41.5},
+        "generations": 3,
+    }
+    (path / "summary.json").write_text(json.dumps(summary))
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, model, suite):
+    """The report of a finished run; read only, as drawing it takes a second."""
+    return write_report(make_run(tmp_path_factory.mktemp("run")), model, suite)
+
+
+def lineage_of(rows):
+    return [
+        LineageRow(
+            generation=generation,
+            ids=np.array(ids),
+            parents=np.array(parents),
+            fitness=np.array([np.nan if value is None else value for value in fitness]),
+            genes={"num_slots": np.array(slots)},
+        )
+        for generation, (ids, parents, fitness, slots) in enumerate(rows)
+    ]
+
+
+class Balance(HTMLParser):
+    """Notes every end tag that closes something other than the last thing opened."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+def test_a_finished_run_makes_a_page_with_its_numbers_and_every_figure(report):
+    text = report.read_text()
+    assert sorted(file.name for file in report.parent.iterdir() if "report" in file.name) == ["report.html"]
+    for shown in ("Finished after 3 generations", "43,210", "0.984", "0.457", "61.5 s", "0.812", ">17<", "1,000 fresh"):
+        assert shown in text
+    labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
+    assert len(labels) == text.count("<svg") == 6 + 2 + len(LEARNING_GENES) + 2  # slots and addressing vary
+    assert "The same for everybody at all times: slot width 1, read heads 1" in text
+    for figure in FIGURES:
+        assert any(label.startswith(figure) for label in labels), figure
+    assert text.count("<figcaption>") == 4
+
+
+def test_the_page_is_well_formed_and_refers_to_nothing_outside_itself(report):
+    text = report.read_text()
+    outside = re.findall(r"(?:src|href|action|data)\s*=\s*[\"'](?!#|data:)[^\"']*|url\((?!#)[^)]*|@import", text)
+    assert outside == []
+    assert not re.search(r"<(script|link|iframe|object)\b", text)
+    balance = Balance()
+    balance.feed(text)
+    assert (balance.open, balance.wrong) == ([], [])
+
+
+def test_every_id_occurs_once_and_every_reference_finds_its_id(report):
+    text = report.read_text()
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    references = set(re.findall(r'(?:href="#|url\(#)([\w.-]+)', text))
+    assert references and references <= set(ids)
+
+
+def test_making_it_again_replaces_it_with_the_same_page(report, model, suite):
+    before = report.read_bytes()
+    report.write_text("an older report")
+    assert write_report(report.parent, model, suite) == report
+    assert report.read_bytes() == before
+
+
+def test_what_the_user_names_is_escaped(run, model):
+    class Hostile(type(etm_tasks.make("copy"))):
+        name = HOSTILE
+
+    task = Hostile(bits=2, max_length=3)
+    other = etm_tasks.make("recall", bits=2)
+    text = write_report(run, model, TaskSuite((task, other), (1.0, 1.0))).read_text()
+    assert HOSTILE not in text
+    assert text.count("&lt;script&gt;") >= 3  # the configuration, the table of scores, the key of the figure
+
+
+def test_an_empty_run_makes_a_page_that_says_so(tmp_path, suite):
+    text = write_report(tmp_path, None, suite).read_text()
+    assert "No generation has been recorded yet" in text
+    for name in ("metrics.jsonl", "lineage.jsonl", "summary.json", "config.toml"):
+        assert f"{name} is missing" in text
+    assert "no saved champion yet" in text
+    assert "<svg" not in text
+
+
+@pytest.mark.parametrize("num_generations", [1, 2])
+def test_a_stopped_run_shows_what_there_is(run, suite, num_generations):
+    (run / "summary.json").unlink()
+    for name in ("metrics.jsonl", "lineage.jsonl"):
+        lines = (run / name).read_text().splitlines(keepends=True)
+        (run / name).write_text("".join(lines[:num_generations]))
+    text = write_report(run, None, suite).read_text()
+    assert f"Unfinished: {num_generations} of 3 generations" in text
+    assert "summary.json is missing" in text and "Not measured yet" in text
+    best_so_far = ["Individual 1, born in generation 0, has no ancestors", "Ancestry of individual 4:"]
+    assert best_so_far[num_generations - 1] in text
+
+
+def test_a_run_in_which_everything_failed_is_reported(run, suite):
+    nothing = {key: None for key in metrics_row(0, None) if key not in ("generation", "failed")}
+    write_lines(run / "metrics.jsonl", [{"generation": g, "failed": 3, **nothing} for g in range(2)])
+    write_lines(run / "lineage.jsonl", [lineage_row(0, [0, 1], [[-1, -1]] * 2, [None, None], [5, 6])])
+    (run / "summary.json").unlink()
+    text = write_report(run, None, suite).read_text()
+    assert "generations with failed evaluations (6 in all)" in text
+    assert "does not hold a champion" in text
+
+
+def test_a_run_that_was_interrupted_is_unfinished_though_it_has_a_summary(run, suite):
+    (run / "config.toml").write_text("max_generations = 1000\n")
+    assert "Unfinished: 3 of 1,000 generations" in write_report(run, None, suite).read_text()
+    (run / "config.toml").write_text("max_generations = ")
+    assert "Finished after 3 generations" in write_report(run, None, suite).read_text()
+
+
+def test_a_torn_last_line_is_ignored_and_damage_elsewhere_is_named(run):
+    whole = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").write_text(whole + '{"generation": 3, "best_fit')
+    assert (len(read_run(run).metrics), read_run(run).notes) == (3, ())
+    (run / "metrics.jsonl").write_text('{"generation": 0, "be\n' + whole)
+    assert read_run(run).notes == ("1 unreadable lines of metrics.jsonl were skipped.",)
+    write_lines(run / "lineage.jsonl", [lineage_row(0, *LINEAGE[0]), {"generation": 1, "id": [3]}])
+    assert [row.generation for row in read_run(run).lineage] == [0]
+    (run / "summary.json").write_text('{"champion_id": ')
+    assert any("summary.json is unreadable" in note for note in read_run(run).notes)
+
+
+def test_a_generation_written_twice_counts_once_with_its_later_row(run):
+    write_lines(run / "metrics.jsonl", [metrics_row(g, f) for g, f in ((0, 0.1), (1, 0.2), (1, 0.4), (2, 0.5))])
+    assert column(read_run(run).metrics, "best_fitness").tolist() == [0.1, 0.4, 0.5]
+
+
+def test_a_missing_folder_is_named(tmp_path, suite):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        write_report(tmp_path / "nowhere", None, suite)
+
+
+def test_a_model_of_another_suite_is_refused(run, model):
+    with pytest.raises(ValueError, match="3"):
+        write_report(run, model, TaskSuite((etm_tasks.make("copy", bits=2),), (1.0,)))
+
+
+def test_columns_read_nested_values_and_turn_what_is_missing_into_nan():
+    rows = [{"a": {"b": 1}}, {"a": {"b": None}}, {"a": {}}, {}, {"a": 3}, {"a": {"b": True}}]
+    np.testing.assert_array_equal(column(rows, "a", "b"), [1] + [np.nan] * 5)
+
+
+def test_ancestry_walks_back_to_the_founders_and_no_further():
+    people = ancestry(lineage_of(LINEAGE), 7)
+    assert set(people) == {7, 3, 4, 0, 1}
+    assert {one: people[one].born for one in people} == {0: 0, 1: 0, 3: 1, 4: 1, 7: 2}
+    assert people[7].parents == (4, 3)  # the fitter first
+    assert people[4].parents == (1,)  # one parent named twice
+    assert people[4].fitness == 0.5  # at birth, not when it survived
+    assert line_of_descent(people, 7) == [7, 4, 1]
+
+
+def test_a_gene_has_changed_only_if_no_parent_has_its_value():
+    people = ancestry(lineage_of(LINEAGE), 7)
+    assert changed_genes(people, 7) == {"num_slots": (8, 7)}
+    assert changed_genes(people, 3) == {}  # its 6 comes from parent 1
+    assert changed_genes(people, 0) == {}  # a founder
+
+
+def test_ancestry_outlives_gaps_and_loops_in_the_record():
+    rows = [([5], [[99, 5]], [0.5], [6]), ([6, 7], [[5, 98], [6, 7]], [0.5, None], [6, 6])]
+    people = ancestry(lineage_of(rows), 6)
+    assert set(people) == {5, 6}
+    assert people[5].parents == ()
+    assert line_of_descent(people, 6) == [6, 5]
+    assert ancestry(lineage_of(rows), 1234) == {}
+
+
+def test_the_best_of_a_generation_has_finite_fitness():
+    rows = lineage_of([*LINEAGE, ([8, 9], [[7, 7]] * 2, [None, None], [5, 5])])
+    assert [best_of(row) for row in rows] == [1, 4, 7, None]
+
+
+def test_branches_take_free_lanes_and_what_finds_none_is_counted():
+    people = ancestry(lineage_of(LINEAGE), 7)
+    tree = lay_out(people, 7, num_lanes=1)
+    assert tree.line == (7, 4, 1)
+    assert tree.lanes == {7: 0, 4: 0, 1: 0, 3: 1}
+    assert set(tree.edges) == {(7, 4), (7, 3), (4, 1), (3, 1)}
+    assert tree.left_out == 1  # 0, the other parent of a branch
+    assert lay_out(people, 7, num_lanes=0).left_out == 2
+
+
+def test_labels_keep_their_order_and_distance_within_the_room():
+    placed = spaced([0.0, 0.1, 0.2, 9.9], gap=1.0, low=0.0, high=10.0)
+    assert placed == pytest.approx([0.0, 1.0, 2.0, 9.9])
+    assert spaced([9.8, 9.9, 10.0], gap=1.0, low=0.0, high=10.0) == pytest.approx([8.0, 9.0, 10.0])
+
+
+def test_the_spread_of_a_gene():
+    row = LineageRow(0, np.arange(11), np.zeros((11, 2)), np.zeros(11), {"num_slots": np.arange(10, 21)})
+    np.testing.assert_allclose(spread([row], "num_slots")[:, 0], [10, 11, 15, 19, 20])
+
+
+def test_the_trace_is_one_full_episode_up_to_its_last_answer(model, suite):
+    lived = trace(model, suite)
+    inputs, targets, outputs = (lived.channels[title] for title in ("Inputs", "Targets", "Outputs"))
+    assert inputs.shape == (3, 7)  # two bits and the delimiter; 3 vectors, the delimiter, 3 answers
+    np.testing.assert_array_equal(inputs[2], [0, 0, 0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(targets[:, 4:], inputs[:2, :3])
+    assert np.isnan(outputs[:, :4]).all() and ((outputs[:, 4:] > 0) & (outputs[:, 4:] < 1)).all()
+    num_slots, num_writes = model.architecture["num_slots"], model.architecture["num_write_heads"]
+    assert lived.reads.shape == (2, num_slots, 7) and lived.writes.shape == (num_writes, num_slots, 7)
+    np.testing.assert_allclose(lived.reads.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_network_that_ponders_has_a_trace_too(suite):
+    """Its cell has an input more than the suite: the mark of the first step."""
+    bounds = dataclasses.replace(BOUNDS, ponder_steps=(3, 3), controllers=("window",))
+    model = compact(random_genome(jax.random.key(0), bounds, suite.input_size, suite.output_size), bounds)
+    assert model.input_size == suite.input_size
+    lived = trace(model, suite)
+    assert lived.channels["Inputs"].shape[1] == lived.reads.shape[2]
+
+
+def test_without_a_memory_the_report_draws_the_answers_alone(suite):
+    bounds = dataclasses.replace(BOUNDS, memories=("none",))
+    model = compact(random_genome(jax.random.key(0), bounds, suite.input_size, suite.output_size), bounds)
+    section = attention_section(model, suite, "network")
+    assert section.title == "What the network answers"
+    (panel,) = section.panels
+    assert "Outputs" in panel and "head" not in panel
+
+
+def test_slots_that_no_head_uses_are_cut_at_the_ends():
+    weightings = np.zeros((2, 100, 5))
+    weightings[0, 40, 1] = weightings[1, 60, 2] = 0.9
+    assert slots_in_use(weightings) == (40, 61)
+    weightings[1, 60, 2] = 0.0
+    assert slots_in_use(weightings) == (40, 52)  # never fewer than can be read
+    assert slots_in_use(np.full((1, 100, 2), 0.01)) == (0, 100)  # diffuse: all of them
+    assert slots_in_use(np.ones((1, 5, 2))) == (0, 5)
+
+
+def test_a_front_has_a_panel_for_each_pair_and_numbers_that_do_not_overlap():
+    values = np.linspace(0, 1, 30)
+    rows = [
+        {"number": number, "objectives": {"copy": value, "recall": value**2, "multiply_adds": 1 - value}}
+        for number, value in enumerate(values.tolist())
+    ]
+    metrics = [{"generation": one, "hypervolume": 0.1 * one, "front_size": 10 * one} for one in range(3)]
+    (section,) = members_sections(metrics, rows)
+    assert section.title == "The front"
+    assert len(section.panels) == 5
+    assert "filled: few multiply-adds" in section.panels[0]
+    named = _named(values, values**2)
+    assert 29 in named
+    gaps = np.abs(np.diff(np.stack([values, values**2])[:, sorted(named)], axis=1))
+    assert np.all((gaps[0] > LABEL[0]) | (gaps[1] > LABEL[1]))
