@@ -5,10 +5,10 @@ from typing import Any
 
 import jax
 import optax
-from etm_jax.networks._batches import over_population
 
 from bench.population import LEARNING_RATE, forward, train_step
 from etm_jax.networks import Bounds, Genome, random_genome
+from etm_jax.networks._batches import over_population
 from etm_jax.parallel._devices import default_batch_size, device_mesh
 from etm_jax.task import Episode, Task
 

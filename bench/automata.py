@@ -22,9 +22,8 @@ from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
 from etm_jax._presets import PRESETS
 from etm_jax.config import Method
-from etm_jax.evolution._champion import summarise
+from etm_jax.evolution import make_problem, summarise
 from etm_jax.evolution._generation import init, steps
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._problem import Problem
 
 HEADINGS = (

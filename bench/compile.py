@@ -19,9 +19,6 @@ from jax.stages import Lowered
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
-from etm_jax.models._scores import lower_held_out, operations_held_out
-from etm_jax.networks.learning._score import examine_network, for_networks
-
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
 from etm_jax import _console, evolve
@@ -29,9 +26,11 @@ from etm_jax._compiling import compile_options
 from etm_jax._console import Progress
 from etm_jax._platform import use_every_core
 from etm_jax._presets import PRESETS
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._programs import lower_first, lower_stages, operations_of
+from etm_jax.models._scores import lower_held_out, operations_held_out
+from etm_jax.networks.learning._score import examine_network, for_networks
 
 TRACE = "/jax/core/compile/jaxpr_trace_duration"
 LOWER = "/jax/core/compile/jaxpr_to_mlir_module_duration"

@@ -20,8 +20,6 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
-from etm_jax.models._model import member
-
 from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
@@ -29,9 +27,10 @@ from etm_jax._presets import PRESETS
 from etm_jax.automata._ring_automata import RingAutomata
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.environment import Environment, EnvironmentSuite, rollout
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init, steps
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._problem import Problem
+from etm_jax.models._model import member
 from etm_jax.networks import stepper
 
 HEADINGS = ("row", "generations", "CPU s", "ten fittest: mean", "chosen: mean", "worst", "solved")

@@ -14,20 +14,19 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
-from etm_jax.networks._batches import groups
-from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks._evaluation import channels_of
 
 from bench._context import context
 from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
 from etm_jax._presets import CLASSIC
 from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._buckets import ENOUGH, upcoming
 from etm_jax.evolution._generation import init, step
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._problem import Problem
-from etm_jax.networks import Bounds
-from etm_jax.networks._evaluation import channels_of
+from etm_jax.networks import Bounds, LifetimeConfig
+from etm_jax.networks._batches import groups
 from etm_jax.networks.genome._architecture import Architecture
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets
 from etm_jax.networks.genome._cost import multiply_adds

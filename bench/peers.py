@@ -1,7 +1,7 @@
 """How fast are ask and tell of a population of one fixed shape, beside the genetic algorithms of evosax and QDax?
 
 `python -m bench.peers --out FILE.json`; `--quick` checks that it works. QDax is measured where it is installed.
-Results, and what the three do differently: bench/README.md.
+Results, and what the three do differently: bench/results/peers.json.
 """
 
 # pyright: reportMissingImports=false
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench._context import context, pin, version
 from bench._measure import Program, costs_of, markdown, prepare, save
-from etm_jax.evolution._propose import EvolvingTuringMachine
+from etm_jax.evolution import EvolvingTuringMachine
 from etm_jax.networks import Bounds, Genome, random_genome
 from etm_jax.networks.genome._architecture import ranges
 

@@ -24,15 +24,14 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
-from etm_jax.networks._batches import groups, over_population
-from etm_jax.networks.learning._score import default_micro_batch
-
 import etm_tasks
 from bench._context import context, pin
 from bench._timing import Case, compiled_case, time_rounds
 from etm_jax.networks import Bounds, Genome, apply, compact, describe, random_genome
+from etm_jax.networks._batches import groups, over_population
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, uncrop
 from etm_jax.networks.genome._cost import multiply_adds
+from etm_jax.networks.learning._score import default_micro_batch
 from etm_jax.parallel._devices import device_mesh
 from etm_jax.task import Episode, Task
 

@@ -34,23 +34,25 @@ class Bench:
 
 BENCHES = {
     "population": Bench("How fast is one JAX call for a population of many shapes, against a PyTorch loop?"),
-    "padding": Bench("What share of what a population executes does it need, at random and after evolution?"),
+    "padding": Bench("What share of the multiply-adds that a population executes do its networks need?"),
     "tpu": Bench("What would a generation cost on a TPU, and what is the largest population that fits?"),
     "roofline": Bench("What share of the machine's own rate of matrix products does useful work reach?"),
-    "growth": Bench("How do seconds and bytes grow with the population, the slots and the length of a sequence?"),
+    "growth": Bench(
+        "How do seconds and bytes grow with the population, the slots of a memory and the length of a sequence?"
+    ),
     "scaling": Bench("How does a generation scale over devices?"),
     "compile": Bench("How many programs does a run compile, and what share of its time is that?"),
     "peers": Bench("How fast are ask and tell, beside the genetic algorithms of evosax and QDax?"),
     "memory": Bench("How much memory does a training step of one network need, with and without recomputing?"),
     "emergent": Bench("How many genomes of the automaton EM-43 run in a second, packed into bits and cell by cell?"),
     "automata": Bench("Which functions of numbers does the evolution of automata find?"),
-    "control": Bench("Who balances a pole, and who drives a car on tracks never seen, with and without memory?"),
+    "control": Bench("Which models balance a pole or drive a car on tracks never seen, with and without memory?"),
     "search": Bench("Which way of searching finds what, at equal evaluations?"),
     "quality_diversity": Bench("Does MAP-Elites keep what QDax's keeps, and how long does a batch take to come in?"),
     "graphs": Bench("Does NEAT solve XOR and parity, how fast beside neat-python, and what do limits cost?"),
     "evolved_ntm": Bench("Does NEAT find a Turing machine that copies, and does it copy what is longer and wider?"),
     "graph_maze": Bench("Does NEAT find a graph that remembers a cue, by a tape or by its own loops?"),
-    "double_t_maze": Bench("Does an evolution strategy teach a network to search anew when the reward has moved?"),
+    "double_t_maze": Bench("Does an evolution strategy teach a network to search again when the reward has moved?"),
     "prior_work": Bench("What do networks trained here reach, beside the prior work's table?", out="folder"),
     "ae": Bench("Does adaptive evolution help, and where does it not?", out="folder"),
 }

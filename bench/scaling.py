@@ -17,16 +17,14 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
-from etm_jax.networks.learning._config import LifetimeConfig
-
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
 from bench._timing import Case
 from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init, step
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolve import suite_of
-from etm_jax.networks import Bounds
+from etm_jax.networks import Bounds, LifetimeConfig
 from etm_jax.parallel._devices import replicated
 
 # One shape: everybody costs the same, so that no device waits for a dear individual of another.

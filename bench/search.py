@@ -25,17 +25,16 @@ from jaxtyping import Array
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
-from etm_jax.networks.learning._score import score
-
 from bench._context import context, pin
 from bench._measure import markdown, save
 from bench._one_of import problem_of
 from etm_jax._command_line import make_suite
 from etm_jax._presets import PRESETS
 from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, SelectionConfig
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init, steps
-from etm_jax.evolution._make import make_problem
 from etm_jax.networks import Bounds, Genome, random_genome
+from etm_jax.networks.learning._score import score
 from etm_jax.training import StrategyConfig, make_strategy
 
 HEADINGS = (

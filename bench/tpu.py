@@ -2,7 +2,7 @@
 
 `python -m bench.tpu --out FILE.json`; `--quick` checks that it works. Where there is a TPU, the programs run on it and
 are timed. Where there is none, they are compiled for TPUs that are not there, and the compiler is asked. Results and
-what the figures mean: bench/README.md.
+what the figures mean: bench/results/tpu.json.
 """
 
 import json
@@ -22,19 +22,17 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
-from etm_jax.networks.learning._config import LifetimeConfig
-from etm_jax.networks.learning._score import learnable
-
 from bench._aot import CHIPS, Compiled, Program, compile_program, prepare_without_tpu, topology_devices, tpu_attached
 from bench._context import context, version
 from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init, steps
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolve import suite_of
-from etm_jax.networks import Bounds
+from etm_jax.networks import Bounds, LifetimeConfig
 from etm_jax.networks.learning._gradient import learn
+from etm_jax.networks.learning._score import learnable
 from etm_jax.parallel._devices import replicated
 
 TOPOLOGIES = ("v5e:2x2", "v6e:2x4")

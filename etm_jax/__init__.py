@@ -4,40 +4,48 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.2.0.dev0"
+
 if TYPE_CHECKING:
     from etm_jax._machine import EvolutionaryTuringMachine as EvolutionaryTuringMachine
+    from etm_jax._machine import EvolutionResult as EvolutionResult
+    from etm_jax._machine import evolve as evolve
     from etm_jax.cells import NTM as NTM
     from etm_jax.cells import NTMCell as NTMCell
     from etm_jax.config import EvolutionaryTuringConfig as EvolutionaryTuringConfig
-    from etm_jax.evolution._propose import EvolvingTuringMachine as EvolvingTuringMachine
-    from etm_jax.models._registry import load_best as load_best
-    from etm_jax.networks.genome._bounds import Bounds as Bounds
-    from etm_jax.networks.genome._compact import compact as compact
-    from etm_jax.networks.genome._compact import pad as pad
-    from etm_jax.networks.genome._genome import Genome as Genome
-    from etm_jax.networks.genome._genome import apply as apply
-    from etm_jax.networks.genome._genome import mask_of as mask_of
-    from etm_jax.networks.genome._genome import random_genome as random_genome
-    from etm_jax.networks.learning._config import LifetimeConfig as LifetimeConfig
+    from etm_jax.evolution import EvolvingTuringMachine as EvolvingTuringMachine
+    from etm_jax.models import load_best as load_best
+    from etm_jax.networks import Bounds as Bounds
+    from etm_jax.networks import Genome as Genome
+    from etm_jax.networks import LifetimeConfig as LifetimeConfig
+    from etm_jax.networks import NetworksConfig as NetworksConfig
+    from etm_jax.networks import apply as apply
+    from etm_jax.networks import compact as compact
+    from etm_jax.networks import mask_of as mask_of
+    from etm_jax.networks import pad as pad
+    from etm_jax.networks import random_genome as random_genome
     from etm_jax.task import Episode as Episode
     from etm_jax.task import TaskSuite as TaskSuite
 
 # Names are loaded when they are first asked for (PEP 562), so that `etm_jax.ae` comes without the rest.
 _HOMES = {
     "EvolutionaryTuringMachine": "_machine",
+    "EvolutionResult": "_machine",
+    "evolve": "_machine",
     "NTM": "cells",
     "NTMCell": "cells",
     "EvolutionaryTuringConfig": "config",
-    "LifetimeConfig": "config",
     "EvolvingTuringMachine": "evolution",
-    "load_best": "evolution",
-    "Bounds": "genomes",
-    "Genome": "genomes",
-    "apply": "genomes",
-    "compact": "genomes",
-    "mask_of": "genomes",
-    "pad": "genomes",
-    "random_genome": "genomes",
+    "load_best": "models",
+    "Bounds": "networks",
+    "Genome": "networks",
+    "LifetimeConfig": "networks",
+    "NetworksConfig": "networks",
+    "apply": "networks",
+    "compact": "networks",
+    "mask_of": "networks",
+    "pad": "networks",
+    "random_genome": "networks",
     "Episode": "task",
     "TaskSuite": "task",
 }

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import tyro
+from tyro.conf import AvoidSubcommands
 
-from etm_jax._output import warn
-from etm_jax.config import parse_task
+from etm_jax._output import say, warn
+from etm_jax.config import EvolutionaryTuringConfig, parse_task
 from etm_jax.environment import AnySuite, as_suite
 from etm_jax.runs._checkpoint import check_path
 from etm_jax.runs._folder import RunFolder
@@ -45,8 +46,8 @@ def one_line_errors() -> Iterator[None]:
         fail(f"{': '.join([*names[:1], error.strerror or str(error)])}; choose another path, or make room for it")
     except ValueError as error:
         fail(str(error))
-    except KeyboardInterrupt:  # before the first chunk, or a second Ctrl-C
-        warn("stopped at once; --resume with the run folder goes on from the last checkpoint")
+    except KeyboardInterrupt:  # before the first generation, or a second Ctrl-C
+        warn("stopped at once; --resume with the run folder continues from the last checkpoint")
         raise SystemExit(130) from None
 
 
@@ -60,11 +61,11 @@ def parse(kind: type[Any], argv: list[str], command: str, **options: Any) -> Any
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(kind, args=argv, prog=f"python -m {command}", **options)
+            return tyro.cli(kind, args=argv, prog=f"python -m {command}", config=(AvoidSubcommands,), **options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        fail(f"{unboxed(errors.getvalue())}{likely(errors.getvalue())}; --help lists the flags")
+        fail(f"{unboxed(errors.getvalue())}{likely(errors.getvalue())}; --help-all lists the flags")
     except ValueError as error:  # tyro lets those of the outermost settings through
         fail(str(error))
 
@@ -81,9 +82,40 @@ def likely(text: str) -> str:
     return f"; did you mean {found[1]}?" if found else ""
 
 
+HELP_FLAGS, FULL_HELP = ("-h", "--help"), "--help-all"
+
+
 def without_help(argv: list[str]) -> list[str]:
     """The words that say where settings come from; help is shown once these are known."""
-    return [word for word in argv if word not in ("-h", "--help")]
+    return [word for word in argv if word not in (*HELP_FLAGS, FULL_HELP)]
+
+
+def asks_help(argv: list[str]) -> bool:
+    """Whether the short help is wanted."""
+    return any(word in HELP_FLAGS for word in argv) and FULL_HELP not in argv
+
+
+def with_full_help(argv: list[str]) -> list[str]:
+    """The words as tyro knows them, whose help lists every flag."""
+    return ["--help" if word == FULL_HELP else word for word in argv]
+
+
+def show_help(text: str, flags: dict[str, str], settings: Any, rest: str) -> NoReturn:
+    """Show the short help, and end.
+
+    Args:
+        text: usage and examples.
+        flags: what is said of each flag, by the name of the setting.
+        settings: their values.
+        rest: what the full help lists.
+    """
+    say(text)
+    for name, meaning in flags.items():
+        value = getattr(settings, name)
+        shown = " ".join(value) if isinstance(value, tuple) else value
+        say(f"  --{name.replace('_', '-')} {shown}\n      {meaning}")
+    say(f"\n{FULL_HELP} lists {rest}; --list-tasks lists the tasks")
+    raise SystemExit(0)
 
 
 def named_tasks(before: tuple[str, ...], parsed: tuple[str, ...]) -> tuple[str, ...]:
@@ -110,6 +142,15 @@ def make_suite(specs: Sequence[str], bits: int | None = None) -> AnySuite:
     return as_suite(tasks, [weight for _, weight, _ in parsed])
 
 
+def suite_of(config: EvolutionaryTuringConfig) -> AnySuite:
+    """The tasks or environments that the settings of an evolution name.
+
+    Raises:
+        ValueError: a name or an option is unknown, or has a bad value, or tasks and environments are mixed.
+    """
+    return make_suite(config.task, bits=config.input_dim)
+
+
 def new_folder(out: Path | None, settings: Any) -> RunFolder:
     """The folder of a new run: the given one, or one in `runs/` that is called after the time.
 
@@ -122,7 +163,7 @@ def new_folder(out: Path | None, settings: Any) -> RunFolder:
 
 
 def old_folder(path: Path) -> RunFolder:
-    """The folder of a run to go on with.
+    """The folder of a run to resume.
 
     Raises:
         ValueError: there is none, or its settings do not describe it, or no checkpoint can be kept there.
@@ -136,7 +177,7 @@ def old_folder(path: Path) -> RunFolder:
 def check_resume(before: Any, command: Any, changeable: Sequence[str]) -> None:
     """Refuse flags that would make a resumed run another run."""
     if command.out is not None or command.config is not None:
-        fail("--resume goes on in its own folder with its own settings; leave out --out and --config")
+        fail("--resume uses its own folder and its own settings; leave out --out and --config")
     for item in dataclasses.fields(before):
         old, new = getattr(before, item.name), getattr(command.settings, item.name)
         if item.name not in changeable and old != new:

@@ -4,9 +4,10 @@ import dataclasses
 import functools
 import sys
 import time
+import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import jax
 from tyro.conf import Positional, arg
@@ -15,9 +16,9 @@ from etm_jax._command_line import (
     ENVIRONMENTS,
     FUNCTIONS,
     TASKS,
+    asks_help,
     check_resume,
     fail,
-    make_suite,
     named_tasks,
     new_folder,
     old_folder,
@@ -25,50 +26,90 @@ from etm_jax._command_line import (
     options_of,
     parse,
     set_up_warnings,
+    show_help,
+    suite_of,
+    with_full_help,
     without_help,
 )
 from etm_jax._console import evolution_progress, show_summary, show_tasks
+from etm_jax._machine import evolve
 from etm_jax._output import say
 from etm_jax._platform import join_processes, use_compile_cache, use_every_core
-from etm_jax._presets import PRESET_OF, PRESETS, check_read
-from etm_jax._toml import read_config, to_toml
-from etm_jax.config import EvolutionaryTuringConfig, Model
+from etm_jax._presets import PRESETS, preset_of
+from etm_jax._require import require_choice
+from etm_jax._toml import read_table, replaced, to_toml
+from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.environment import AnySuite
-from etm_jax.evolution._champion import summarise
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._members import write_members
-from etm_jax.evolution._problem import Problem
-from etm_jax.evolution._run import Outcome, run, survived
+from etm_jax.evolution._problem import Problem, make_problem
+from etm_jax.evolution._run import Outcome, run, summarise, survived
+from etm_jax.models._registry import MODELS, ModelKind, load_best
+from etm_jax.networks._config import NetworksConfig
 from etm_jax.parallel._devices import on_this_process, wait_for_all
 from etm_jax.runs._checkpoint import Checkpoints
-from etm_jax.runs._folder import RunFolder
+from etm_jax.runs._folder import WRITTEN_BY, RunFolder
 from etm_jax.runs._interrupts import ENDINGS, interrupts
+from etm_jax.selection import ARCHIVES, SELECTORS
 
 COMMAND = "etm_jax.evolve"
 CHANGEABLE = ("max_generations", "checkpoint_every", "generations_per_chunk", "devices", "individuals_per_batch")
+
+
+HELP = """usage: python -m etm_jax.evolve [--model MODEL] [--preset PRESET] [flags]
+
+Evolve a population of networks with memory, and leave a run folder with a report.
+
+  python -m etm_jax.evolve                            copy and recall; two minutes on two CPU cores
+  python -m etm_jax.evolve --preset quick             a first look; 15 seconds
+  python -m etm_jax.evolve --task copy=1,max_length=10 --population-size 20
+  python -m etm_jax.evolve --model graph              graphs that act in a T-maze
+  python -m etm_jax.evolve --resume runs/NAME         resume a run after any stop
+  python -m etm_jax.evolve report runs/NAME           make its report again
+
+The flags used most, with the values of these settings:"""
+MAIN_FLAGS = {
+    "task": "a task as name=weight,option=value; repeat the flag for several",
+    "population_size": "individuals",
+    "max_generations": "generations of the whole run",
+    "seed": "of every random draw; the same seed gives the same run",
+    "efficiency_weight": "what a cheap architecture counts in the fitness",
+    "devices": "devices the population is spread over; 0: all",
+}
+if TYPE_CHECKING:
+    ModelName: TypeAlias = str
+    PresetName: TypeAlias = str
+    SelectionName: TypeAlias = str
+    ArchiveName: TypeAlias = str
+else:  # choices that the command line shows
+    ModelName, PresetName = Literal[tuple(MODELS)], Literal[tuple(PRESETS)]
+    SelectionName, ArchiveName = Literal[tuple(SELECTORS)], Literal[tuple(ARCHIVES)]
 
 
 @dataclass(frozen=True)
 class Source:
     """Where the settings come from, before flags change them."""
 
-    model: Model | None = None
+    model: ModelName | None = None
     """What evolves. networks: networks with memory; em43: cellular automata that compute functions of numbers; em33:
     cellular automata that act in environments; graph: networks that grow node by node and act in environments."""
-    preset: Literal["default", "classic", "quick", "acting", "em43", "em33", "graph"] | None = None
+    preset: PresetName | None = None
     """Settings to start from. default: solves copy on a laptop in minutes; classic: the classic search space,
     population 50, 100 generations; quick: a first look; acting: small networks that drive a toy car; em43, em33 and
     graph: the presets of these models."""
+    selection: SelectionName | None = None
+    """Who survives and who becomes a parent; each method has options of its own."""
+    archive: ArchiveName | None = None
+    """What is kept beside the population; each archive has options of its own."""
     config: Path | None = None
     """A TOML file with settings, as a run folder's config.toml; replaces the preset where it says something."""
     resume: Path | None = None
-    """A run folder to go on with, after any stop. Only max-generations, checkpoint-every, generations-per-chunk,
-    devices and individuals_per_batch may differ from its settings."""
+    """A run folder to resume, after any stop. Only max-generations, checkpoint-every, generations-per-chunk, devices
+    and individuals-per-batch may differ from its settings."""
 
 
 @dataclass(frozen=True)
 class Command(Source):
-    """Evolve a population of Neural Turing Machines, and leave a run folder with a report.
+    """Evolve a population of networks with memory, and leave a run folder with a report.
 
     `python -m etm_jax.evolve report RUN` makes a run's report again.
     """
@@ -102,37 +143,50 @@ class Report:
     """The run folder."""
 
 
-def suite_of(config: EvolutionaryTuringConfig) -> AnySuite:
-    """The tasks or environments that the settings name.
-
-    Raises:
-        ValueError: a name or an option is unknown, or has a bad value, or tasks and environments are mixed.
-    """
-    return make_suite(config.task, bits=config.input_dim)
-
-
 def read_command(argv: list[str]) -> Command:
     """The command line as settings: preset, then config file or run folder, then flags."""
-    source = parse(Source, without_help(argv), COMMAND, return_unknown_args=True)[0]
-    preset = PRESETS[source.preset or PRESET_OF[source.model or "networks"]]
+    source: Source = parse(Source, without_help(argv), COMMAND, return_unknown_args=True)[0]
     with one_line_errors():
-        settings = preset
-        if source.config is not None:
-            settings = read_config(source.config, settings)
-        if source.resume is not None:
-            settings = old_folder(source.resume).config()
-    command: Command = parse(Command, argv, COMMAND, default=Command(settings=settings))
-    if source.model not in (None, settings.model):
-        fail(f"--model {source.model} does not fit these settings, which are of the model {settings.model}")
+        settings = start_of(source)
+    if asks_help(argv):
+        show_help(HELP, MAIN_FLAGS, settings, f"all flags of --model {settings.model.kind}")
+    command: Command = parse(Command, with_full_help(argv), COMMAND, default=Command(settings=settings))
     named = named_tasks(settings.task, command.settings.task)
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
         check_resume(settings, command, CHANGEABLE)
-    else:
-        with one_line_errors():
-            check_read(command.settings, preset)
     check_processes(command)
     return command
+
+
+def start_of(source: Source) -> EvolutionaryTuringConfig:
+    """The settings that flags change: of the preset and the config file, or of the run folder.
+
+    Raises:
+        ValueError: they cannot be read, or are of another model.
+    """
+    table: dict[str, Any] = {}
+    if source.config is not None:
+        table = read_table(source.config)
+        table.pop(WRITTEN_BY, None)
+    if source.resume is not None:
+        settings = old_folder(source.resume).config(EvolutionaryTuringConfig())
+    else:
+        model = table.get("model")
+        kind = source.model or (model.get("kind") if isinstance(model, dict) else None) or NetworksConfig.kind
+        require_choice("model.kind", kind, tuple(MODELS))
+        settings = replaced(PRESETS[source.preset] if source.preset else preset_of(kind), table)
+    if source.model not in (None, settings.model.kind):
+        raise ValueError(
+            f"--model {source.model} does not fit these settings, which are of the model {settings.model.kind}"
+        )
+    selection = settings.selection
+    if source.selection not in (None, selection.method.kind):
+        selection = dataclasses.replace(selection, method=SELECTORS[source.selection]())
+    archive = settings.archive
+    if source.archive not in (None, archive.kind):
+        archive = ARCHIVES[source.archive]()
+    return dataclasses.replace(settings, selection=selection, archive=archive)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -214,43 +268,52 @@ def execute(problem: Problem, folder: RunFolder, started: float) -> None:
 
 def finish(problem: Problem, outcome: Outcome, folder: RunFolder, started: float) -> None:
     """Write and show what a run found."""
-    go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.interrupted else None
-    done = int(outcome.state.generation)
+    resume = f"python -m {COMMAND} --resume {folder.path}" if outcome.interrupted else None
+    done, kind = int(outcome.state.generation), MODELS[problem.config.model.kind]
     if not survived(outcome.state):
-        write(folder, None, problem.suite)
+        write(folder, None, problem.suite, kind)
         fail(
-            f"nobody survived: every evaluation in {done} generations gave numbers that are not finite, so there is no "
-            "best network to save; lower --lifetime.learning-rate or --lifetime.clip-norm, or look at the tasks' losses"
+            f"no individual survived: every evaluation in {done} generations gave numbers that are not finite, so "
+            "there is no best network to save; lower --lifetime.learning-rate or --lifetime.clip-norm, or look at the "
+            "tasks' losses"
         )
     if outcome.run_seconds == 0 and not outcome.interrupted:
         most = problem.config.max_generations
-        say(f"nothing is left to do: {done} generations are done, and --max-generations is {most}; give more to go on")
-    state = dataclasses.replace(outcome.state, champion=on_this_process(outcome.state.champion))
-    model = problem.family.export(state.champion)
-    summary = summarise(problem, state, outcome.compile_seconds, outcome.run_seconds, started)
-    folder.finish(functools.partial(problem.family.save, model), summary)
-    write_members(folder, problem, state)
-    report = write(folder, model, problem.suite)
-    show_summary(summary, report, ("best architecture", "evolving"), go_on)
+        say(f"nothing is left to do: {done} generations are done, and --max-generations is {most}; give more to resume")
+    champion = on_this_process(outcome.state.champion)
+    outcome = dataclasses.replace(outcome, state=dataclasses.replace(outcome.state, champion=champion))
+    best = problem.model.export(champion)
+    summary = summarise(problem, outcome, started)
+    folder.finish(functools.partial(problem.model.save, best), summary)
+    write_members(folder, problem, outcome.state)
+    report = write(folder, best, problem.suite, kind)
+    show_summary(summary, report, ("best architecture", "evolving"), resume)
 
 
-def write(folder: RunFolder, network: Any, suite: AnySuite) -> Path:
+def write(folder: RunFolder, best: Any, suite: AnySuite, kind: ModelKind) -> Path:
     """Write the report; matplotlib is imported no earlier than here."""
     from etm_jax.report import write_report
 
-    return write_report(folder.path, network, suite)
+    return write_report(folder.path, best, suite, kind.report)
 
 
 def remake(path: Path) -> None:
     """`report RUN`."""
-    from etm_jax.models._registry import load_best
-
     with one_line_errors():
         folder = RunFolder.open(path)
         folder.check_whole()
-        network = load_best(path) if folder.best.exists() else None
-        say(str(write(folder, network, suite_of(folder.config()))))
+        config = folder.config(EvolutionaryTuringConfig())
+        best = load_best(path) if folder.best.exists() else None
+        say(str(write(folder, best, suite_of(config), MODELS[config.model.kind])))
 
+
+class _Callable(types.ModuleType):
+    """`etm_jax.evolve` is this command and, in Python, the function of the same name."""
+
+    __call__ = staticmethod(evolve)
+
+
+sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,8 @@
 """The contract between a function of whole numbers and the engine; automata compute such functions."""
 
+import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -59,6 +60,8 @@ class NumberSuite:
         (('doubling',), [2, 4, 6])
     """
 
+    kind: ClassVar[str] = "functions"
+    num_steps: ClassVar[float] = math.inf  # of an automaton: unknown before it halts
     tasks: tuple[NumberTask, ...]
     weights: tuple[float, ...]
 

@@ -4,7 +4,7 @@ The engine knows no concrete task: anything with the members of `Task` can be ev
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._checks import check_suite
+from etm_jax._require import require_positive, require_share, require_types
 from etm_jax._typing import Key, Scalar, pytree
 
 
@@ -141,6 +142,8 @@ class TaskSuite:
         ValueError: no task, two of the same name, or weights that do not fit.
     """
 
+    kind: ClassVar[str] = "tasks"
+    behaviours: ClassVar[tuple[str, ...]] = ()  # of its own: what a model does in tasks, the model knows
     tasks: tuple[Task, ...]
     weights: tuple[float, ...]
 
@@ -241,3 +244,29 @@ class TaskSuite:
     def longer(self, factor: int) -> "TaskSuite":
         """The suite of the same tasks at exactly `factor` times their greatest lengths."""
         return TaskSuite(tuple(task.longer(factor) for task in self.tasks), self.weights)
+
+    @property
+    def lengths(self) -> dict[str, "TaskSuite"]:
+        """What a champion is scored on, by the suffix of its scores' names: as evolved on, and at twice the length."""
+        return {"": self, "_twice_length": self.longer(2)}
+
+    @staticmethod
+    def reliability(accuracy: Float[Array, " task"], performance: Float[Array, " task"]) -> Float[Array, " task"]:
+        """How reliably each task is solved: the share of sequences that are right as a whole."""
+        del performance
+        return accuracy
+
+
+@dataclass(frozen=True)
+class CurriculumConfig:
+    """When tasks get harder: a task's difficulty rises once the present level is mastered, by the median individual."""
+
+    start: float = 1.0  # difficulty at the start, 0 to 1; 1 switches the curriculum off
+    step: float = 0.25  # how much a mastered level adds
+    threshold: float = 0.9  # performance that counts as mastery; of the median individual in a population
+
+    def __post_init__(self) -> None:
+        require_types(self, "curriculum.")
+        require_share("curriculum.start", self.start)
+        require_share("curriculum.threshold", self.threshold)
+        require_positive("curriculum.step", self.step)

@@ -28,14 +28,14 @@ from etm_jax._console import show_summary, show_tasks, training_progress
 from etm_jax._output import say
 from etm_jax._platform import use_compile_cache
 from etm_jax._require import require
-from etm_jax._toml import read_config, to_toml
+from etm_jax._toml import read_table, replaced, to_toml
 from etm_jax.environment import Suite
 from etm_jax.models._registry import load_best
 from etm_jax.networks.genome._compact import compact
 from etm_jax.networks.genome._export import save_network
 from etm_jax.networks.learning._score import for_networks, learnable
 from etm_jax.runs._checkpoint import Checkpoints
-from etm_jax.runs._folder import RunFolder
+from etm_jax.runs._folder import WRITTEN_BY, RunFolder
 from etm_jax.runs._interrupts import ENDINGS, interrupts
 from etm_jax.training import Outcome, TrainConfig, Training, make_training, network_of, summarise, train
 
@@ -84,7 +84,9 @@ def read_command(argv: list[str]) -> Command:
     with one_line_errors():
         settings = TrainConfig()
         if source.config is not None:
-            settings = read_config(source.config, settings)
+            table = read_table(source.config)
+            table.pop(WRITTEN_BY, None)
+            settings = replaced(settings, table)
         if source.resume is not None:
             settings = old_folder(source.resume).config(settings)
     command: Command = parse(Command, argv, COMMAND, default=Command(settings=settings))

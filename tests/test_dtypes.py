@@ -7,25 +7,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etm_jax.automata._config import EmergentConfig
-from etm_jax.graphs._config import GraphConfig
-from etm_jax.networks.learning._config import LifetimeConfig
 from helpers import MIXED
 from tiny import CONFIG, SUITE
 
 import etm_tasks
+from etm_jax.automata._config import EmergentConfig
 from etm_jax.automata._convolution import ConvolutionalModel
 from etm_jax.automata._em43 import EM43
 from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, IslandConfig, SelectionConfig
 from etm_jax.environment import EnvironmentSuite
+from etm_jax.evolution import EvolvingTuringMachine, make_problem
 from etm_jax.evolution._generation import init, step
-from etm_jax.evolution._make import make_problem
-from etm_jax.evolution._propose import EvolvingTuringMachine
+from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._neat import NEAT
 from etm_jax.graphs._pattern import paint, pattern_weights
 from etm_jax.graphs._policy import GraphTape, with_tape
-from etm_jax.networks import VariationRates, random_genome
+from etm_jax.networks import LifetimeConfig, VariationRates, random_genome
 from etm_jax.number_task import NumberSuite
 from etm_jax.selection import ARCHIVES, SELECTORS, Scores
 from etm_jax.strategies._differential import DifferentialEvolution

@@ -5,13 +5,12 @@ import functools
 
 import jax
 import numpy as np
-from etm_jax.networks.learning._config import LifetimeConfig
 
 import etm_tasks
 from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init, step
-from etm_jax.evolution._make import make_problem
-from etm_jax.networks import Bounds
+from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
 from etm_jax.parallel._devices import replicated
 from etm_jax.task import TaskSuite
 
@@ -30,17 +29,26 @@ CONFIG = EvolutionaryTuringConfig(
     devices=1,  # several cost a third more to compile
     task=("copy=0.5,bits=2,max_length=2", "recall=0.3,bits=2,item_length=1,max_items=2"),
     score_episodes=4,
-    bounds=BOUNDS,
     # Plain descent is quick to compile, and rounding stays rounding: Adam's first steps divide it by next to nothing.
-    lifetime=LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=0.1),
+    model=NetworksConfig(
+        bounds=BOUNDS, lifetime=LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=0.1)
+    ),
 )
-DARWINIAN = dataclasses.replace(CONFIG.lifetime, inheritance="darwinian")  # half as much to compile
+DARWINIAN = dataclasses.replace(CONFIG.model.lifetime, inheritance="darwinian")  # half as much to compile
+
+
+def settings(config=CONFIG, **changes):
+    """The settings with some of the engine's or of the model's own changed, told apart by their names."""
+    own = {field.name for field in dataclasses.fields(config.model)}
+    mine = {name: value for name, value in changes.items() if name in own}
+    rest = {name: value for name, value in changes.items() if name not in own}
+    return dataclasses.replace(config, **{"model": dataclasses.replace(config.model, **mine), **rest})
 
 
 @functools.cache
 def problem(suite=SUITE, **changes):
     """The problem of CONFIG with some settings changed."""
-    return make_problem(dataclasses.replace(CONFIG, **changes), suite)
+    return make_problem(settings(**changes), suite)
 
 
 def compiled_step(suite=SUITE, **changes):

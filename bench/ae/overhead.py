@@ -8,8 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from etm_jax.networks.learning._optimisers import make_optimiser
-from etm_jax.networks.learning._score import learnable
 from optax import contrib
 
 from bench._timing import Case, compiled_case, time_rounds
@@ -20,6 +18,8 @@ from etm_jax._presets import DEFAULT
 from etm_jax.evolve import suite_of
 from etm_jax.networks import random_genome
 from etm_jax.networks.learning._gradient import learn
+from etm_jax.networks.learning._optimisers import make_optimiser
+from etm_jax.networks.learning._score import learnable
 
 CRITERION = (
     "ae_adamw: optimiser state <= 2.0 times the parameters' bytes + 1 kB; CPU seconds of a whole training step at "

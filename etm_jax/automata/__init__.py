@@ -12,7 +12,8 @@ from etm_jax.automata._evolved import AUTOMATON as AUTOMATON
 from etm_jax.automata._evolved import EvolvedEM33 as EvolvedEM33
 from etm_jax.automata._evolved import EvolvedEM43 as EvolvedEM43
 from etm_jax.automata._evolved import digits as digits
-from etm_jax.automata._evolved import load_automaton as load_automaton
+from etm_jax.automata._evolved import load_em33 as load_em33
+from etm_jax.automata._evolved import load_em43 as load_em43
 from etm_jax.automata._evolved import save_automaton as save_automaton
 from etm_jax.automata._formalism import Answer as Answer
 from etm_jax.automata._formalism import EmergentModel as EmergentModel

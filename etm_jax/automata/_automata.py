@@ -1,4 +1,4 @@
-"""What families of cellular automata share: genomes of a rule and a programme, and how they vary."""
+"""What the models of cellular automata share: genomes of a rule and a programme, and how they vary."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
 from etm_jax._typing import BoolScalar, Key, Scalar, pytree
-from etm_jax.automata._config import EmergentConfig
+from etm_jax.automata._config import AutomataVariation
 from etm_jax.automata._genome import constrain_programme, constrain_rule, genome_from
-from etm_jax.models._model import LearnsNothing
-from etm_jax.networks.variation._rates import VariationRates
+from etm_jax.models._model import Inheritance
 
 
 @pytree
@@ -27,28 +26,26 @@ class Automaton:
 
 
 @dataclass(frozen=True)
-class Automata(LearnsNothing):
-    """Automata of so many states and programme cells; `NumberAutomata` and `RingAutomata` add how they live.
+class Automata:
+    """Automata of so many states and programme cells; `NumberAutomata` and `RingAutomata` add how they are evaluated.
 
     Attributes:
-        config: rates of mutation, and the rule if it is given.
+        variation: rates of mutation, and the rule if it is given.
         num_states: of a cell.
         num_cells: of a programme.
-
-    Raises:
-        ValueError: the rule of the settings has other states.
     """
 
-    born_in_turn = False
+    large_genomes = False
+    rebucket_every = 0
 
-    config: EmergentConfig
+    variation: AutomataVariation
     num_states: int
     num_cells: int
 
-    def __post_init__(self) -> None:
-        size = self.num_states**3
-        if len(self.config.rule) not in (0, size):
-            raise ValueError(f"emergent.rule must have {size} digits for this model, got {len(self.config.rule)}")
+    @property
+    def inheritance(self) -> Inheritance:
+        """Nothing is learned."""
+        return "darwinian"
 
     def random(self, key: Key) -> Automaton:
         """A rule of uniform states, or the one of the settings, and a sparse programme. The key is consumed."""
@@ -56,24 +53,15 @@ class Automata(LearnsNothing):
 
     def _drawn(self, uniform: Float[Array, " entry"]) -> Automaton:
         rule, programme = genome_from(uniform, self.num_states)
-        if self.config.rule:
-            rule = constrain_rule(jnp.array([int(digit) for digit in self.config.rule]))
+        if self.variation.rule:
+            rule = constrain_rule(jnp.array([int(digit) for digit in self.variation.rule]))
         return Automaton(rule, programme)
 
     def offspring(
-        self,
-        key: Key,
-        first: Automaton,
-        second: Automaton,
-        mates: BoolScalar,
-        rates: VariationRates,
-        gene_rate: Scalar | float,
+        self, key: Key, first: Automaton, second: Automaton, mates: BoolScalar, diversity: Scalar
     ) -> Automaton:
-        """A child: one cut through rule and programme if it `mates`, then entries drawn anew. The key is consumed.
-
-        The rates of mutation are those of the automata's own settings.
-        """
-        del rates, gene_rate
+        """A child: one cut through rule and programme if it `mates`, then entries drawn again. The key is consumed."""
+        del diversity
         size, length = first.rule.size, first.programme.size
         whole = size + length
         draws = jax.random.uniform(key, (2 * whole + 1,))  # one for all: each further one would cost compile time
@@ -81,8 +69,8 @@ class Automata(LearnsNothing):
         cut = jnp.where(mates, jnp.floor(where * whole).astype(jnp.int32), whole)
         places = Automaton(jnp.arange(size, dtype=jnp.int32), size + jnp.arange(length, dtype=jnp.int32))
         crossed = jax.tree.map(lambda place, one, other: jnp.where(place < cut, one, other), places, first, second)
-        rule_rate = 0.0 if self.config.rule else self.config.rule_rate
-        mutates = Automaton(chance[:size] < rule_rate, chance[size:] < self.config.programme_rate)
+        rule_rate = 0.0 if self.variation.rule else self.variation.rule_rate
+        mutates = Automaton(chance[:size] < rule_rate, chance[size:] < self.variation.programme_rate)
         child = jax.tree.map(jnp.where, mutates, self._drawn(fresh), crossed)
         return Automaton(constrain_rule(child.rule), constrain_programme(child.programme))
 

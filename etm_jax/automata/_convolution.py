@@ -57,7 +57,7 @@ class ConvolutionalModel:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from etm_jax.automata._convolution import ConvolutionalModel
+        >>> from etm_jax.automata import ConvolutionalModel
         >>> spread_right = jnp.zeros((3, 3)).at[1, 0].set(1.0)
         >>> found = ConvolutionalModel(max_steps=19).run(spread_right, jnp.zeros((20, 20)), jnp.asarray([1.0, 0.0]))
         >>> bool(found.halted), bool(found.outputs[0] > 0), float(found.outputs[1])

@@ -53,7 +53,7 @@ class EM33:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from etm_jax.automata._em33 import EM33
+        >>> from etm_jax.automata import EM33
         >>> em = EM33(num_variables=1, bins=2, programme_cells=2, steps=1)
         >>> copies_left = jnp.asarray([left for left in range(3) for _ in range(9)])
         >>> cells, left, right = em.run_population(copies_left[None], jnp.zeros((1, 6), jnp.uint8), jnp.asarray([[0]]))
@@ -181,7 +181,7 @@ def controller(em: EM33, num_actions: int, rule: UInt8[Array, "27"], cells: UInt
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from etm_jax.automata._em33 import EM33, controller
+        >>> from etm_jax.automata import EM33, controller
         >>> cells, step = controller(EM33(num_variables=2), 1, jnp.zeros(27, jnp.uint8), jnp.zeros(112, jnp.uint8))
         >>> cells, actions = step(cells, jnp.array([-0.3, 0.7]))
         >>> actions.tolist(), int((cells == 2).sum())  # a blank rule: red inputs, and nothing beside them

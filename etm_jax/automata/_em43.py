@@ -53,8 +53,7 @@ class EM43:
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from etm_jax.automata._em43 import EM43
-        >>> from etm_jax.automata._genome import constrain_rule
+        >>> from etm_jax.automata import EM43, constrain_rule
         >>> keep = constrain_rule(jnp.zeros(64, jnp.uint8))
         >>> outputs, steps, halted = EM43(window=64).run(keep, jnp.zeros(10, jnp.uint8), jnp.arange(4))
         >>> outputs.tolist(), steps.tolist(), halted.all().item()
@@ -72,7 +71,7 @@ class EM43:
         """The largest number that can be written beside a programme; of two, their sum plus 2 must not exceed it.
 
         Example:
-            >>> from etm_jax.automata._em43 import EM43
+            >>> from etm_jax.automata import EM43
             >>> EM43(window=200).largest_input(32)
             163
         """

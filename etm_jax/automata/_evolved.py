@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ class EvolvedEM43:
         ValueError: the digits do not fit, or the window has no room for the programme.
 
     Example:
-        >>> from etm_jax.automata._evolved import EvolvedEM43
+        >>> from etm_jax.automata import EvolvedEM43
         >>> same = EvolvedEM43(rule="0" * 8 + "2" + "0" * 6 + "3" + "0" * 44 + "3" + "0" * 3, programme="0000")
         >>> same([3, 7]).outputs.tolist()
         [3, 7]
@@ -117,7 +117,7 @@ class EvolvedEM33:
         ValueError: a size is below 1, there are more actions than variables, or the digits do not fit.
 
     Example:
-        >>> from etm_jax.automata._evolved import EvolvedEM33
+        >>> from etm_jax.automata import EvolvedEM33
         >>> still = EvolvedEM33("0" * 27, "0" * 28, num_variables=2, num_actions=1, bins=2)
         >>> cells, step = still.policy()
         >>> cells.shape
@@ -160,6 +160,9 @@ class EvolvedEM33:
         return architecture_of(self)
 
 
+Evolved = TypeVar("Evolved", EvolvedEM43, EvolvedEM33)
+
+
 def architecture_of(model: "EvolvedEM43 | EvolvedEM33") -> dict[str, str | int]:
     """Rule and programme, and how many cells of it are not blank."""
     live = len(model.programme) - model.programme.count("0")
@@ -177,15 +180,24 @@ def save_automaton(model: EvolvedEM43 | EvolvedEM33, folder: Path) -> None:
     write_atomically(folder / AUTOMATON, json.dumps(vars(model), indent=2) + "\n")
 
 
-def load_automaton(folder: Path) -> EvolvedEM43 | EvolvedEM33:
-    """Read back what `save_automaton` wrote.
+def load_em43(folder: Path) -> EvolvedEM43:
+    """Read back an `EvolvedEM43` that `save_automaton` wrote.
 
     Raises:
         ValueError: the file is missing or damaged, or sizes and digits do not fit.
     """
+    return _load(EvolvedEM43, folder)
+
+
+def load_em33(folder: Path) -> EvolvedEM33:
+    """Read back an `EvolvedEM33`; as `load_em43`."""
+    return _load(EvolvedEM33, folder)
+
+
+def _load(kind: type[Evolved], folder: Path) -> Evolved:
     try:
         settings = read_json(folder / AUTOMATON, MOST_BYTES)
         require(isinstance(settings, dict), AUTOMATON, "an object", settings)
-        return EvolvedEM33(**settings) if "num_actions" in settings else EvolvedEM43(**settings)
+        return kind(**settings)
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no automaton that can be read: {error}") from None

@@ -80,7 +80,7 @@ def run_until_halted(
         ValueError: `max_steps` is below 1.
 
     Example:
-        >>> from etm_jax.automata._formalism import run_until_halted
+        >>> from etm_jax.automata import run_until_halted
         >>> state, steps, halted = run_until_halted(lambda n: 2 * n, lambda n: n > 50, 1, max_steps=10)
         >>> int(state), int(steps), bool(halted)
         (64, 6, True)
@@ -111,8 +111,7 @@ def answer(model: EmergentModel, state: State, value: Any, max_steps: int) -> An
         ValueError: `max_steps` is below 1.
 
     Example:
-        >>> from etm_jax.automata._em43 import EM43
-        >>> from etm_jax.automata._formalism import answer
+        >>> from etm_jax.automata import EM43, answer
         >>> import jax.numpy as jnp
         >>> em = EM43(window=32)
         >>> programme = jnp.zeros(4, jnp.uint8)

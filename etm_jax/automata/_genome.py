@@ -44,7 +44,7 @@ def constrain_rule(rule: Any) -> UInt8[Array, "entry"]:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from etm_jax.automata._genome import constrain_rule
+        >>> from etm_jax.automata import constrain_rule
         >>> constrain_rule(jnp.full(27, 2))[:3].tolist()
         [0, 2, 2]
     """
@@ -65,7 +65,7 @@ def constrain_programme(programme: Any) -> UInt8[Array, "cell"]:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from etm_jax.automata._genome import constrain_programme
+        >>> from etm_jax.automata import constrain_programme
         >>> constrain_programme(jnp.asarray([1, 3, 2])).tolist()
         [1, 0, 2]
     """
@@ -88,7 +88,7 @@ def random_genome(key: Key, programme_length: int = 32) -> tuple[UInt8[Array, "6
 
     Example:
         >>> import jax
-        >>> from etm_jax.automata._genome import random_genome
+        >>> from etm_jax.automata import random_genome
         >>> rules, programmes = jax.vmap(lambda key: random_genome(key, 10))(jax.random.split(jax.random.key(0), 5))
         >>> rules.shape, programmes.shape
         ((5, 64), (5, 10))

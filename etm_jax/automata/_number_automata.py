@@ -1,4 +1,4 @@
-"""The family of `EM43`: automata that compute a function of whole numbers until they halt."""
+"""The model em43: automata that compute a function of whole numbers until they halt."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,61 +11,77 @@ from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import Key, Scalar
 from etm_jax.automata._automata import Automata, Automaton
-from etm_jax.automata._config import EmergentConfig
+from etm_jax.automata._config import EM43Config
 from etm_jax.automata._em43 import EM43
 from etm_jax.automata._evolved import EvolvedEM43, digits, save_automaton
 from etm_jax.environment import AnySuite
-from etm_jax.evolution._problem import Problem
-from etm_jax.models._model import Result
+from etm_jax.models._context import Context
+from etm_jax.models._model import Evaluation, Result
 from etm_jax.number_task import NumberSuite, NumberTask
 from etm_jax.parallel._devices import on_each_device, replicated, with_champion
 
 
 @dataclass(frozen=True)
 class NumberAutomata(Automata):
-    """`EM43` with programmes of one length."""
+    """`EM43` with programmes of one length, on one function.
 
-    @property
-    def model(self) -> EM43:
-        """The automaton of the settings."""
-        return EM43(self.config.window, self.config.max_steps)
+    Attributes:
+        em: the automaton.
+        task: the function.
+    """
 
-    def judge(
-        self, problem: Problem, key: Key, genomes: Automaton, champion: Automaton, difficulty: Float[Array, " task"]
-    ) -> tuple[Result, Float[Array, " population"], Scalar]:
+    behaviours = ()
+
+    em: EM43
+    task: NumberTask
+
+    @classmethod
+    def of(cls, config: EM43Config, suite: AnySuite) -> "NumberAutomata":
+        """The model of these settings on this function.
+
+        Raises:
+            ValueError: the suite is none of functions, or a number does not fit the tape.
+        """
+        task, em = function_of(suite), EM43(config.window, config.max_steps)
+        check_fits(em, config.programme_length, task, task.train_inputs())
+        return cls(config.variation, num_states=4, num_cells=config.programme_length, em=em, task=task)
+
+    def evaluate(
+        self, context: Context, key: Key, genomes: Automaton, champion: Automaton, difficulty: Float[Array, " task"]
+    ) -> Evaluation:
         """All numbers that evolution sees, through all genomes; nothing is left to chance. The key is consumed."""
         del key, difficulty
-        everybody = with_champion(genomes, champion, problem.mesh)
-        task = function_of(problem.suite)
-        inputs = jnp.asarray(task.train_inputs())
+        everyone = with_champion(genomes, champion, context.mesh)
+        inputs = jnp.asarray(self.task.train_inputs())
 
         def compute(genomes: Automaton, inputs: Array) -> Array:
-            return self.model.run_population(genomes.rule, genomes.programme, inputs).outputs
+            return self.em.run_population(genomes.rule, genomes.programme, inputs).outputs
 
-        outputs = on_each_device(compute, problem.mesh)(everybody, inputs)
-        if problem.mesh.size > 1:
-            outputs = jax.lax.with_sharding_constraint(outputs, replicated(problem.mesh))
-        result = scores(outputs, task)
-        validation_scores = result.accuracy[:, 0] + result.performance[:, 0]
-        size = problem.config.population_size
-        return jax.tree.map(lambda array: array[:size], result), validation_scores[:size], validation_scores[-1]
+        outputs = on_each_device(compute, context.mesh)(everyone, inputs)
+        if context.mesh.size > 1:
+            outputs = jax.lax.with_sharding_constraint(outputs, replicated(context.mesh))
+        result = scores(outputs, self.task)
+        validation = result.accuracy[:, 0] + result.performance[:, 0]
+        size = context.population_size
+        return Evaluation(jax.tree.map(lambda array: array[:size], result), validation[:size], validation[-1])
 
-    def padding_efficiency(self, problem: Problem, genomes: Automaton) -> Scalar:
+    def padding_efficiency(self, context: Context, genomes: Automaton) -> Scalar:
         """1: tapes are all of one size."""
-        del problem, genomes
+        del context, genomes
         return jnp.array(1.0)
 
-    def export(self, champion: Automaton) -> EvolvedEM43:
+    def export(self, genome: Automaton) -> EvolvedEM43:
         """The automaton as a model that takes numbers of any size."""
-        return EvolvedEM43(digits(champion.rule), digits(champion.programme), self.config.window, self.config.max_steps)
+        return EvolvedEM43(digits(genome.rule), digits(genome.programme), self.em.window, self.em.max_steps)
 
-    def save(self, model: EvolvedEM43, folder: Path) -> None:
+    def save(self, exported: EvolvedEM43, folder: Path) -> None:
         """Rule and programme as JSON."""
-        save_automaton(model, folder)
+        save_automaton(exported, folder)
 
-    def report(self, problem: Problem, champion: Automaton) -> dict[str, Any]:
+    def report(self, genome: Automaton, seed: int) -> dict[str, Any]:
         """The genome's digits, and exactness on numbers that evolution never saw."""
-        task, model = function_of(problem.suite), self.export(champion)
+        del seed
+        task, model = self.task, self.export(genome)
         near, far = (exactness(model, task, inputs) for inputs in (task.test_inputs(), task.far_inputs()))
         held_out = {
             "episodes": len(task.test_inputs()),
@@ -75,10 +91,10 @@ class NumberAutomata(Automata):
                 task.name: {f"{name}_far_beyond": value for name, value in far.items()} | {"steps": near["steps"]}
             },
         }
-        size = 0 if self.config.rule else champion.rule.size
+        size = 0 if self.variation.rule else genome.rule.size
         return {
             "architecture": model.architecture,
-            "num_parameters": size + champion.programme.size,
+            "num_parameters": size + genome.programme.size,
             "held_out": held_out,
         }
 
@@ -124,17 +140,6 @@ def function_of(suite: AnySuite) -> NumberTask:
     return suite.task
 
 
-def number_automata(config: EmergentConfig, suite: AnySuite) -> NumberAutomata:
-    """The family for these settings and this function.
-
-    Raises:
-        ValueError: the suite is none of functions, or a number does not fit the tape.
-    """
-    task, family = function_of(suite), NumberAutomata(config, num_states=4, num_cells=config.programme_length)
-    check_fits(family.model, config.programme_length, task, task.train_inputs())
-    return family
-
-
 def check_fits(model: EM43, length: int, task: NumberTask, inputs: Int[np.ndarray, "batch operand"]) -> None:
     """Refuse a window in which inputs or results have no place.
 
@@ -147,6 +152,6 @@ def check_fits(model: EM43, length: int, task: NumberTask, inputs: Int[np.ndarra
     most, room = int(max(written.max(), due.max())), model.largest_input(length)
     if most > room:
         raise ValueError(
-            f"emergent.window must leave room for {most} behind a programme of {length} cells for {task.name}, got a "
+            f"window must leave room for {most} behind a programme of {length} cells for {task.name}, got a "
             f"window of {model.window}, which has room for {room}; raise it to {model.window + most - room}"
         )

@@ -12,11 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from etm_jax.automata._evolved import EvolvedEM33, EvolvedEM43
-from etm_jax.environment import EnvironmentSuite
-from etm_jax.number_task import NumberSuite
+from etm_jax.automata._number_automata import function_of
+from etm_jax.environment import AnySuite, EnvironmentSuite
+from etm_jax.number_task import NumberTask
 from etm_jax.report._acting import played
 from etm_jax.report._draw import MUTED, SETTINGS, to_svg
 from etm_jax.report._section import Key, Section
+from etm_jax.report._trace import acting_sections, check_channels, trace_of
 from etm_jax.report._words import counted
 
 TITLE = "What the champion computes"
@@ -26,16 +28,32 @@ SHOWN = 3  # inputs
 MARGIN = 2  # blank cells drawn beside those that are ever live
 
 
-def space_time_section(model: EvolvedEM43 | None, suite: NumberSuite) -> Section:
+def number_sections(model: EvolvedEM43, suite: AnySuite, run: Path) -> list[Section]:
+    """What an automaton computes; the largest input's picture goes into the run folder, too."""
+    task = function_of(suite)
+    save_space_time(model, task, run / "space_time.png")
+    return [space_time_section(model, task)]
+
+
+def ring_sections(model: EvolvedEM33, suite: EnvironmentSuite, run: Path) -> list[Section]:
+    """One episode of a ring, where it goes, and what it holds.
+
+    Raises:
+        ValueError: the ring was not made for this suite.
+    """
+    check_channels(model, suite)
+    acted = trace_of(suite, played(model, suite, 1))
+    return [*acting_sections(model, suite, run, acted), ring_section(model, suite, run / "space_time.png")]
+
+
+def space_time_section(model: EvolvedEM43, task: NumberTask) -> Section:
     """One diagram each for a small, a middling and the largest input that evolution saw."""
-    if model is None:
-        return Section(TITLE, "There is no saved champion yet, so there is nothing to draw.")
-    inputs = suite.task.train_inputs()
+    inputs = task.train_inputs()
     chosen = [inputs[index] for index in np.unique(np.linspace(0, len(inputs) - 1, SHOWN).astype(int))]
     panels = []
     for operands in chosen:
         history = model.history(*map(int, operands))
-        title, steps = told(model, suite, operands), len(history) - 1
+        title, steps = told(model, task, operands), len(history) - 1
         alt = f"Space-time diagram: {title}, {counted(steps, 'step')}."
         width = 2.4
         height = float(np.clip(0.03 * min(len(history), MOST_STEPS) + 0.9, 2.2, 5.0))
@@ -83,11 +101,11 @@ def ring_section(model: EvolvedEM33, suite: EnvironmentSuite, png: Path) -> Sect
     )
 
 
-def told(model: EvolvedEM43, suite: NumberSuite, operands: np.ndarray) -> str:
+def told(model: EvolvedEM43, task: NumberTask, operands: np.ndarray) -> str:
     """Input and output in words."""
     run = model(operands[None])
     answer = str(int(run.outputs[0])) if bool(run.halted[0]) else "does not halt"
-    return f"{suite.names[0]} of {' and '.join(map(str, operands))}: {answer}"
+    return f"{task.name} of {' and '.join(map(str, operands))}: {answer}"
 
 
 def draw_history(axes: Axes, history: np.ndarray, title: str, halts: bool = True) -> None:
@@ -111,13 +129,13 @@ def draw_history(axes: Axes, history: np.ndarray, title: str, halts: bool = True
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
-def save_space_time(model: EvolvedEM43, suite: NumberSuite, path: Path) -> None:
+def save_space_time(model: EvolvedEM43, task: NumberTask, path: Path) -> None:
     """The diagram of the largest input that evolution saw, as a PNG file."""
-    operands = suite.task.train_inputs()[-1]
+    operands = task.train_inputs()[-1]
     history = model.history(*map(int, operands))
 
     def draw(figure: Figure) -> None:
-        draw_history(figure.add_subplot(), history, told(model, suite, operands))
+        draw_history(figure.add_subplot(), history, told(model, task, operands))
 
     save_figure(draw, path)
 

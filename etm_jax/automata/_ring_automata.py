@@ -1,4 +1,4 @@
-"""The family of `EM33`: rings that act in environments."""
+"""The model em33: rings that act in environments."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,75 +9,85 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import Key, Scalar
 from etm_jax.automata._automata import Automata, Automaton
-from etm_jax.automata._config import EmergentConfig
+from etm_jax.automata._config import EM33Config
 from etm_jax.automata._em33 import EM33, RingPolicy, controller
 from etm_jax.automata._evolved import EvolvedEM33, digits, save_automaton
-from etm_jax.environment import AnySuite
-from etm_jax.evolution._problem import Problem
-from etm_jax.models._acting import environments_of, judged, live
-from etm_jax.models._model import Result
+from etm_jax.environment import AnySuite, EnvironmentSuite
+from etm_jax.models._acting import environments_of, evaluate_acting, held_out_acting
+from etm_jax.models._context import Context
+from etm_jax.models._model import Evaluation
 
 
 @dataclass(frozen=True)
 class RingAutomata(Automata):
-    """`EM33` with one variable a channel of an observation, and the suite's actions."""
+    """`EM33` with one variable a channel of an observation, and the suite's actions.
+
+    Attributes:
+        em: the automaton.
+        suite: the environments.
+    """
 
     em: EM33
-    num_actions: int
+    suite: EnvironmentSuite
+
+    @classmethod
+    def of(cls, config: EM33Config, suite: AnySuite) -> "RingAutomata":
+        """The model of these settings in these environments.
+
+        Raises:
+            ValueError: the suite is none of environments, or has more actions than there are numbers to see.
+        """
+        suite = environments_of(suite, EM33Config.kind)
+        if suite.output_size > suite.input_size:
+            raise ValueError(
+                f"the model em33 needs as many observed numbers as actions, got {suite.input_size} and "
+                f"{suite.output_size} of {', '.join(suite.names)}"
+            )
+        em = EM33(suite.input_size, config.bins, config.programme_cells, config.steps)
+        return cls(config.variation, num_states=3, num_cells=em.num_cells, em=em, suite=suite)
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """Where it ends up, in environments that have places."""
+        return self.suite.behaviours
 
     def policy(self, genome: Automaton) -> RingPolicy:
         """A ring as what it remembers at the start, and a step."""
-        return controller(self.em, self.num_actions, genome.rule, genome.programme)
+        return controller(self.em, self.suite.output_size, genome.rule, genome.programme)
 
-    def judge(
-        self, problem: Problem, key: Key, genomes: Automaton, champion: Automaton, difficulty: Float[Array, " task"]
-    ) -> tuple[Result, Float[Array, " population"], Scalar]:
-        """Fresh episodes, the same for everybody. The key is consumed."""
-        return live(problem, self.policy, key, genomes, champion, difficulty)
+    def evaluate(
+        self, context: Context, key: Key, genomes: Automaton, champion: Automaton, difficulty: Float[Array, " task"]
+    ) -> Evaluation:
+        """Fresh episodes, the same for every individual. The key is consumed."""
+        return evaluate_acting(context, self.suite, self.policy, key, genomes, champion, difficulty)
 
-    def padding_efficiency(self, problem: Problem, genomes: Automaton) -> Scalar:
+    def padding_efficiency(self, context: Context, genomes: Automaton) -> Scalar:
         """1: rings are all of one size."""
-        del problem, genomes
+        del context, genomes
         return jnp.array(1.0)
 
-    def export(self, champion: Automaton) -> EvolvedEM33:
+    def export(self, genome: Automaton) -> EvolvedEM33:
         """The ring as a policy."""
         em = self.em
         return EvolvedEM33(
-            digits(champion.rule),
-            digits(champion.programme),
+            digits(genome.rule),
+            digits(genome.programme),
             em.num_variables,
-            self.num_actions,
+            self.suite.output_size,
             em.bins,
             em.programme_cells,
             em.steps,
         )
 
-    def save(self, model: EvolvedEM33, folder: Path) -> None:
+    def save(self, exported: EvolvedEM33, folder: Path) -> None:
         """Rule and first states as JSON."""
-        save_automaton(model, folder)
+        save_automaton(exported, folder)
 
-    def report(self, problem: Problem, champion: Automaton) -> dict[str, Any]:
+    def report(self, genome: Automaton, seed: int) -> dict[str, Any]:
         """The genome's digits, and scores in episodes that evolution never saw."""
-        size = 0 if self.config.rule else champion.rule.size
+        size = 0 if self.variation.rule else genome.rule.size
         return {
-            "architecture": self.export(champion).architecture,
-            "num_parameters": size + champion.programme.size,
-            "held_out": judged(problem, self.policy, champion),
+            "architecture": self.export(genome).architecture,
+            "num_parameters": size + genome.programme.size,
+            "held_out": held_out_acting(self.suite, self.policy, genome, seed),
         }
-
-
-def ring_automata(config: EmergentConfig, suite: AnySuite) -> RingAutomata:
-    """The family for these settings and environments.
-
-    Raises:
-        ValueError: the suite is none of environments, or has more actions than there are numbers to see.
-    """
-    suite = environments_of(suite, "em33")
-    if suite.output_size > suite.input_size:
-        raise ValueError(
-            f"the model em33 needs as many observed numbers as actions, got {suite.input_size} and "
-            f"{suite.output_size} of {', '.join(suite.names)}"
-        )
-    em = EM33(suite.input_size, config.bins, config.programme_cells, config.steps)
-    return RingAutomata(config, num_states=3, num_cells=em.num_cells, em=em, num_actions=suite.output_size)

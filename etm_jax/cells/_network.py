@@ -1,5 +1,8 @@
 """A whole network: what `compact` makes of a genome, and what a run exports."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -25,6 +28,15 @@ class NTM(nnx.Module):
     def input_size(self) -> int:
         """Channels of the inputs."""
         return num_channels_of(self.cell.arrays()[0], self.cell.family)
+
+    @property
+    def num_weights(self) -> int:
+        """How many weights there are."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.cell.arrays()[0]))
+
+    def policy(self) -> tuple[Any, MemoryCell]:
+        """What it remembers before the first step, and a step: the cell, `cell(carry, inputs) -> (carry, logits)`."""
+        return self.cell.initialize_carry((self.input_size,)), self.cell
 
     def __call__(self, inputs: Float[Array, "batch time input"]) -> Float[Array, "batch time output"]:
         """The logits of every step; each sequence starts from the initial state.

@@ -63,8 +63,8 @@ def cell_unroll(
         rematerialise: cut the sequence into about sqrt(time) segments, store the state at their starts only, and
             compute a segment again when the backward pass comes to it. Memory then grows with the square root of the
             length, for the price of one more forward pass.
-        micro_batch: sequences that run side by side, the others following in turn, so that their memories fit a cache; a
-            divisor of the batch, or 0 for all.
+        micro_batch: sequences that run side by side, the others following in turn, so that their memories fit a cache;
+            a divisor of the batch, or 0 for all.
         dtype: precision of the factors of a step's matrix products; None for the parameters' own. Addressing and
             sums keep the parameters' precision.
 
@@ -72,7 +72,8 @@ def cell_unroll(
         Outputs, weightings and the price of pondering, of every step.
 
     Raises:
-        ValueError: the inputs have another number of channels than the network, or `micro_batch` does not divide the batch.
+        ValueError: the inputs have another number of channels than the network, or `micro_batch` does not divide the
+            batch.
     """
     check_channels(inputs.shape, num_channels_of(params, active.family))
     if inputs.ndim == 2:

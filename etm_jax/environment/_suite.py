@@ -1,12 +1,13 @@
 """Weighted environments that one network acts in, and the suite of tasks or of environments that a run evolves on."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from etm_jax._checks import check_suite
 from etm_jax._typing import Key, Scalar
@@ -14,6 +15,8 @@ from etm_jax.environment._contract import Environment
 from etm_jax.environment._rollout import Rollout, Step, rollout
 from etm_jax.number_task import NumberSuite, NumberTask
 from etm_jax.task import Task, TaskSuite
+
+END = ("final_x", "final_y")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class EnvironmentSuite:
         (('t_maze', 'double_t_maze'), 6, 3)
     """
 
+    kind: ClassVar[str] = "environments"
+    num_steps: ClassVar[float] = math.inf  # of an episode: unknown before it is played
     environments: tuple[Environment, ...]
     weights: tuple[float, ...]
 
@@ -119,6 +124,39 @@ class EnvironmentSuite:
     def performance(self, lived: tuple[Rollout, ...]) -> Float[Array, " task"]:
         """Each environment's performance, 0 at random actions and 1 when solved."""
         return jnp.stack([at.performance(one.total_reward) for at, one in zip(self.environments, lived, strict=True)])
+
+    @property
+    def lengths(self) -> dict[str, "EnvironmentSuite"]:
+        """What a champion is scored on, by the suffix of its scores' names; environments have no longer form."""
+        return {"": self}
+
+    @staticmethod
+    def reliability(accuracy: Float[Array, " task"], performance: Float[Array, " task"]) -> Float[Array, " task"]:
+        """How reliably each is solved; whole episodes are solved late if at all, so performance counts too."""
+        return accuracy + performance
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """What `behaviour` gives: where episodes of the first environment end, if it has places."""
+        has_places = all(hasattr(self.environments[0], name) for name in ("place", "outline"))
+        return END if has_places else ()
+
+    def behaviour(self, lived: tuple[Rollout, ...]) -> dict[str, Scalar]:
+        """Where episodes of the first environment end on average, as shares of the box around its outline."""
+        environment: Any = self.environments[0]
+        first = lived[0]
+
+        def one(states: Any, valid: Bool[Array, " time"]) -> Float[Array, "2"]:
+            start = jax.tree.map(lambda leaf: leaf[0], states)
+            last = jax.tree.map(lambda leaf: leaf[jnp.sum(valid) - 1], states)
+            points = jnp.concatenate(environment.outline(start))
+            low, high = jnp.min(points, axis=0), jnp.max(points, axis=0)
+            extent = high - low
+            share = (environment.place(last) - low) / jnp.where(extent > 0, extent, 1)  # a corridor may have no height
+            return jnp.clip(share, 0, 1)
+
+        places = jnp.mean(jax.vmap(one)(first.states, first.step_valid), axis=0)
+        return {name: places[index] for index, name in enumerate(END)}
 
 
 Suite: TypeAlias = TaskSuite | EnvironmentSuite  # what networks evolve on

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from etm_jax._typing import Key
-from etm_jax.evolution._state import NO_PARENT, Population
+from etm_jax.evolution._state import NO_ID, Population
 from etm_jax.models._model import choose, member
 from etm_jax.selection import EMPTY, Archive, Scores
 
 
 def empty(archive: Archive | None, population: Population) -> Any:
-    """The archive before the first generation: a population of as many places as it has, nobody alive."""
+    """The archive before the first generation: a population of as many places as it has, none alive."""
     if archive is None:
         return ()
 
@@ -21,7 +21,7 @@ def empty(archive: Archive | None, population: Population) -> Any:
         return jnp.zeros((archive.num_places, *leaf.shape[1:]), leaf.dtype)
 
     blank = jax.tree.map(places, _kept_parts(archive, population))
-    return replace(blank, ids=blank.ids + NO_PARENT, parents=blank.parents + NO_PARENT)
+    return replace(blank, ids=blank.ids + NO_ID, parents=blank.parents + NO_ID)
 
 
 def take_in(archive: Archive | None, key: Key, kept: Any, population: Population) -> Any:

@@ -10,7 +10,7 @@ from etm_jax._files import write_atomically
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.models._model import member
-from etm_jax.models._registry import load_model
+from etm_jax.models._registry import kind_of_run, load_model
 from etm_jax.parallel._devices import on_this_process
 from etm_jax.runs._folder import RunFolder
 from etm_jax.runs._rows import Row, plain
@@ -25,7 +25,7 @@ def member_rows(problem: Problem, state: EvolutionState) -> list[Row]:
         return []
     archive = on_this_process(state.archive)
     scores = archive.scores
-    genes = {name: np.asarray(values) for name, values in problem.family.genes(archive.genomes).items()}
+    genes = {name: np.asarray(values) for name, values in problem.model.genes(archive.genomes).items()}
     named = (("objectives", problem.objectives), ("descriptors", problem.descriptors))
     return [
         {
@@ -44,7 +44,7 @@ def member_rows(problem: Problem, state: EvolutionState) -> list[Row]:
 
 
 def occupied(scores: Scores) -> list[int]:
-    """The places of an archive where somebody is."""
+    """The places of an archive that are taken."""
     return np.flatnonzero(np.asarray(scores.alive)).tolist()
 
 
@@ -58,8 +58,8 @@ def write_members(folder: RunFolder, problem: Problem, state: EvolutionState) ->
         return
     archive = on_this_process(state.archive)
     for number, place in enumerate(occupied(archive.scores)):
-        model = problem.family.export(member(archive.genomes, place))
-        problem.family.save(model, folder.path / MEMBERS / str(number))
+        exported = problem.model.export(member(archive.genomes, place))
+        problem.model.save(exported, folder.path / MEMBERS / str(number))
     write_atomically(folder.path / ROWS, json.dumps(rows, indent=2) + "\n")
 
 
@@ -73,8 +73,9 @@ def load_member(run: str | Path, number: int) -> Any:
     Raises:
         ValueError: the run kept no such member.
     """
-    folder = RunFolder.open(Path(run)).path / MEMBERS
+    whole = RunFolder.open(Path(run))
+    folder = whole.path / MEMBERS
     kept = sum(1 for _ in folder.iterdir()) if folder.exists() else 0
     if not 0 <= number < kept:
         raise ValueError(f"number must be below {kept}, the members that {run} kept, got {number}; see {ROWS}")
-    return load_model(folder / str(number))
+    return load_model(folder / str(number), kind_of_run(whole))

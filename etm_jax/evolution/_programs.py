@@ -9,15 +9,15 @@ import jax
 from jax.stages import Lowered
 
 from etm_jax._compiling import compile_all, compile_options, tracing
-from etm_jax.evolution._generation import born, closed, init, judged, learned
+from etm_jax.evolution._generation import close, create, evaluate, init, learn
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.parallel._devices import replicated
-from etm_jax.task import TaskSuite
+from etm_jax.runs._history import GenerationRecord
 
 OPERATIONS_A_WEIGHT = 10  # of varying a genome once, roughly
-Generation = Callable[[EvolutionState], tuple[EvolutionState, dict[str, Any]]]
+Generation = Callable[[EvolutionState], tuple[EvolutionState, GenerationRecord]]
 
 
 def first_state(problem: Problem) -> EvolutionState:
@@ -34,7 +34,7 @@ def lower_first(problem: Problem) -> Lowered:
 
 
 def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
-    """One generation, `step`, as four programs: it proposes, learns, judges and closes.
+    """One generation, `step`, as four programs: create, learn, evaluate and close.
 
     Apart they compile faster than as one, at once and each with options of its own. The host waits for none of them, so
     generations follow each other on the devices without a pause.
@@ -48,22 +48,22 @@ def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
     """
     programs = compile_all(lower_stages(problem, state), operations_of(problem, state))
 
-    def generation(state: EvolutionState) -> tuple[EvolutionState, dict[str, Any]]:
-        population, steps = programs[born.__name__](state)
-        learns = learned.__name__ in programs
-        genomes = programs[learned.__name__](state, population, steps) if learns else None
-        found = programs[judged.__name__](state, genomes if learns else population.genomes)
-        return programs[closed.__name__](state, population, genomes, found)
+    def generation(state: EvolutionState) -> tuple[EvolutionState, GenerationRecord]:
+        population, steps = programs[create.__name__](state)
+        learns = learn.__name__ in programs
+        genomes = programs[learn.__name__](state, population, steps) if learns else None
+        found = programs[evaluate.__name__](state, genomes if learns else population.genomes)
+        return programs[close.__name__](state, population, genomes, found)
 
     return generation
 
 
 def lower_stages(problem: Problem, state: EvolutionState) -> dict[str, Lowered]:
-    """Trace the stages of a generation, in order and by name. `learned` is absent under Darwinian inheritance."""
+    """Trace the stages of a generation, in order and by name. `learn` is absent under Darwinian inheritance."""
     config, mesh = problem.config, problem.mesh
     whole = state_sharding(config.islands.count, mesh)
     parts = whole.population.ids  # of populations, and of islands' results
-    learns = config.lifetime.inheritance != "darwinian"
+    learns = problem.learns
     lowered = {}
 
     def lower(stage: Callable[..., Any], out: Any, *arguments: Any, donated: tuple[int, ...] = ()) -> Any:
@@ -73,26 +73,26 @@ def lower_stages(problem: Problem, state: EvolutionState) -> dict[str, Lowered]:
 
     like = _placed(state, whole)
     with tracing():
-        population, steps = lower(born, parts, like)
-        genomes = lower(learned, parts, like, population, steps) if learns else population.genomes
-        found = lower(judged, parts, like, genomes)
+        population, steps = lower(create, parts, like)
+        genomes = lower(learn, parts, like, population, steps) if learns else population.genomes
+        found = lower(evaluate, parts, like, genomes)
         rest = (population, genomes if learns else None, found)
-        lower(closed, (whole, replicated(mesh)), like, *rest, donated=(0,))
+        lower(close, (whole, replicated(mesh)), like, *rest, donated=(0,))
     return lowered
 
 
 def operations_of(problem: Problem, state: EvolutionState) -> dict[str, int | float]:
-    """Roughly how many arithmetic operations each stage executes in a whole run; infinite where nobody knows."""
+    """Roughly how many arithmetic operations each stage executes in a whole run; infinite where it is unknown."""
     config, suite = problem.config, problem.suite
     weights = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.population.genomes))
     varied = float(weights * config.max_generations)
     # A product and a sum for each weight, in each step of each episode; a gradient costs three times as much.
-    forward = 2 * varied * suite.num_steps * len(suite.names) if isinstance(suite, TaskSuite) else math.inf
+    forward = 2 * varied * suite.num_steps * len(suite.names)
     return {
-        born.__name__: OPERATIONS_A_WEIGHT * varied,
-        learned.__name__: 3 * forward * config.lifetime.batch_size * config.lifetime.steps,
-        judged.__name__: 3 * forward * config.score_episodes,  # once at twice the length
-        closed.__name__: OPERATIONS_A_WEIGHT * varied,
+        create.__name__: OPERATIONS_A_WEIGHT * varied,
+        learn.__name__: 3 * forward * problem.model.training_episodes if problem.learns else 0,
+        evaluate.__name__: 3 * forward * config.score_episodes,  # once at twice the length
+        close.__name__: OPERATIONS_A_WEIGHT * varied,
     }
 
 

@@ -1,19 +1,19 @@
-"""The run: compile one chunk, repeat it, write what happened, stop cleanly, go on where it stopped."""
+"""The run: compile a generation, repeat it, write what happened, stop cleanly, resume where it stopped."""
 
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 
-from etm_jax.evolution._buckets import choose, next_choice, with_buckets
+from etm_jax.evolution._buckets import choose_buckets, next_choice
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._members import member_rows
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._programs import Generation, compile_generation, first_state
-from etm_jax.evolution._state import NO_PARENT, EvolutionState
-from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.evolution._state import NO_ID, EvolutionState
 from etm_jax.parallel._devices import any_process, on_this_process, wait_for_all
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import RunFolder
@@ -99,9 +99,9 @@ def run(
             seconds, done = time.perf_counter() - started, int(state.generation)
             run_seconds += seconds
             for generation, happened in enumerate(jax.device_get(metrics), first):
-                row = metrics_row(generation, happened, problem.suite, unaccounted, seconds / (done - first))
+                row = metrics_row(generation, happened, problem.suite.names, unaccounted, seconds / (done - first))
                 if problem.archive is not None:
-                    row |= problem.archive.summary(happened["archive"])
+                    row |= problem.archive.summary(happened.archive)
                 unaccounted = 0.0
                 rows.append(row)
                 if folder is not None:
@@ -123,31 +123,55 @@ def keep(problem: Problem, state: EvolutionState, folder: RunFolder | None, chec
         folder.sync()
     checkpoints.save(state)
     if folder is not None and survived(state):
-        model = problem.family.export(on_this_process(state.champion))
-        folder.save_best(functools.partial(problem.family.save, model))
+        best = problem.model.export(on_this_process(state.champion))
+        folder.save_best(functools.partial(problem.model.save, best))
 
 
 def survived(state: EvolutionState) -> bool:
-    """Whether anybody's evaluation has ever given finite numbers, so that there is a champion."""
-    return int(state.champion_id) != NO_PARENT
+    """Whether some evaluation has given finite numbers, so that there is a champion."""
+    return int(state.champion_id) != NO_ID
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """A stretch of the run between two choices of buckets: its program, and the generation it ends before."""
+    """A stretch of the run between two choices of buckets: the model in them, its program, and where it ends."""
 
-    buckets: tuple[Bounds, ...]
+    model: Any
     generation: Generation
     until: int
 
 
 def _next_stage(problem: Problem, state: EvolutionState, before: _Stage | None) -> tuple[EvolutionState, _Stage]:
     """Choose buckets if that is due, and compile unless they are those of before."""
-    config = problem.config
-    until = next_choice(config, int(state.generation))
-    state = jax.device_put(choose(problem, state), state_sharding(config.islands.count, problem.mesh))
-    bucketed = with_buckets(problem, state)
-    same = before if before and before.buckets == bucketed.buckets else None
-    generation = same.generation if same else compile_generation(bucketed, state)
+    config, model = problem.config, problem.model
+    until = next_choice(config.max_generations, model.rebucket_every, int(state.generation))
+    sharding = state_sharding(config.islands.count, problem.mesh)
+    state = jax.device_put(choose_buckets(problem, state), sharding)
+    model = model.in_buckets(state.buckets) if model.rebucket_every else model
+    if before is not None and before.model == model:
+        generation = before.generation
+    else:
+        generation = compile_generation(replace(problem, model=model), state)
     wait_for_all("compiled")  # the first exchange between processes fails unless they come to it within seconds
-    return state, _Stage(bucketed.buckets, generation, until)
+    return state, _Stage(model, generation, until)
+
+
+def summarise(problem: Problem, outcome: Outcome, started: float) -> dict[str, Any]:
+    """The champion and its held-out scores, as `summary.json` holds them.
+
+    Args:
+        problem: what evolved.
+        outcome: how it ended, with a champion that this process holds whole.
+        started: `time.perf_counter()` when the run began; the total is until these scores were there.
+    """
+    state = outcome.state
+    return {
+        "champion_id": int(state.champion_id),
+        **problem.model.report(state.champion, problem.config.seed),
+        "seconds": {
+            "total": round(time.perf_counter() - started, 1),
+            "compile": round(outcome.compile_seconds, 1),
+            "run": round(outcome.run_seconds, 1),
+        },
+        "generations": int(state.generation),
+    }

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import Key, pytree
 from etm_jax.selection import Scores
 
-NO_PARENT = -1  # the parent id of a genome drawn at random
+NO_ID = -1  # of the parents of a genome drawn at random, and of the champion before there is one
 
 
 @pytree
@@ -17,10 +16,10 @@ class Population:
     """Genomes with their scores and descent.
 
     Attributes:
-        genomes: of the problem's family; every array has a leading population axis.
-        scores: what a selector may see. Nobody is alive before the first evaluation.
-        ids: a number of one's own; an elite keeps it.
-        parents: ids of the two parents, the same twice for one parent, `NO_PARENT` for none.
+        genomes: of the problem's model; every array has a leading population axis.
+        scores: what a selector may see. No member is alive before the first evaluation.
+        ids: each member's own number; an elite keeps it.
+        parents: ids of the two parents, the same twice for one parent, `NO_ID` for none.
         next_id: the first id not given yet.
     """
 
@@ -43,7 +42,7 @@ class Population:
 
 @pytree
 class EvolutionState:
-    """A whole run between two generations; enough to go on from, bit for bit.
+    """A whole run between two generations; enough to resume from, bit for bit.
 
     Attributes:
         key: consumed by the next generation.
@@ -51,9 +50,9 @@ class EvolutionState:
         population: the last generation's, evaluated.
         difficulty: present difficulty of each task, 0 to 1.
         champion: the most reliable network so far, as it was when it was scored.
-        champion_id: its id, `NO_PARENT` before the first generation.
-        buckets: sizes of the padded shapes that networks compute in, cheapest first, the last one the whole bounds'.
-        champion_score: weighted accuracy on the episodes of its last defence, half of them at twice the length.
+        champion_id: its id, `NO_ID` before the first generation.
+        buckets: sizes of the padded shapes that the model computes in; () for a model of one shape.
+        champion_score: its validation score on the episodes of its last defence.
         archive: the members that are kept beside the population, a population of their own; () without an archive.
     """
 
@@ -61,7 +60,7 @@ class EvolutionState:
     generation: Int[Array, "*batch"]
     population: Population
     difficulty: Float[Array, "*batch task"]
-    buckets: Int[Array, "*batch bucket gene"]
+    buckets: Any
     champion: Any
     champion_id: Int[Array, "*batch"]
     champion_score: Float[Array, "*batch"]
@@ -69,7 +68,7 @@ class EvolutionState:
 
 
 def unscored(size: int, num_cases: int = 1, num_objectives: int = 0, num_descriptors: int = 0) -> Scores:
-    """The scores of members that nobody has evaluated, and that may have so many of everything; nobody is alive."""
+    """The scores of members before their evaluation, for so many cases, objectives and descriptors; none is alive."""
     return Scores(
         fitness=jnp.zeros(size),
         alive=jnp.zeros(size, bool),
@@ -78,15 +77,3 @@ def unscored(size: int, num_cases: int = 1, num_objectives: int = 0, num_descrip
         descriptors=jnp.zeros((size, num_descriptors)) if num_descriptors else None,
         age=jnp.zeros(size, jnp.int32),
     )
-
-
-def choose(which: Bool[Array, " population"], first: Any, second: Any) -> Any:
-    """Each member of one pytree with a leading population axis, where True, or of another."""
-    return jax.tree.map(
-        lambda one, other: jnp.where(which.reshape(-1, *(1,) * (one.ndim - 1)), one, other), first, second
-    )
-
-
-def member(genomes: Any, index: Int[Array, "..."] | int) -> Any:
-    """One individual's part of a pytree with a leading population axis, or several for an array of indices."""
-    return jax.tree.map(lambda array: array[index], genomes)

@@ -29,9 +29,7 @@ class EvolvedGraph:
 
     Example:
         >>> import jax
-        >>> from etm_jax.graphs._evolved import EvolvedGraph
-        >>> from etm_jax.graphs._policy import GraphPolicy
-        >>> from etm_jax.graphs._genome import minimal_graph
+        >>> from etm_jax.graphs import EvolvedGraph, GraphPolicy, minimal_graph
         >>> graph = minimal_graph(jax.random.key(0), 2, 1, max_nodes=9, max_connections=9)
         >>> model = EvolvedGraph.of(graph, GraphPolicy(2, 1))
         >>> model.architecture

@@ -80,8 +80,7 @@ def apply_graph(
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from etm_jax.graphs._forward import apply_graph
-        >>> from etm_jax.graphs._genome import minimal_graph
+        >>> from etm_jax.graphs import apply_graph, minimal_graph
         >>> graph = minimal_graph(jax.random.key(0), num_inputs=2, num_outputs=1, max_nodes=6, max_connections=8)
         >>> apply_graph(graph, jnp.ones((5, 2)), num_outputs=1).shape
         (5, 1)

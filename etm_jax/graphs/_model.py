@@ -1,4 +1,4 @@
-"""The family of graphs: controllers that grow node by node and act in environments, with or without a tape."""
+"""The model graph: controllers that grow node by node and act in environments, with or without a tape."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,46 +9,77 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from etm_jax._typing import BoolScalar, Key, Scalar
-from etm_jax.environment import AnySuite
-from etm_jax.evolution._problem import Problem
+from etm_jax.environment import AnySuite, EnvironmentSuite
 from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._evolved import EvolvedGraph, save_graph
 from etm_jax.graphs._genome import Graph, minimal_graph
 from etm_jax.graphs._policy import GraphPolicy, GraphTape
 from etm_jax.graphs._species import distances
 from etm_jax.graphs._variation import GraphRates, offspring
-from etm_jax.models._acting import environments_of, judged, live
-from etm_jax.models._model import LearnsNothing, Result
-from etm_jax.networks.variation._rates import VariationRates
+from etm_jax.models._acting import environments_of, evaluate_acting, held_out_acting
+from etm_jax.models._context import Context
+from etm_jax.models._model import Evaluation, Inheritance
 
 
 @dataclass(frozen=True)
-class Graphs(LearnsNothing):
-    """Graphs in tables of the settings' length. Any selection of the engine applies; `graph.NEAT` has its own.
+class Graphs:
+    """Graphs in tables of the settings' length. Any selection of the engine applies; `graphs.NEAT` has its own.
 
     Attributes:
         config: table lengths and rates of mutation.
+        suite: the environments.
         acts: what a graph sees and answers, and its tape.
     """
 
-    born_in_turn = False
+    large_genomes = False
+    rebucket_every = 0
 
     config: GraphConfig
+    suite: EnvironmentSuite
     acts: GraphPolicy
+
+    @property
+    def inheritance(self) -> Inheritance:
+        """Nothing is learned."""
+        return "darwinian"
+
+    @classmethod
+    def of(cls, config: GraphConfig, suite: AnySuite) -> "Graphs":
+        """The model of these settings in these environments.
+
+        Raises:
+            ValueError: the suite is none of environments, a function is unknown, or the first graphs do not fit the
+                tables.
+        """
+        suite = environments_of(suite, GraphConfig.kind)
+        tape = GraphTape(config.slots, config.slot_width) if config.slots else None
+        acts = GraphPolicy(suite.input_size, suite.output_size, config.activations, tape)
+        seen = acts.num_inputs + 1
+        needs = {
+            "max_nodes": seen + acts.num_outputs,
+            "max_connections": max(seen * acts.num_outputs * config.connected, 1),
+        }
+        for name, least in needs.items():
+            if getattr(config, name) < least:
+                raise ValueError(
+                    f"{name} must be at least {least}, which the first graphs have on {', '.join(suite.names)}, got "
+                    f"{getattr(config, name)}"
+                )
+        return cls(config, suite, acts)
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """Where it ends up, in environments that have places."""
+        return self.suite.behaviours
 
     def random(self, key: Key) -> Graph:
         """A minimal graph with normal weights. The key is consumed."""
         sizes = self.acts.num_inputs, self.acts.num_outputs, self.config.max_nodes, self.config.max_connections
         return minimal_graph(key, *sizes, connected=self.config.connected)
 
-    def offspring(
-        self, key: Key, first: Graph, second: Graph, mates: BoolScalar, rates: VariationRates, gene_rate: Scalar | float
-    ) -> Graph:
-        """A child: the first parent's graph, with weights of both if it `mates`, then mutations. The key is consumed.
-
-        The rates of mutation are those of the graphs' own settings.
-        """
-        del rates, gene_rate
+    def offspring(self, key: Key, first: Graph, second: Graph, mates: BoolScalar, diversity: Scalar) -> Graph:
+        """The first parent's graph, with weights of both if it `mates`, then mutations. The key is consumed."""
+        del diversity
         settings = self.config
         own = GraphRates(
             perturb_rate=settings.perturb_rate,
@@ -81,57 +112,34 @@ class Graphs(LearnsNothing):
         """The costs."""
         return self.costs(genomes)
 
-    def judge(
-        self, problem: Problem, key: Key, genomes: Graph, champion: Graph, difficulty: Float[Array, " task"]
-    ) -> tuple[Result, Float[Array, " population"], Scalar]:
-        """Fresh episodes, the same for everybody. The key is consumed."""
-        return live(problem, self.acts.of, key, genomes, champion, difficulty)
+    def evaluate(
+        self, context: Context, key: Key, genomes: Graph, champion: Graph, difficulty: Float[Array, " task"]
+    ) -> Evaluation:
+        """Fresh episodes, the same for every individual. The key is consumed."""
+        return evaluate_acting(context, self.suite, self.acts.of, key, genomes, champion, difficulty)
 
-    def padding_efficiency(self, problem: Problem, genomes: Graph) -> Scalar:
+    def padding_efficiency(self, context: Context, genomes: Graph) -> Scalar:
         """Share of the products of a step, a dense matrix of all nodes of the table, that are of connections."""
-        del problem
+        del context
         computed = (self.config.max_nodes - self.acts.num_inputs - 1) * self.config.max_nodes
         return jnp.mean(jnp.sum(genomes.is_connection & genomes.enabled, axis=-1)) / computed
 
-    def export(self, champion: Graph) -> EvolvedGraph:
+    def export(self, genome: Graph) -> EvolvedGraph:
         """The graph without padding, as a policy."""
-        return EvolvedGraph.of(champion, self.acts)
+        return EvolvedGraph.of(genome, self.acts)
 
-    def save(self, model: EvolvedGraph, folder: Path) -> None:
+    def save(self, exported: EvolvedGraph, folder: Path) -> None:
         """Nodes and connections as JSON."""
-        save_graph(model, folder)
+        save_graph(exported, folder)
 
-    def report(self, problem: Problem, champion: Graph) -> dict[str, Any]:
+    def report(self, genome: Graph, seed: int) -> dict[str, Any]:
         """The sizes, and scores in episodes that evolution never saw."""
         return {
-            "architecture": self.export(champion).architecture,
-            "num_parameters": int(champion.num_connections),
-            "held_out": judged(problem, self.acts.of, champion),
+            "architecture": self.export(genome).architecture,
+            "num_parameters": int(genome.num_connections),
+            "held_out": held_out_acting(self.suite, self.acts.of, genome, seed),
         }
 
     def genes(self, genomes: Graph) -> dict[str, Int[Array, " population"]]:
         """How many nodes and connections."""
         return {"nodes": genomes.num_nodes, "connections": genomes.num_connections}
-
-
-def graphs(config: GraphConfig, suite: AnySuite) -> Graphs:
-    """The family for these settings and environments.
-
-    Raises:
-        ValueError: the suite is none of environments, a function is unknown, or the first graphs do not fit the tables.
-    """
-    suite = environments_of(suite, "graph")
-    tape = GraphTape(config.slots, config.slot_width) if config.slots else None
-    acts = GraphPolicy(suite.input_size, suite.output_size, config.activations, tape)
-    seen = acts.num_inputs + 1
-    needs = {
-        "max_nodes": seen + acts.num_outputs,
-        "max_connections": max(seen * acts.num_outputs * config.connected, 1),
-    }
-    for name, least in needs.items():
-        if getattr(config, name) < least:
-            raise ValueError(
-                f"graph.{name} must be at least {least}, which the first graphs have on {', '.join(suite.names)}, got "
-                f"{getattr(config, name)}"
-            )
-    return Graphs(config, acts)

@@ -69,9 +69,7 @@ class NEAT:
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from etm_jax.graphs._neat import NEAT
-        >>> from etm_jax.graphs._forward import apply_graph
-        >>> from etm_jax.graphs._genome import minimal_graph
+        >>> from etm_jax.graphs import NEAT, apply_graph, minimal_graph
         >>> x = jnp.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
         >>> def cost_of(graph):
         ...     return jnp.mean((apply_graph(graph, x, 1)[:, 0] - (x[:, 0] != x[:, 1])) ** 2)

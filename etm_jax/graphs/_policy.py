@@ -73,7 +73,7 @@ def with_tape(start: Any, step: Step, tape: GraphTape) -> tuple[TapeCarry, Step]
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from etm_jax.graphs._policy import GraphTape, with_tape
+        >>> from etm_jax.graphs import GraphTape, with_tape
         >>> tape = GraphTape(num_slots=8, slot_width=2)
         >>> linear = lambda carry, seen: (carry, jnp.ones((1 + tape.num_outputs, 3 + 2)) @ seen)
         >>> start, step = with_tape((), linear, tape)
@@ -114,8 +114,7 @@ class GraphPolicy:
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from etm_jax.graphs._policy import GraphPolicy, GraphTape
-        >>> from etm_jax.graphs._genome import minimal_graph
+        >>> from etm_jax.graphs import GraphPolicy, GraphTape, minimal_graph
         >>> policy = GraphPolicy(3, 2, ("tanh",), GraphTape(num_slots=8, slot_width=2))
         >>> policy.num_inputs, policy.num_outputs
         (5, 9)

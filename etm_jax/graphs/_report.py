@@ -1,6 +1,6 @@
 """A picture of an evolved graph: who leads where, and how strongly."""
 
-from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,11 +8,24 @@ from matplotlib.figure import Figure
 
 from etm_jax.environment import EnvironmentSuite
 from etm_jax.graphs._evolved import EvolvedGraph
+from etm_jax.report._acting import played
 from etm_jax.report._draw import ACCENT, INK, MUTED, SECOND, to_svg
 from etm_jax.report._section import Key, Section
+from etm_jax.report._trace import acting_sections, check_channels, trace_of
 from etm_jax.report._words import counted
 
 SIZE = (7.2, 4.8)  # inches
+
+
+def sections(model: EvolvedGraph, suite: EnvironmentSuite, run: Path) -> list[Section]:
+    """One episode, where the graph goes, and the graph itself.
+
+    Raises:
+        ValueError: the graph was not made for this suite.
+    """
+    check_channels(model, suite)
+    acted = trace_of(suite, played(model, suite, 1))
+    return [*acting_sections(model, suite, run, acted), graph_section(model, suite)]
 
 
 def graph_section(model: EvolvedGraph, suite: EnvironmentSuite) -> Section:
@@ -60,7 +73,7 @@ def _places(columns: np.ndarray) -> np.ndarray:
     return placed
 
 
-def _arc(axes: Axes, start: Sequence[float], end: Sequence[float], weight: float, most: float) -> None:
+def _arc(axes: Axes, start: np.ndarray, end: np.ndarray, weight: float, most: float) -> None:
     """One connection; one that leads back bends below, one within a column to the left."""
     colour = ACCENT if weight > 0 else SECOND
     bend = (0.0, 0.0) if end[0] > start[0] else (0.0, -0.18) if end[0] < start[0] else (-0.14, 0.0)

@@ -1,72 +1,147 @@
-"""The family of networks with memory: genomes of architecture and weights, which may learn while they live."""
+"""The model networks: genomes of architecture and weights, which may learn before they are scored."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from etm_jax.models._model import Result
-from etm_jax.networks.learning._score import for_networks, held_out_scores
-from jaxtyping import Array, Float, Int
+import numpy as np
+import optax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
 from etm_jax.cells import NTM
-from etm_jax.evolution._problem import Problem
-from etm_jax.networks._evaluation import judge, padding_efficiency_of
-from etm_jax.networks._model import learn_all
-from etm_jax.networks.genome._architecture import GENES, describe
+from etm_jax.environment import AnySuite, Suite
+from etm_jax.models._context import Context
+from etm_jax.models._model import Evaluation, Inheritance, Result, member
+from etm_jax.models._scores import validation_score
+from etm_jax.networks._batches import dealt, groups, over_population
+from etm_jax.networks._config import NetworksConfig
+from etm_jax.networks.genome._architecture import GENES, Architecture, describe
 from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.genome._buckets import (
+    BUCKET_GENES,
+    bucket_costs,
+    bucket_of,
+    choose_buckets,
+    crop,
+    fitting,
+    uncrop,
+)
 from etm_jax.networks.genome._compact import compact
-from etm_jax.networks.genome._cost import efficiency, num_parameters
+from etm_jax.networks.genome._cost import efficiency, multiply_adds, num_parameters
 from etm_jax.networks.genome._diversity import diversity
 from etm_jax.networks.genome._export import save_network
 from etm_jax.networks.genome._genome import Genome, random_genome
 from etm_jax.networks.genome._learning import LEARNING_GENES
 from etm_jax.networks.genome._unit_cube import to_unit_cube
+from etm_jax.networks.learning._budget import lifetime_steps
+from etm_jax.networks.learning._gradient import learn
+from etm_jax.networks.learning._optimisers import MakeOptimiser, make_optimiser
+from etm_jax.networks.learning._score import MEMORY_USE, SLOTS_USED, for_networks, held_out_scores, learnable, score
+from etm_jax.networks.variation._mutation import boosted_gene_rate
 from etm_jax.networks.variation._offspring import offspring
-from etm_jax.networks.variation._rates import VariationRates
+from etm_jax.parallel._devices import default_batch_size, with_champion
+
+ENOUGH = 0.85  # padding efficiency beyond which another bucket is not worth its compile time
 
 
 @dataclass(frozen=True)
 class Networks:
-    """Networks of one search space, with so many channels in and out."""
+    """Networks of one search space on one suite.
 
-    born_in_turn = True
+    Attributes:
+        config: their settings.
+        suite: the tasks or environments.
+        buckets: the padded shapes that they compute in, smallest first; the last one holds every genome.
+        optimiser: the user's own optax chain, in place of the one of the settings; it is initialised in every lifetime.
 
-    bounds: Bounds
-    input_size: int
-    output_size: int
+    Example:
+        >>> import etm_tasks, jax
+        >>> from etm_jax.networks import Bounds, Networks, NetworksConfig
+        >>> from etm_jax.task import TaskSuite
+        >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
+        >>> networks = Networks.of(NetworksConfig(bounds), TaskSuite((etm_tasks.make("copy", bits=2),), (1.0,)))
+        >>> genome = networks.random(jax.random.key(0))
+        >>> 0 <= float(networks.efficiency(jax.tree.map(lambda leaf: leaf[None], genome))[0]) <= 1
+        True
+    """
+
+    config: NetworksConfig
+    suite: Suite
+    buckets: tuple[Bounds, ...]
+    optimiser: optax.GradientTransformation | None = None
+
+    large_genomes = True
+
+    @classmethod
+    def of(
+        cls, config: NetworksConfig, suite: AnySuite, optimiser: optax.GradientTransformation | None = None
+    ) -> "Networks":
+        """The model of these settings, at full padding.
+
+        Raises:
+            ValueError: networks do not evolve on such a suite, or are to learn where there is no gradient.
+        """
+        played = for_networks(suite) if config.lifetime.inheritance == "darwinian" else learnable(suite)
+        return cls(config, played, (config.bounds,), optimiser)
+
+    @property
+    def inheritance(self) -> Inheritance:
+        """As the settings say."""
+        return self.config.lifetime.inheritance
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """How a network uses its memory in tasks, where it ends up in environments that have places."""
+        return MEMORY_USE if self.suite.kind == "tasks" else self.suite.behaviours
+
+    @property
+    def rebucket_every(self) -> int:
+        """As the settings say; 0 with one bucket."""
+        return self.config.rebucket_every if self.config.size_buckets > 1 else 0
+
+    @property
+    def training_episodes(self) -> int:
+        """Episodes of each task that an individual learns from in a generation."""
+        return self.config.lifetime.steps * self.config.lifetime.batch_size
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """Channels in and out."""
+        return self.suite.input_size, self.suite.output_size
+
+    @property
+    def dtype(self) -> DTypeLike | None:
+        """Precision of the factors of matrix products; None for the weights' own."""
+        return jnp.bfloat16 if self.config.precision == "bfloat16" else None
 
     def random(self, key: Key) -> Genome:
         """Genes from the bounds, weights by fan-in. The key is consumed."""
-        return random_genome(key, self.bounds, self.input_size, self.output_size)
+        return random_genome(key, self.config.bounds, *self.channels)
 
-    def offspring(
-        self,
-        key: Key,
-        first: Genome,
-        second: Genome,
-        mates: BoolScalar,
-        rates: VariationRates,
-        gene_rate: Scalar | float,
-    ) -> Genome:
+    def offspring(self, key: Key, first: Genome, second: Genome, mates: BoolScalar, diversity: Scalar) -> Genome:
         """Crossover, growth that keeps the function, weight noise. The key is consumed."""
-        return offspring(key, first, second, mates, self.bounds, rates, gene_rate)
+        config = self.config
+        gene_rate = boosted_gene_rate(config.variation, diversity)
+        return offspring(key, first, second, mates, config.bounds, config.variation, gene_rate)
 
     def diversity(self, genomes: Genome) -> Scalar:
         """Of the architectures."""
-        return diversity(genomes.architecture, self.bounds)
+        return diversity(genomes.architecture, self.config.bounds)
 
     def efficiency(self, genomes: Genome) -> Float[Array, " population"]:
-        """1 minus the share of the dearest architecture's multiply-adds."""
-        return efficiency(genomes.architecture, self.bounds, self.input_size, self.output_size)
+        """1 minus the share of the costliest architecture's multiply-adds."""
+        return efficiency(genomes.architecture, self.config.bounds, *self.channels)
 
     def costs(self, genomes: Genome) -> dict[str, Float[Array, " population"]]:
         """Multiply-adds as in `efficiency`, and weights: the logarithm's share of that of the padded number."""
         padded = sum(leaf[0].size for leaf in jax.tree.leaves(genomes.params))
-        weights = jax.vmap(lambda genome: num_parameters(genome, self.bounds))(genomes)
+        weights = jax.vmap(lambda genome: num_parameters(genome, self.config.bounds))(genomes)
         return {
             "multiply_adds": 1 - self.efficiency(genomes),
             "parameters": jnp.log(weights) / math.log(padded),
@@ -74,45 +149,189 @@ class Networks:
 
     def traits(self, genomes: Genome) -> dict[str, Float[Array, " population"]]:
         """The costs, and every gene as a coordinate of the unit cube."""
-        positions = jax.vmap(lambda one: to_unit_cube(one, self.bounds))(genomes.architecture)
+        positions = jax.vmap(lambda one: to_unit_cube(one, self.config.bounds))(genomes.architecture)
         return {name: positions[:, index] for index, name in enumerate(GENES)} | self.costs(genomes)
+
+    def budgets(
+        self, fitness: Float[Array, " population"], known: Bool[Array, " population"]
+    ) -> Int[Array, " population"] | None:
+        """More steps for those whose forebears were fitter under the swarm budget; None for equal ones."""
+        config = self.config.lifetime
+        return lifetime_steps(config.steps, fitness, known) if config.budget == "swarm" else None
 
     def learn(
         self,
-        problem: Problem,
+        context: Context,
         key: Key,
         genomes: Genome,
         difficulty: Float[Array, " task"],
         generation: IntScalar,
         steps: Int[Array, " population"] | None,
     ) -> Genome:
-        """Gradient steps on fresh episodes. The key is consumed."""
-        return learn_all(problem, jax.random.split(key)[0], genomes, difficulty, generation, steps)
+        """Gradient steps, each individual on fresh episodes of its own. The key is consumed.
 
-    def judge(
-        self, problem: Problem, key: Key, genomes: Genome, champion: Genome, difficulty: Float[Array, " task"]
-    ) -> tuple[Result, Float[Array, " population"], Scalar]:
-        """Fresh episodes, the same for everybody. The key is consumed."""
-        return judge(problem, jax.random.split(key)[1], genomes, champion, difficulty)
+        `steps` are each individual's; None for the settings' own number, which is static.
+        """
+        config, tasks = self.config, learnable(self.suite)
 
-    def padding_efficiency(self, problem: Problem, genomes: Genome) -> Scalar:
-        """Useful over executed multiply-adds."""
-        return padding_efficiency_of(problem, genomes.architecture)
+        def live(bucket: Bounds, own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
+            key, genome, *mine = own
+            num_steps = mine[0] if mine else config.lifetime.steps
+            small = crop(genome, config.bounds, bucket)
+            learned = learn(
+                key,
+                small,
+                *shared,
+                num_steps,
+                bounds=bucket,
+                suite=tasks,
+                config=config.lifetime,
+                make_optimiser=self._make_optimiser,
+                dtype=self.dtype,
+                flat=self.optimiser is None,  # a user's own chain may look at shapes
+            )
+            return uncrop(learned, config.bounds, bucket)
 
-    def export(self, champion: Genome) -> NTM:
+        keys = jax.random.split(jax.random.split(key)[0], context.population_size)
+        own = (keys, genomes, *([] if steps is None else [steps]))
+        shared = (difficulty, learning_rate_scale(config, context.max_generations, generation))
+        return self._spread(context, live, own, genomes.architecture, shared, steps)
+
+    @property
+    def _make_optimiser(self) -> MakeOptimiser:
+        own = self.optimiser
+        return make_optimiser(self.config.lifetime) if own is None else lambda learning: own
+
+    def evaluate(
+        self, context: Context, key: Key, genomes: Genome, champion: Genome, difficulty: Float[Array, " task"]
+    ) -> Evaluation:
+        """Fresh episodes, the same for every individual. The key is consumed."""
+        everyone = with_champion(genomes, champion, context.mesh)
+        key_score = jax.random.split(key)[1]
+        return self.evaluate_decoded(context, key_score, everyone, everyone.architecture, difficulty, lambda one: one)
+
+    def evaluate_decoded(
+        self,
+        context: Context,
+        key: Key,
+        everyone: Any,
+        architectures: Architecture,
+        difficulty: Float[Array, " task"],
+        decode: Callable[[Any], Genome],
+    ) -> Evaluation:
+        """Score networks and, behind them, the champion.
+
+        Args:
+            context: of the run.
+            key: consumed.
+            everyone: genomes, or what `decode` makes a genome of; it runs within a batch, so that no more networks are
+                in memory than run at once.
+            architectures: theirs.
+            difficulty: of each task, 0 to 1.
+            decode: from one entry of `everyone` to a network.
+        """
+        asked = tuple(self.suite.lengths.values())
+
+        def examine(bucket: Bounds, genome: Any, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
+            key, difficulty = shared
+            small = crop(decode(genome), self.config.bounds, bucket)
+            results = [
+                score(
+                    key,
+                    small,
+                    difficulty,
+                    suite=suite,
+                    num_episodes=context.score_episodes,
+                    bounds=bucket,
+                    dtype=self.dtype,
+                    behaves=context.behaves and length == 0,  # as it was evolved on
+                )
+                for length, suite in enumerate(asked)
+            ]
+            return results[0], validation_score(self.suite, results)
+
+        result, scores = self._spread(context, examine, everyone, architectures, (key, difficulty))
+        size = context.population_size
+        result = jax.tree.map(lambda array: array[:size], result)
+        if result.behaviour and SLOTS_USED in result.behaviour:  # as a share, whatever bucket it was measured in
+            used = result.behaviour[SLOTS_USED] / self.config.bounds.num_slots[1]
+            result = replace(result, behaviour=result.behaviour | {SLOTS_USED: used})
+        return Evaluation(result, scores[:size], scores[-1])
+
+    def _spread(
+        self,
+        context: Context,
+        function: Callable[..., Any],
+        own: Any,
+        architectures: Architecture,
+        shared: Any,
+        steps: Int[Array, " population"] | None = None,
+    ) -> Any:
+        """`over_population`, in the order that makes like networks neighbours and gives every device as much to do."""
+        run = over_population(function, context.mesh, context.batch_size or default_batch_size(), self.buckets)
+        if len(self.buckets) == 1 and steps is None:
+            return run(own, architectures, shared)
+        cost = self._cost(architectures)
+        order = dealt(cost if steps is None else cost * steps.astype(cost.dtype), context.mesh.size)
+        return member(run(member(own, order), member(architectures, order), shared), jnp.argsort(order))
+
+    def _cost(self, architectures: Architecture) -> Float[Array, " population"]:
+        """Multiply-adds of a step of each network in the smallest bucket that holds it."""
+        costs = bucket_costs(self.buckets, *self.channels)
+        return costs[jnp.argmax(fitting(architectures, self.buckets), axis=-1)]
+
+    def padding_efficiency(self, context: Context, genomes: Genome) -> Scalar:
+        """Useful over executed multiply-adds of a population, in its buckets and batches."""
+        return self.padding_efficiency_of(context, genomes.architecture)
+
+    def padding_efficiency_of(self, context: Context, architectures: Architecture) -> Scalar:
+        """`padding_efficiency` from the architectures alone."""
+        num_devices, batch_size = context.mesh.size, context.batch_size or default_batch_size()
+        order = dealt(self._cost(architectures), num_devices).reshape(num_devices, -1)
+
+        def executed(order: Int[Array, " individual"]) -> Scalar:
+            members, buckets = groups(member(architectures, order), batch_size, self.buckets)
+            return members.shape[1] * jnp.sum(bucket_costs(self.buckets, *self.channels)[buckets])
+
+        useful = multiply_adds(architectures, *self.channels, self.config.bounds.attention_width)
+        return jnp.sum(useful) / jnp.sum(jax.vmap(executed)(order))
+
+    @property
+    def full_size(self) -> Int[Array, "bucket gene"]:
+        """Buckets that are all the whole search space."""
+        sizes = [getattr(self.config.bounds, gene)[1] for gene in BUCKET_GENES]
+        return jnp.tile(jnp.array(sizes, jnp.int32), (self.config.size_buckets, 1))
+
+    def in_buckets(self, sizes: Int[Array, "bucket gene"]) -> "Networks":
+        """The networks in buckets of these sizes; equal ones count once."""
+        distinct = dict.fromkeys(map(tuple, np.asarray(sizes).tolist()))
+        return replace(self, buckets=tuple(bucket_of(one, self.config.bounds) for one in distinct))
+
+    def architectures(self, genomes: Genome) -> Architecture:
+        """The genes."""
+        return genomes.architecture
+
+    def choose_buckets(self, architectures: Architecture) -> Int[Array, "bucket gene"]:
+        """Sizes in which networks like these compute with little padding."""
+        most = self.config.size_buckets
+        buckets = choose_buckets(architectures, self.config.bounds, *self.channels, most=most, enough=ENOUGH)
+        sizes = [[getattr(bucket, gene)[1] for gene in BUCKET_GENES] for bucket in buckets]
+        return jnp.array(sizes + [sizes[-1]] * (most - len(sizes)), jnp.int32)
+
+    def export(self, genome: Genome) -> NTM:
         """The compact network."""
-        return compact(champion, self.bounds)
+        return compact(genome, self.config.bounds)
 
-    def save(self, model: NTM, folder: Path) -> None:
+    def save(self, exported: NTM, folder: Path) -> None:
         """Architecture as JSON, weights as arrays."""
-        save_network(model, folder)
+        save_network(exported, folder)
 
-    def report(self, problem: Problem, champion: Genome) -> dict[str, Any]:
+    def report(self, genome: Genome, seed: int) -> dict[str, Any]:
         """Genes, weights, and scores on fresh episodes."""
         return {
-            "architecture": describe(champion.architecture),
-            "num_parameters": int(num_parameters(champion, self.bounds)),
-            "held_out": held_out_scores(champion, problem.config.seed, self.bounds, for_networks(problem.suite)),
+            "architecture": describe(genome.architecture),
+            "num_parameters": int(num_parameters(genome, self.config.bounds)),
+            "held_out": held_out_scores(genome, seed, self.config.bounds, self.suite),
         }
 
     def genes(self, genomes: Genome) -> dict[str, Any]:
@@ -120,5 +339,12 @@ class Networks:
         return {name: getattr(genomes.architecture, name) for name in GENES}
 
     def learning(self, genomes: Genome) -> dict[str, Any]:
-        """Factors on the settings of lifetime learning."""
+        """Factors on the settings of learning."""
         return {name: getattr(genomes.learning, name) for name in LEARNING_GENES}
+
+
+def learning_rate_scale(config: NetworksConfig, max_generations: int, generation: IntScalar) -> Scalar:
+    """The run's schedule: from 1 in the first generation along a cosine to `final_learning_rate` in the last."""
+    alpha = config.lifetime.final_learning_rate
+    schedule = optax.cosine_decay_schedule(1.0, max(max_generations - 1, 1), alpha=alpha)
+    return jnp.asarray(schedule(generation.astype(float)))

@@ -1,4 +1,4 @@
-"""The family of networks whose genomes are seeds: no weights are stored, they are drawn again when they are needed."""
+"""Networks whose genomes are seeds: no weights are stored, they are drawn again when they are needed."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,19 +6,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from etm_jax.models._model import LearnsNothing, Result
 from jaxtyping import Array, Float, Int, UInt32
 
 from etm_jax._require import require
 from etm_jax._typing import BoolScalar, IntScalar, Key, Mask, Params, Scalar, pytree
 from etm_jax.cells import NTM, draw_like
-from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax.evolution._problem import Problem
-from etm_jax.networks._evaluation import judge, padding_efficiency_of
+from etm_jax.environment import AnySuite
+from etm_jax.models._context import Context
+from etm_jax.models._model import Evaluation, Inheritance
+from etm_jax.networks._config import NetworksConfig
 from etm_jax.networks._model import Networks
 from etm_jax.networks.genome._architecture import Architecture
 from etm_jax.networks.genome._genome import Genome, mask_of
-from etm_jax.networks.variation._rates import VariationRates
+from etm_jax.parallel._devices import with_champion
 
 HALF_OF_SIGNIFICAND = 11  # bits after the leading one: a product of two such numbers is exact in float32
 
@@ -53,7 +53,7 @@ def _rounded(numbers: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 @dataclass(frozen=True)
-class SeededNetworks(LearnsNothing):
+class SeededNetworks:
     """Networks stored as seeds (Such et al. 2017, arXiv 1712.06567): `theta_n = theta_(n-1) + sigma_n noise(seed_n)`.
 
     The first seed draws architecture and weights; a child has its parent's seeds and one more, and nothing but weights
@@ -61,27 +61,43 @@ class SeededNetworks(LearnsNothing):
     price is paid in evaluation, which draws the noise of every mutation again, lane by lane.
 
     Args:
-        networks: the search space, with channels in and out.
-        capacity: most seeds of a genome; a child of a parent that has so many is a copy.
+        networks: the search space and the suite. A child of a parent that has `seed_capacity` seeds is a copy.
 
     Example:
         >>> import jax
-        >>> from etm_jax.networks._model import Networks
-        >>> from etm_jax.networks._seeded import SeededNetworks
-        >>> from etm_jax.networks import Bounds, apply
+        >>> import etm_tasks
+        >>> from etm_jax.networks import Bounds, LifetimeConfig, Networks, NetworksConfig, SeededNetworks, apply
+        >>> from etm_jax.task import TaskSuite
         >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
-        >>> family = SeededNetworks(Networks(bounds, input_size=3, output_size=2), capacity=10)
-        >>> seeded = family.random(jax.random.key(0))
+        >>> config = NetworksConfig(bounds, lifetime=LifetimeConfig(inheritance="darwinian"), seed_capacity=10)
+        >>> networks = Networks.of(config, TaskSuite((etm_tasks.make("copy", bits=2),), (1.0,)))
+        >>> model = SeededNetworks(networks)
+        >>> seeded = model.random(jax.random.key(0))
         >>> sum(leaf.nbytes for leaf in jax.tree.leaves(seeded))
         84
-        >>> apply(family.decode(seeded), jax.numpy.ones((7, 3)), bounds).shape
+        >>> apply(model.decode(seeded), jax.numpy.ones((7, 3)), bounds).shape
         (7, 2)
     """
 
-    born_in_turn = False
-
     networks: Networks
-    capacity: int
+
+    large_genomes = False
+    rebucket_every = 0
+
+    @property
+    def inheritance(self) -> Inheritance:
+        """Nothing is learned."""
+        return "darwinian"
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """Those of the networks."""
+        return self.networks.behaviours
+
+    @property
+    def capacity(self) -> int:
+        """Most seeds of a genome."""
+        return self.networks.config.seed_capacity
 
     def founder(self, genome: SeededGenome) -> Genome:
         """The genome before its first mutation."""
@@ -90,7 +106,7 @@ class SeededNetworks(LearnsNothing):
     def decode(self, genome: SeededGenome) -> Genome:
         """One individual with its weights; its cost grows with the number of its mutations."""
         founder = self.founder(genome)
-        exists = mask_of(founder, self.networks.bounds)
+        exists = mask_of(founder, self.networks.config.bounds)
 
         def mutate(index: IntScalar, params: Params) -> Params:
             noise = seeded_noise(genome.seeds[index], exists)
@@ -109,16 +125,11 @@ class SeededNetworks(LearnsNothing):
         return SeededGenome(seeds, jnp.zeros(self.capacity, jnp.float32), jnp.array(1, jnp.int32))
 
     def offspring(
-        self,
-        key: Key,
-        first: SeededGenome,
-        second: SeededGenome,
-        mates: BoolScalar,
-        rates: VariationRates,
-        gene_rate: Scalar | float,
+        self, key: Key, first: SeededGenome, second: SeededGenome, mates: BoolScalar, diversity: Scalar
     ) -> SeededGenome:
         """The first parent and, with probability `noise_rate`, one more seed at `noise_scale`. The key is consumed."""
-        del second, mates, gene_rate
+        del second, mates, diversity
+        rates = self.networks.config.variation
         key_whether, key_seed = jax.random.split(key)
         mutates = jax.random.bernoulli(key_whether, rates.noise_rate) & (first.length < self.capacity)
         here = mutates & (jnp.arange(self.capacity) == first.length)
@@ -145,32 +156,34 @@ class SeededNetworks(LearnsNothing):
         """Those of the founders."""
         return self.networks.traits(jax.vmap(self.founder)(genomes))
 
-    def judge(
+    def evaluate(
         self,
-        problem: Problem,
+        context: Context,
         key: Key,
         genomes: SeededGenome,
         champion: SeededGenome,
         difficulty: Float[Array, " task"],
-    ) -> tuple[Result, Float[Array, " population"], Scalar]:
-        """Fresh episodes, the same for everybody. The key is consumed."""
-        return judge(problem, key, genomes, champion, difficulty, self.architectures, self.decode)
+    ) -> Evaluation:
+        """Fresh episodes, the same for every individual. The key is consumed."""
+        everyone = with_champion(genomes, champion, context.mesh)
+        architectures = self.architectures(everyone)
+        return self.networks.evaluate_decoded(context, key, everyone, architectures, difficulty, self.decode)
 
-    def padding_efficiency(self, problem: Problem, genomes: SeededGenome) -> Scalar:
+    def padding_efficiency(self, context: Context, genomes: SeededGenome) -> Scalar:
         """Useful over executed multiply-adds."""
-        return padding_efficiency_of(problem, self.architectures(genomes))
+        return self.networks.padding_efficiency_of(context, self.architectures(genomes))
 
-    def export(self, champion: SeededGenome) -> NTM:
+    def export(self, genome: SeededGenome) -> NTM:
         """The compact network."""
-        return self.networks.export(self._decoded(champion))
+        return self.networks.export(self._decoded(genome))
 
-    def save(self, model: NTM, folder: Path) -> None:
+    def save(self, exported: NTM, folder: Path) -> None:
         """Architecture as JSON, weights as arrays."""
-        self.networks.save(model, folder)
+        self.networks.save(exported, folder)
 
-    def report(self, problem: Problem, champion: SeededGenome) -> dict[str, Any]:
+    def report(self, genome: SeededGenome, seed: int) -> dict[str, Any]:
         """Genes, weights, scores on fresh episodes, and how many mutations it took."""
-        return self.networks.report(problem, self._decoded(champion)) | {"mutations": int(champion.length) - 1}
+        return self.networks.report(self._decoded(genome), seed) | {"mutations": int(genome.length) - 1}
 
     def genes(self, genomes: SeededGenome) -> dict[str, Any]:
         """The architecture, and the number of mutations."""
@@ -183,23 +196,35 @@ class SeededNetworks(LearnsNothing):
         return Genome(architecture=self.architectures(genomes), params={})
 
 
-def seeded_networks(config: EvolutionaryTuringConfig, networks: Networks) -> SeededNetworks:
-    """The family for these settings.
+def seeded_networks(networks: Networks, max_generations: int, crossover_rate: float) -> SeededNetworks:
+    """The model for these networks and a run of so many generations.
 
     Raises:
-        ValueError: they ask for more than mutation of weights, for size buckets, or for more generations than there is
-            room for.
+        ValueError: the settings ask for more than mutation of weights, for size buckets, or for more generations than
+            there is room for.
     """
+    config = networks.config
     for_seeds = 'with population_storage "seeds"'
     flag = "; set --{} {}, or store genomes"
-    inheritance, rates = config.lifetime.inheritance, config.variation
     rule = f"darwinian {for_seeds}, since what is learnt has no seed{flag.format('lifetime.inheritance', 'darwinian')}"
-    require(inheritance == "darwinian", "lifetime.inheritance", rule, inheritance)
-    for name in ("crossover_rate", "gene_rate"):
-        rule = f"0 {for_seeds}, where only weights mutate{flag.format('variation.' + name.replace('_', '-'), 0)}"
-        require(getattr(rates, name) == 0, f"variation.{name}", rule, getattr(rates, name))
-    require(config.size_buckets == 1, "size_buckets", f"1 {for_seeds}{flag.format('buckets', 1)}", config.size_buckets)
-    generations = config.max_generations
-    rule = f"at least max_generations ({generations}) {for_seeds}, one seed a generation"
-    require(config.seed_capacity >= generations, "seed_capacity", rule, config.seed_capacity)
-    return SeededNetworks(networks, config.seed_capacity)
+    require(config.lifetime.inheritance == "darwinian", "lifetime.inheritance", rule, config.lifetime.inheritance)
+    for name, rate in (("crossover_rate", crossover_rate), ("variation.gene_rate", config.variation.gene_rate)):
+        rule = f"0 {for_seeds}, where only weights mutate{flag.format(name.replace('_', '-'), 0)}"
+        require(rate == 0, name, rule, rate)
+    rule = f"1 {for_seeds}{flag.format('size-buckets', 1)}"
+    require(config.size_buckets == 1, "size_buckets", rule, config.size_buckets)
+    rule = f"at least max_generations ({max_generations}) {for_seeds}, one seed a generation"
+    require(config.seed_capacity >= max_generations, "seed_capacity", rule, config.seed_capacity)
+    return SeededNetworks(networks)
+
+
+def make_networks(config: NetworksConfig, suite: AnySuite, engine: Any) -> Networks | SeededNetworks:
+    """The model of these settings, as genomes or as seeds.
+
+    Raises:
+        ValueError: as `Networks.of` and `seeded_networks`.
+    """
+    networks = Networks.of(config, suite)
+    if config.population_storage == "genomes":
+        return networks
+    return seeded_networks(networks, engine.max_generations, engine.crossover_rate)

@@ -1,7 +1,7 @@
-"""Spread a population over devices, batch_size and size buckets, on one host or several."""
+"""Spread a population over devices and batches, on one host or several."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,14 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Int, Num
-
-from etm_jax.networks.genome._architecture import Architecture
-from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._buckets import fitting
+from jaxtyping import Array, Int
 
 AXIS = "population"
-CACHED_BYTES = 2**18  # of memories side by side that a CPU core's cache holds along with what a step makes of them
 
 
 def device_mesh(population_size: int, num_devices: int = 0, num_islands: int = 1) -> Mesh:
@@ -54,22 +49,22 @@ def default_batch_size() -> int:
     return 1 if jax.default_backend() == "cpu" else 0
 
 
-def map_in_batches(function: Callable[[Any], Any], everybody: Any, batch_size: int) -> Any:
-    """Apply `function` over the leading axis, so many at once in a vmap, 0 for all; the others follow in turn.
+def map_in_batches(function: Callable[[Any], Any], individuals: Any, batch_size: int) -> Any:
+    """Apply `function` over the leading axis, `batch_size` individuals in a vmap, 0 for all; batches follow in turn.
 
-    One at a time it is no vmap at all, so that of a condition one side is computed, not both.
+    With one individual per batch there is no vmap, so `cond` evaluates only one branch.
     """
-    size = jax.tree.leaves(everybody)[0].shape[0]
+    size = jax.tree.leaves(individuals)[0].shape[0]
     if batch_size in (0, size):
-        return jax.vmap(function)(everybody)
+        return jax.vmap(function)(individuals)
     if batch_size == 1:
-        return jax.lax.map(function, everybody)
+        return jax.lax.map(function, individuals)
     rows = in_rows(size, batch_size)
-    found = jax.lax.map(lambda row: jax.vmap(function)(jax.tree.map(lambda leaf: leaf[row], everybody)), rows)
+    found = jax.lax.map(lambda row: jax.vmap(function)(jax.tree.map(lambda leaf: leaf[row], individuals)), rows)
     return flat(found, size)
 
 
-def in_rows(size: int, batch_size: int) -> Int[Array, "row lane"]:
+def in_rows(size: int, batch_size: int) -> Int[Array, "row place"]:
     """Indices from 0 on in rows; those beyond the end repeat the last one, so that one program serves every row."""
     return jnp.minimum(jnp.arange(-(-size // batch_size) * batch_size), size - 1).reshape(-1, batch_size)
 
@@ -77,90 +72,6 @@ def in_rows(size: int, batch_size: int) -> Int[Array, "row lane"]:
 def flat(rows: Any, size: int) -> Any:
     """What was computed in rows as one axis of this size; an array without elements too."""
     return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[:size], rows)
-
-
-def default_micro_batch(bounds: Bounds, batch_size: int) -> int:
-    """Sequences of one individual side by side: on CPU few enough for the cache, all elsewhere (0).
-
-    Up to twice the cache's share all run at once: following in turn costs one more forward pass in the gradient.
-    """
-    size = 4 * bounds.num_slots[1] * bounds.slot_width[1]
-    if jax.default_backend() != "cpu" or size * batch_size <= 2 * CACHED_BYTES:
-        return 0
-    most = max(CACHED_BYTES // size, 1)
-    return max(count for count in range(1, batch_size + 1) if batch_size % count == 0 and count <= most)
-
-
-def over_population(
-    function: Callable[..., Any], mesh: Mesh, batch_size: int, buckets: Sequence[Bounds]
-) -> Callable[..., Any]:
-    """Apply `function` of one individual to a whole population, spread over the mesh.
-
-    Args:
-        function: takes a bucket, the individual's own arguments as one tuple, and arguments that all share.
-        mesh: from `device_mesh`.
-        batch_size: individuals that one vmap holds on a device, the rest following in turn; 0 for all.
-        buckets: the padded shapes to choose from, cheapest first; the last one holds everybody. Lanes of one vmap run
-            in the cheapest bucket that holds all of them, so neighbours should be alike: see `dealt`.
-
-    Returns:
-        A function of the individuals' own arguments, their architectures and the shared arguments.
-    """
-
-    def local(everybody: tuple[Any, Architecture], shared: Any) -> Any:
-        own, architectures = everybody
-
-        def run(bucket: Bounds) -> Callable[..., Any]:
-            return lambda mine: vmap_unless_one(lambda own: function(bucket, own, shared), mine)
-
-        def group(row: tuple[Int[Array, " lane"], Int[Array, ""]]) -> Any:
-            members, bucket = row
-            return jax.lax.switch(
-                bucket, [run(bucket) for bucket in buckets], jax.tree.map(lambda leaf: leaf[members], own)
-            )
-
-        return flat(jax.lax.map(group, groups(architectures, batch_size, buckets)), architectures.num_slots.shape[0])
-
-    spread = on_each_device(local, mesh)
-
-    def whole(tree: Any) -> Any:
-        return tree if mesh.size == 1 else jax.lax.with_sharding_constraint(tree, replicated(mesh))
-
-    def run(own: Any, architectures: Architecture, shared: Any) -> Any:
-        # Whole before, too: else XLA splits what the arguments are made of, and sends all of it between devices.
-        return whole(spread(whole((own, architectures)), shared))
-
-    return run
-
-
-def vmap_unless_one(function: Callable[[Any], Any], batch_size: Any) -> Any:
-    """`vmap`, but one lane without it: on a CPU a batch of one made a training step take 1.6 times as long."""
-    if jax.tree.leaves(batch_size)[0].shape[0] > 1:
-        return jax.vmap(function)(batch_size)
-    result = function(jax.tree.map(lambda leaf: leaf[0], batch_size))
-    return jax.tree.map(lambda leaf: leaf[None], result)
-
-
-def groups(
-    architectures: Architecture, batch_size: int, buckets: Sequence[Bounds]
-) -> tuple[Int[Array, "group lane"], Int[Array, " group"]]:
-    """Which individuals share a vmap, in their order, and the cheapest bucket that holds all of them.
-
-    Lanes beyond the end repeat the last individual, so that one program serves every group.
-    """
-    size = architectures.num_slots.shape[0]
-    members = in_rows(size, min(batch_size, size) or size)
-    return members, jnp.argmax(jnp.all(fitting(architectures, buckets)[members], axis=1), axis=-1)
-
-
-def dealt(work: Num[Array, " population"], devices: int) -> Int[Array, " population"]:
-    """An order in which devices, each taking an equal run of it, have about the same work, most first.
-
-    Most work first, dealt out there and back again, like cards.
-    """
-    most = jnp.argsort(-work, stable=True).reshape(-1, devices)
-    back = jnp.arange(most.shape[0])[:, None] % 2 == 1
-    return jnp.where(back, most[:, ::-1], most).T.reshape(-1)
 
 
 def with_champion(genomes: Any, champion: Any, mesh: Mesh) -> Any:

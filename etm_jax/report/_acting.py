@@ -7,32 +7,21 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-from flax import nnx
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from etm_jax.cells import NTM
 from etm_jax.environment import EnvironmentSuite, Rollout
 from etm_jax.report._draw import ACCENT, FAILED, MUTED, SETTINGS, to_svg
-from etm_jax.report._run import Actor
 from etm_jax.report._section import Key, Section
 
 EPISODES = 4  # drawn
 FIRST = 0  # the environment that is shown
 
 
-def played(model: Actor, suite: EnvironmentSuite, episodes: int) -> Rollout:
-    """Episodes of the suite's first environment, at its greatest difficulty."""
+def played(model: Any, suite: EnvironmentSuite, episodes: int) -> Rollout:
+    """Episodes of the suite's first environment, at its greatest difficulty; the model acts by its `policy()`."""
     hardest, key = jnp.ones(len(suite.names)), jax.random.key(0)
-    if not isinstance(model, NTM):
-        return jax.jit(lambda key: suite.rollouts(key, *model.policy(), episodes, hardest)[FIRST])(key)
-
-    @nnx.jit
-    def live(model: NTM, key: jax.Array) -> Rollout:
-        start_carry = model.cell.initialize_carry((suite.input_size,))
-        return suite.rollouts(key, start_carry, model.cell, episodes, hardest)[FIRST]
-
-    return live(model, key)
+    return jax.jit(lambda key: suite.rollouts(key, *model.policy(), episodes, hardest)[FIRST])(key)
 
 
 def has_places(suite: EnvironmentSuite) -> bool:
@@ -40,7 +29,7 @@ def has_places(suite: EnvironmentSuite) -> bool:
     return hasattr(suite.environments[FIRST], "place") and hasattr(suite.environments[FIRST], "outline")
 
 
-def path_section(model: Actor, suite: EnvironmentSuite, png: Path) -> Section:
+def path_section(model: Any, suite: EnvironmentSuite, png: Path) -> Section:
     """Where the champion went in a few episodes; the same picture is saved as a PNG file."""
     lived = played(model, suite, EPISODES)
     rewards = np.asarray(lived.total_reward)

@@ -4,11 +4,9 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from etm_jax.cells import NTM
-from etm_jax.report._run import Model, RunRecord, column
+from etm_jax.report._run import RunRecord, column
 from etm_jax.report._words import counted, gene_word, score, written
 
 HELD_OUT = (
@@ -38,10 +36,10 @@ def planned(config: str | None, setting: str) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def headline(record: RunRecord, model: Model | None) -> list[tuple[str, str]]:
+def headline(record: RunRecord, model: Any) -> list[tuple[str, str]]:
     """Names and values, the most important first."""
     rows, summary = record.metrics, record.summary
-    size = summary.get("num_parameters", num_weights(model))
+    size = summary.get("num_parameters", getattr(model, "num_weights", None))
     return [
         ("best fitness, last generation", written(last(column(rows, "best_fitness")))),
         ("mean fitness, last generation", written(last(column(rows, "mean_fitness")))),
@@ -86,17 +84,10 @@ def held_out(record: RunRecord, tasks: Sequence[str]) -> list[tuple[str, list[st
     return [(label, [score(scores.get(task)) for task in tasks]) for label, scores in rows]
 
 
-def architecture(record: RunRecord, model: Model | None) -> list[tuple[str, str]]:
+def architecture(record: RunRecord, model: Any) -> list[tuple[str, str]]:
     """The network's genes in words; empty where there is none yet."""
     genes = record.summary.get("architecture") or (model.architecture if model is not None else {})
     return [(gene_word(name), str(value).replace("_", " ")) for name, value in genes.items()]
-
-
-def num_weights(model: Model | None) -> int | None:
-    """How many weights a network has; None for an automaton, of which the summary tells."""
-    if not isinstance(model, NTM):
-        return None
-    return sum(leaf.size for leaf in jax.tree.leaves(model.cell.arrays()[0]))
 
 
 def last(values: np.ndarray) -> float | None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from typing import Any
 
 from etm_jax.report._headline import architecture, held_out
-from etm_jax.report._run import Model, RunRecord
+from etm_jax.report._run import RunRecord
 from etm_jax.report._section import Section
 
 SCORES = (
@@ -30,9 +31,7 @@ class Front:
     network: str
 
 
-def page(
-    record: RunRecord, front: Front, model: Model | None, tasks: Sequence[str], sections: Sequence[Section]
-) -> str:
+def page(record: RunRecord, front: Front, model: Any, tasks: Sequence[str], sections: Sequence[Section]) -> str:
     """The whole page: status and numbers, then the figures, then the configuration."""
     style = files("etm_jax.report").joinpath("_page.css").read_text(encoding="utf-8")
     parts = [
@@ -57,7 +56,7 @@ def _notes(notes: Sequence[str]) -> str:
     return f'<section class="notes"><ul>{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul></section>'
 
 
-def _numbers(record: RunRecord, front: Front, model: Model | None, tasks: Sequence[str]) -> str:
+def _numbers(record: RunRecord, front: Front, model: Any, tasks: Sequence[str]) -> str:
     tiles = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in front.numbers)
     return (
         f'<section><h2>In numbers</h2><dl class="numbers">{tiles}</dl><div class="tables">'
@@ -82,7 +81,7 @@ def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
     )
 
 
-def _architecture(record: RunRecord, front: Front, model: Model | None) -> str:
+def _architecture(record: RunRecord, front: Front, model: Any) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
         for name, value in architecture(record, model)

@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 
 from etm_jax._files import read_json
-from etm_jax.automata._evolved import EvolvedEM33, EvolvedEM43
-from etm_jax.cells import NTM
-from etm_jax.graphs._evolved import EvolvedGraph
 from etm_jax.runs._rows import ranges_of, read_rows
 
 NO_PARENT = -1
 MOST_BYTES = 2**26  # of a summary, or of the rows of an archive's members
-Actor = NTM | EvolvedEM33 | EvolvedGraph  # what acts in environments
-Model = Actor | EvolvedEM43  # what a run hands out
 
 
 @dataclass(frozen=True)

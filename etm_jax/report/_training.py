@@ -8,9 +8,9 @@ import numpy as np
 
 from etm_jax.cells import NTM
 from etm_jax.environment import Suite
-from etm_jax.report._headline import last, median, num_weights, planned, times
+from etm_jax.report._headline import last, median, planned, times
 from etm_jax.report._page import Front, page
-from etm_jax.report._report import NO_FIGURES, save
+from etm_jax.report._report import NO_FIGURES, at_work_sections, save
 from etm_jax.report._run import RunRecord, column, read_run
 from etm_jax.report._section import Section
 from etm_jax.report._words import counted, written
@@ -33,7 +33,7 @@ def write_training_report(run: Path, model: NTM | None, suite: Suite) -> Path:
     """
     record = read_run(run, counter="chunk")
     front = Front(training_status(record), _numbers(record, model), "network")
-    return save(run, page(record, front, model, suite.names, _sections(record, model, suite)))
+    return save(run, page(record, front, model, suite.names, _sections(run, record, model, suite)))
 
 
 def training_status(record: RunRecord) -> str:
@@ -63,7 +63,7 @@ def _numbers(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
     rows = record.metrics
     return [
         ("loss on fresh episodes, last look", written(last(column(rows, "loss")))),
-        ("parameters", written(record.summary.get("num_parameters", num_weights(model)))),
+        ("parameters", written(record.summary.get("num_parameters", getattr(model, "num_weights", None)))),
         (f"{step_word(record)}s", written(last(column(rows, "step")))),
         *times(record),
         (f"{step_word(record)}s per second (median)", written(median(column(rows, "steps_per_second")))),
@@ -72,10 +72,12 @@ def _numbers(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
     ]
 
 
-def _sections(record: RunRecord, model: NTM | None, suite: Suite) -> list[Section]:
+def _sections(run: Path, record: RunRecord, model: NTM | None, suite: Suite) -> list[Section]:
     if find_spec("matplotlib") is None:
         return [NO_FIGURES]
-    from etm_jax.report._attention import attention_section
     from etm_jax.report._curves import curves_section
 
-    return [curves_section(record.metrics, suite.names, step_word(record)), attention_section(model, suite, "network")]
+    return [
+        curves_section(record.metrics, suite.names, step_word(record)),
+        *at_work_sections("etm_jax.networks._report:sections", model, suite, run, who="network"),
+    ]

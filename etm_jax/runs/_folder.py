@@ -9,21 +9,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from etm_jax._files import locked, present, replace_folder, sync, write_atomically
 from etm_jax.runs._rows import Row, as_lines, ranges_of, read_rows
-from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax._toml import read_config, to_toml
-from etm_jax.automata._evolved import AUTOMATON, load_automaton
-from etm_jax.networks.genome._export import load_network
-from etm_jax.graphs._evolved import load_graph
-from etm_jax.graphs._evolved import GRAPH
+from etm_jax import __version__
+from etm_jax._toml import read_table, replaced, to_toml
 
 logger = logging.getLogger(__name__)
 
 METRICS, LINEAGE = "metrics.jsonl", "lineage.jsonl"
-_Settings = TypeVar("_Settings")
+WRITTEN_BY = "etm_jax"  # the key of config.toml that holds the version
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class RunFolder:
             OSError: the folder cannot be made.
         """
         cls.check_free(path)
-        text = to_toml(config)
+        text = f'{WRITTEN_BY} = "{__version__}"\n{to_toml(config)}'
         text.encode()  # a ValueError, before anything is made
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path)
@@ -145,13 +142,29 @@ class RunFolder:
         """
         return locked(self.path / "run.lock")
 
-    @overload
-    def config(self) -> EvolutionaryTuringConfig: ...
-    @overload
-    def config(self, default: _Settings) -> _Settings: ...
-    def config(self, default: Any = None) -> Any:
-        """The settings the run was started with; of the kind of `default`, or else of evolution."""
-        return read_config(self.config_file, default)
+    def raw_config(self) -> dict[str, Any]:
+        """The table of the settings as they were written.
+
+        Raises:
+            ValueError: it cannot be read, or another version wrote the folder.
+        """
+        table = read_table(self.config_file)
+        writer = table.pop(WRITTEN_BY, None)
+        if _format(writer) != _format(__version__):
+            by = f"version {writer}" if writer else "version 0.1 or an earlier one"
+            raise ValueError(
+                f"{self.path} was written by {by} of etm_jax, and this is {__version__}; use that version for this "
+                "run, or start a new one"
+            )
+        return table
+
+    def config(self, default: Settings) -> Settings:
+        """The settings that the run was started with, of the kind of `default`.
+
+        Raises:
+            ValueError: they cannot be read, or another version wrote the folder.
+        """
+        return replaced(default, self.raw_config())
 
     def append(self, metrics: Row, lineage: Row | None = None) -> None:
         """Add one generation, or one chunk of training, which has no lineage."""
@@ -220,26 +233,6 @@ class RunFolder:
         write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
 
-def load_best(run: str | Path) -> Any:
-    """The compact network, the automaton or the graph that a run saved as its best.
-
-    Args:
-        run: the run folder, of a run that may still go on.
-
-    Returns:
-        A flax module: `model(inputs [batch time input]) -> logits [batch time output]`, an `EvolvedEM43`, or what
-        acts by its `policy()`: an `EvolvedEM33` or an `EvolvedGraph`.
-
-    Raises:
-        ValueError: the folder holds no network; a run writes it with each checkpoint.
-    """
-    folder = RunFolder.open(Path(run)).best
-    return load_model(folder)
-
-
-def load_model(folder: Path) -> Any:
-    """The network, the automaton or the graph of a folder that a family saved it in."""
-    for name, load in ((AUTOMATON, load_automaton), (GRAPH, load_graph)):
-        if (folder / name).exists():
-            return load(folder)
-    return load_network(folder)
+def _format(version: object) -> tuple[str, ...]:
+    """What of a version says how it writes run folders: the major and the minor number."""
+    return tuple(str(version).split(".")[:2])

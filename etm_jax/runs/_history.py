@@ -1,12 +1,53 @@
 """What happened in each generation, as plain rows for files, tables and people."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
+from etm_jax._typing import IntScalar, Scalar, pytree
 from etm_jax.runs._rows import Row, by_task, plain
-from etm_jax.environment import AnySuite
+
+
+@pytree
+class GenerationRecord:
+    """What happened in one generation, or in several with a leading axis.
+
+    Attributes:
+        best: index of the fittest individual.
+        fitness: maximised; NaN for a failed evaluation.
+        alive: True = evaluated with finite numbers.
+        performance: at each task.
+        accuracy: at each task.
+        loss: of the suite.
+        efficiency: how cheap each individual is.
+        difficulty: of each task.
+        padding_efficiency: useful over executed work.
+        diversity: of the genes.
+        ids: of the individuals.
+        parents: their parents' ids.
+        genes: by name.
+        learning: the learning genes by name; none where nothing is learned.
+        archive: what the archive puts on record.
+    """
+
+    best: IntScalar
+    fitness: Float[Array, "*generation population"]
+    alive: Bool[Array, "*generation population"]
+    performance: Float[Array, "*generation population task"]
+    accuracy: Float[Array, "*generation population task"]
+    loss: Float[Array, "*generation population"]
+    efficiency: Float[Array, "*generation population"]
+    difficulty: Float[Array, "*generation task"]
+    padding_efficiency: Scalar
+    diversity: Scalar
+    ids: Int[Array, "*generation population"]
+    parents: Int[Array, "*generation population 2"]
+    genes: dict[str, Int[Array, "*generation population"]]
+    learning: dict[str, Float[Array, "*generation population"]]
+    archive: dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -38,33 +79,33 @@ class History:
 
 
 def metrics_row(
-    generation: int, metrics: dict[str, Any], suite: AnySuite, compile_seconds: float, run_seconds: float
+    generation: int, record: GenerationRecord, tasks: Sequence[str], compile_seconds: float, run_seconds: float
 ) -> Row:
     """The summary of one generation.
 
     Means are over the individuals whose evaluation did not fail; `best` is the fittest of them.
     """
-    alive, best = np.asarray(metrics["alive"]), int(metrics["best"])
+    alive, best = np.asarray(record.alive), int(record.best)
     size = alive.size
 
     def mean(values: Any) -> float | None:
         return plain(np.mean(np.asarray(values)[alive])) if alive.any() else None
 
-    performance = np.asarray(metrics["performance"])
+    performance = np.asarray(record.performance)
     ever = alive.any()
     return {
         "generation": generation,
-        "best_fitness": plain(metrics["fitness"][best]) if ever else None,
-        "mean_fitness": mean(metrics["fitness"]),
-        "best_performance": by_task(suite.names, performance[best]),
-        "mean_performance": {name: mean(performance[:, index]) for index, name in enumerate(suite.names)},
-        "best_accuracy": by_task(suite.names, metrics["accuracy"][best]),
-        "best_efficiency": plain(metrics["efficiency"][best]),
-        "mean_efficiency": mean(metrics["efficiency"]),
-        "best_loss": plain(metrics["loss"][best]),
-        "difficulty": by_task(suite.names, metrics["difficulty"]),
-        "padding_efficiency": plain(metrics["padding_efficiency"]),
-        "diversity": plain(metrics["diversity"]),
+        "best_fitness": plain(record.fitness[best]) if ever else None,
+        "mean_fitness": mean(record.fitness),
+        "best_performance": by_task(tasks, performance[best]),
+        "mean_performance": {name: mean(performance[:, index]) for index, name in enumerate(tasks)},
+        "best_accuracy": by_task(tasks, record.accuracy[best]),
+        "best_efficiency": plain(record.efficiency[best]),
+        "mean_efficiency": mean(record.efficiency),
+        "best_loss": plain(record.loss[best]),
+        "difficulty": by_task(tasks, record.difficulty),
+        "padding_efficiency": plain(record.padding_efficiency),
+        "diversity": plain(record.diversity),
         "failed": int(size - alive.sum()),
         "compile_seconds": round(compile_seconds, 3),
         "run_seconds": round(run_seconds, 3),
@@ -72,18 +113,18 @@ def metrics_row(
     }
 
 
-def lineage_row(generation: int, metrics: dict[str, Any]) -> Row:
+def lineage_row(generation: int, record: GenerationRecord) -> Row:
     """Who lived in one generation, from whom, with which genes, as they were at birth, and which fitness."""
-    alive = np.asarray(metrics["alive"])
+    alive = np.asarray(record.alive)
     return {
         "generation": generation,
-        "id": np.asarray(metrics["ids"]).tolist(),
-        "parents": np.asarray(metrics["parents"]).tolist(),
+        "id": np.asarray(record.ids).tolist(),
+        "parents": np.asarray(record.parents).tolist(),
         "fitness": [
-            plain(value) if lives else None for value, lives in zip(np.asarray(metrics["fitness"]), alive, strict=True)
+            plain(value) if lives else None for value, lives in zip(np.asarray(record.fitness), alive, strict=True)
         ],
         "learning": {
-            name: [plain(factor) for factor in np.asarray(factors)] for name, factors in metrics["learning"].items()
+            name: [plain(factor) for factor in np.asarray(factors)] for name, factors in record.learning.items()
         },
-        "genes": {name: np.asarray(values).tolist() for name, values in metrics["genes"].items()},
+        "genes": {name: np.asarray(values).tolist() for name, values in record.genes.items()},
     }

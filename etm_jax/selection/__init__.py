@@ -4,6 +4,8 @@ from etm_jax.selection._aging import AgingSelection as AgingSelection
 from etm_jax.selection._archive import EMPTY as EMPTY
 from etm_jax.selection._archive import KEEP as KEEP
 from etm_jax.selection._archive import Archive as Archive
+from etm_jax.selection._archive import AutoArchive as AutoArchive
+from etm_jax.selection._archive import NoArchive as NoArchive
 from etm_jax.selection._elites import elites as elites
 from etm_jax.selection._front import FrontArchive as FrontArchive
 from etm_jax.selection._lexicase import LexicaseSelection as LexicaseSelection
@@ -16,6 +18,8 @@ from etm_jax.selection._pareto import hypervolume as hypervolume
 from etm_jax.selection._pareto import pareto_ranks as pareto_ranks
 from etm_jax.selection._registry import ARCHIVES as ARCHIVES
 from etm_jax.selection._registry import SELECTORS as SELECTORS
+from etm_jax.selection._registry import AnyArchive as AnyArchive
+from etm_jax.selection._registry import AnySelector as AnySelector
 from etm_jax.selection._scores import Scores as Scores
 from etm_jax.selection._scores import Selection as Selection
 from etm_jax.selection._scores import Selector as Selector

@@ -1,6 +1,7 @@
 """Aging evolution: the oldest go, however good they are."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -30,6 +31,7 @@ class AgingSelection:
         there.
     """
 
+    kind: ClassVar[str] = "aging"
     size: int = 3
     turnover: float = 0.5
 

@@ -1,6 +1,7 @@
 """The contract of archives: members kept from generation to generation, chosen by their scores alone."""
 
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Array, Int
 
@@ -49,3 +50,17 @@ class Archive(Protocol):
     def summary(self, record: dict[str, Any]) -> dict[str, Any]:
         """A record as plain numbers, on the host."""
         ...
+
+
+@dataclass(frozen=True)
+class AutoArchive:
+    """In settings: the archive that the selection asks for, a front for nsga2, none for the others."""
+
+    kind: ClassVar[str] = "auto"
+
+
+@dataclass(frozen=True)
+class NoArchive:
+    """In settings: nothing is kept beside the population."""
+
+    kind: ClassVar[str] = "none"

@@ -1,7 +1,7 @@
 """The front: whoever was found that nobody found dominates."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +30,12 @@ class FrontArchive:
         ValueError: `size` below 1.
     """
 
+    kind: ClassVar[str] = "front"
     needs = ("objectives",)
     keeps_genomes = True
     breeds = False
 
-    size: int = 64
+    size: int = 128
 
     def __post_init__(self) -> None:
         require_count("the front's size", self.size, 1)

@@ -1,6 +1,7 @@
 """Lexicase selection: parents that are best at some cases, in an order that chance decides."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ class LexicaseSelection:
         programming, GECCO. Hernandez et al. 2019, Random subsampling improves performance in lexicase selection, GECCO.
     """
 
+    kind: ClassVar[str] = "lexicase"
     size: int = 64
     num_elites: int = 2
 

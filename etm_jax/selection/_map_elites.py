@@ -1,7 +1,7 @@
 """MAP-Elites: the best member found in each cell of a grid over the descriptors."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,26 +21,27 @@ class MapElitesArchive:
     another selector, parents are chosen among the cells by that.
 
     Attributes:
-        num_descriptors: axes of the grid.
+        num_descriptors: axes of the grid; 0 in settings, for as many as they name descriptors.
         bins: parts of an axis.
 
     Raises:
-        ValueError: `num_descriptors` or `bins` below 1.
+        ValueError: `num_descriptors` below 0 or `bins` below 1.
 
     References:
         Mouret and Clune 2015, Illuminating search spaces by mapping elites, arXiv:1504.04909.
     """
 
+    kind: ClassVar[str] = "map-elites"
     needs = ("descriptors",)
     keeps_genomes = True
     breeds = True
 
-    num_descriptors: int
+    num_descriptors: int = 0
     bins: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("num_descriptors", "bins"):
-            require_count(f"the {name} of MAP-Elites", getattr(self, name), 1)
+        require_count("num_descriptors", self.num_descriptors, 0)
+        require_count("bins", self.bins, 1)
 
     @property
     def num_places(self) -> int:

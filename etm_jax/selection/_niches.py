@@ -1,6 +1,7 @@
 """Natural niches: every case is a resource that those who are good at it share."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ class NichesSelection:
         replaces the worst one at a time.
     """
 
+    kind: ClassVar[str] = "niches"
     alpha: float = 1.0
     turnover: float = 0.5
 

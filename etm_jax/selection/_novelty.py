@@ -1,7 +1,7 @@
 """Novelty search: selection seeks what differs from all that was seen, not what is fit."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -36,11 +36,12 @@ class NoveltyArchive:
         Devising effective novelty search algorithms, GECCO.
     """
 
+    kind: ClassVar[str] = "novelty"
     needs = ("descriptors",)
     keeps_genomes = False
     breeds = False
 
-    size: int = 512
+    size: int = 128
     neighbours: int = 15
     admitted: int = 6
     weight: float = 1.0

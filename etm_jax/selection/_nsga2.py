@@ -1,6 +1,7 @@
 """NSGA-II: survivors by Pareto front, and on a front by distance from their neighbours."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int
@@ -29,6 +30,7 @@ class NSGA2Selection:
         Deb et al. 2002, A fast and elitist multiobjective genetic algorithm: NSGA-II, IEEE Trans. Evol. Comput. 6(2).
     """
 
+    kind: ClassVar[str] = "nsga2"
     needs = ("objectives",)
 
     turnover: float = 0.5

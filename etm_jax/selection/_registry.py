@@ -1,8 +1,9 @@
-"""All selectors and archives by name; one listed here is tested and offered in the settings."""
+"""All selectors and archives by name; one listed here is tested, and a run's settings offer it with its own options."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 from etm_jax.selection._aging import AgingSelection
+from etm_jax.selection._archive import AutoArchive, NoArchive
 from etm_jax.selection._front import FrontArchive
 from etm_jax.selection._lexicase import LexicaseSelection
 from etm_jax.selection._map_elites import MapElitesArchive
@@ -15,17 +16,24 @@ from etm_jax.selection._truncation import TruncationSelection
 from etm_jax.selection._uniform import UniformSelection
 
 SELECTORS: dict[str, type[Any]] = {
-    "tournament": TournamentSelection,
-    "truncation": TruncationSelection,
-    "lexicase": LexicaseSelection,
-    "uniform": UniformSelection,
-    "aging": AgingSelection,
-    "nsga2": NSGA2Selection,
-    "niches": NichesSelection,
-    "species": SpeciesSelection,
+    one.kind: one
+    for one in (
+        TournamentSelection,
+        TruncationSelection,
+        LexicaseSelection,
+        UniformSelection,
+        AgingSelection,
+        NSGA2Selection,
+        NichesSelection,
+        SpeciesSelection,
+    )
 }
 ARCHIVES: dict[str, type[Any]] = {
-    "front": FrontArchive,
-    "map-elites": MapElitesArchive,
-    "novelty": NoveltyArchive,
+    one.kind: one for one in (AutoArchive, NoArchive, FrontArchive, MapElitesArchive, NoveltyArchive)
 }
+if TYPE_CHECKING:
+    AnySelector = Any
+    AnyArchive = Any
+else:  # a type that the command line makes flags of
+    AnySelector = Union[tuple(SELECTORS.values())]  # noqa: UP007
+    AnyArchive = Union[tuple(ARCHIVES.values())]  # noqa: UP007

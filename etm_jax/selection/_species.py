@@ -1,6 +1,7 @@
 """Species: members that are alike share their fitness, mate with each other, and keep their best."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,7 @@ class SpeciesSelection:
         augmenting topologies, Evol. Comput. 10(2).
     """
 
+    kind: ClassVar[str] = "species"
     needs = ("descriptors",)
 
     radius: float = 0.15

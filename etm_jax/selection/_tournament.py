@@ -1,6 +1,7 @@
 """Tournament selection with elitism."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -32,6 +33,7 @@ class TournamentSelection:
         ValueError: `size` below 1 or `num_elites` below 0.
     """
 
+    kind: ClassVar[str] = "tournament"
     size: int = 3
     num_elites: int = 2
 

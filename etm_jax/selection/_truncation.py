@@ -1,6 +1,7 @@
 """Truncation selection with elitism."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 
@@ -21,6 +22,7 @@ class TruncationSelection:
         ValueError: `share` outside (0, 1] or `num_elites` below 0.
     """
 
+    kind: ClassVar[str] = "truncation"
     share: float = 0.5
     num_elites: int = 2
 

@@ -1,6 +1,7 @@
 """Uniform selection: parents at random, for archives that do the selecting, and as the baseline of all others."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from etm_jax._typing import Key
 from etm_jax.selection._elites import check_elites, elites, uniform_over
@@ -21,6 +22,7 @@ class UniformSelection:
         ValueError: `num_elites` below 0.
     """
 
+    kind: ClassVar[str] = "uniform"
     num_elites: int = 0
 
     def __post_init__(self) -> None:

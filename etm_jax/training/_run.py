@@ -1,4 +1,4 @@
-"""The run: compile one chunk, repeat it until there is a reason to stop, write what happened, go on where it stopped."""
+"""The run: compile a chunk, repeat it until there is a reason to stop, write what happened, resume where it stopped."""
 
 import functools
 import math

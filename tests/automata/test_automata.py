@@ -16,9 +16,8 @@ from etm_jax import evolve
 from etm_jax._presets import PRESETS
 from etm_jax.automata._evolved import EvolvedEM43
 from etm_jax.automata._genome import constrain_programme, constrain_rule
-from etm_jax.evolution._champion import summarise
+from etm_jax.evolution import make_problem, summarise
 from etm_jax.evolution._generation import init
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._propose import propose, scored
 from etm_jax.evolution._run import run
 from etm_jax.evolution._state import NO_PARENT

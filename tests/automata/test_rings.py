@@ -14,11 +14,11 @@ import etm_tasks
 from etm_jax import evolve
 from etm_jax._presets import PRESETS
 from etm_jax.automata._em33 import EM33, controller
-from etm_jax.automata._evolved import EvolvedEM33, load_automaton, save_automaton
+from etm_jax.automata._evolved import EvolvedEM33, load_em33, save_automaton
 from etm_jax.automata._genome import genome_from
 from etm_jax.environment import EnvironmentSuite, rollout
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._run import run
 
 EM = EM33(num_variables=4, bins=3, programme_cells=2, steps=3)
@@ -113,7 +113,7 @@ def test_rings_learn_to_balance_for_longer():
 def test_a_ring_is_saved_and_read_back(tmp_path):
     model = EvolvedEM33("0" * 26 + "2", "01" * 14, num_variables=2, num_actions=1, bins=2)
     save_automaton(model, tmp_path / "best")
-    assert load_automaton(tmp_path / "best") == model
+    assert load_em33(tmp_path / "best") == model
     assert model.architecture["live_cells"] == 14
 
 

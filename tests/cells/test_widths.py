@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etm_jax.models._model import Result
 from flax import nnx
 from helpers import TINY, make_genome
 from tiny import problem
@@ -17,6 +16,7 @@ from etm_jax.graphs._evolved import EvolvedGraph
 from etm_jax.graphs._forward import apply_graph
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._policy import GraphPolicy, GraphTape
+from etm_jax.models._model import Result
 from etm_jax.networks import apply, compact
 
 NETWORK = compact(make_genome(TINY), TINY)

@@ -4,14 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from etm_jax.models._registry import load_best
-from etm_jax.networks.learning._config import LifetimeConfig
 from tests.test_genomes import unchecked_types
 
 from etm_jax import evolve, train
 from etm_jax._checks import check_suite
 from etm_jax.config import EvolutionaryTuringConfig, parse_task
-from etm_jax.networks import Bounds
+from etm_jax.models._registry import load_best
+from etm_jax.networks import Bounds, LifetimeConfig
 from etm_jax.runs._folder import RunFolder
 from etm_jax.training import NetworkConfig, TrainConfig
 

@@ -3,12 +3,10 @@
 import dataclasses
 
 import pytest
-from etm_jax.networks.learning._config import LifetimeConfig
 
 from etm_jax._presets import PRESETS
-from etm_jax._toml import from_toml, read_config, to_toml
-from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig, parse_task
-from etm_jax.networks import Bounds, VariationRates
+from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig, from_toml, parse_task, read_config, to_toml
+from etm_jax.networks import Bounds, LifetimeConfig, VariationRates
 from etm_jax.task import CurriculumConfig
 
 

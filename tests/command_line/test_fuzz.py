@@ -10,8 +10,8 @@ import jax
 
 from etm_jax import config, evolve
 from etm_jax._command_line import one_line_errors
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init, step
-from etm_jax.evolution._make import make_problem
 
 TASKS = {
     "networks": (

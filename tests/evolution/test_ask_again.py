@@ -9,7 +9,7 @@ import pytest
 from helpers import assert_trees_equal
 from tiny import BOUNDS
 
-from etm_jax.evolution._propose import EvolvingTuringMachine
+from etm_jax.evolution import EvolvingTuringMachine
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._neat import NEAT
 from etm_jax.networks import VariationRates, random_genome

@@ -6,15 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etm_jax.networks._batches import dealt
-from etm_jax.networks.learning._budget import lifetime_steps
-from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.evolution._budget import CAP, FLOOR, lifetime_steps
 from helpers import assert_trees_close
 from tiny import CONFIG as RUN
 from tiny import after, changed, compiled_step
 
-from etm_jax.evolution._budget import CAP, FLOOR
 from etm_jax.evolution._state import NO_PARENT
+from etm_jax.networks import LifetimeConfig
+from etm_jax.networks._batches import dealt
 
 CONFIG = LifetimeConfig(steps=100, budget="swarm")
 

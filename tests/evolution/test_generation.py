@@ -8,18 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from etm_jax.models._model import Result
-from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks._evaluation import learning_rate_scale
 from helpers import assert_trees_equal
 from tiny import BOUNDS, CONFIG, COPY, SUITE, after, changed, compiled_step, problem
 
 from etm_jax.config import SelectionConfig
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import crown, next_difficulty
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._propose import propose, scored
 from etm_jax.evolution._state import NO_PARENT
-from etm_jax.networks import Bounds, VariationRates
-from etm_jax.networks._evaluation import learning_rate_scale
+from etm_jax.models._model import Result
+from etm_jax.networks import Bounds, LifetimeConfig, VariationRates
 from etm_jax.networks.genome._architecture import largest, smallest
 from etm_jax.networks.genome._cost import efficiency, multiply_adds
 from etm_jax.selection import TournamentSelection

@@ -16,11 +16,10 @@ from helpers import assert_trees_close, assert_trees_equal
 from tiny import BOUNDS, CONFIG, COPY, DARWINIAN, compiled_init, compiled_step
 from tiny import problem as tiny_problem
 
-from etm_jax._toml import from_toml, to_toml
-from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, IslandConfig
+from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, IslandConfig, from_toml, to_toml
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import fitness_of, init, step
 from etm_jax.evolution._islands import migrate, pick, state_sharding
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._programs import compile_generation, first_state, lower_stages
 from etm_jax.evolution._propose import first_population, propose, scored
 from etm_jax.evolution._state import unscored

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etm_jax.models._behaviour import end_of
-from etm_jax.models._model import Result
 from tiny import CONFIG, problem
 
 from etm_jax.evolution._generation import next_difficulty
 from etm_jax.evolution._propose import scored
 from etm_jax.evolution._state import Population, unscored
+from etm_jax.models._model import Result
 from etm_jax.selection import (
     ARCHIVES,
     KEEP,

@@ -2,11 +2,11 @@
 
 import jax
 import pytest
-from etm_jax.networks.learning._config import LifetimeConfig
 from tiny import CONFIG, problem
 
 from etm_jax.evolution._generation import init
 from etm_jax.evolution._programs import lower_first, lower_stages
+from etm_jax.networks import LifetimeConfig
 
 MOST = {"init": 2_600, "born": 12_000, "learned": 8_000, "judged": 6_400, "closed": 2_000}
 

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etm_jax.graphs._config import GraphConfig
 from helpers import assert_trees_equal, start_command
 
 import etm_jax as etm
@@ -16,9 +15,10 @@ import etm_tasks
 from etm_jax import evolve
 from etm_jax._presets import PRESETS
 from etm_jax.environment import EnvironmentSuite, rollout
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
-from etm_jax.evolution._make import make_problem
 from etm_jax.evolution._run import run
+from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._evolved import EvolvedGraph, load_graph, save_graph
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._model import Graphs

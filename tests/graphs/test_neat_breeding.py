@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etm_jax.graphs._config import GraphConfig
 
+from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._model import Graphs
 from etm_jax.graphs._neat import NEAT

@@ -10,9 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import policies
 import pytest
-from etm_jax.models._registry import load_best
-from etm_jax.networks.learning._config import LifetimeConfig
-from etm_jax.networks.learning._score import score
 from flax import nnx
 from helpers import assert_trees_close
 from tiny import BOUNDS, CONFIG
@@ -20,8 +17,10 @@ from tiny import BOUNDS, CONFIG
 import etm_tasks
 from etm_jax import evolve
 from etm_jax.environment import Environment, EnvironmentSuite, as_suite, from_gymnax, rollout
-from etm_jax.evolution._make import make_problem
-from etm_jax.networks import apply, compact, random_genome, stepper
+from etm_jax.evolution import make_problem
+from etm_jax.models._registry import load_best
+from etm_jax.networks import LifetimeConfig, apply, compact, random_genome, stepper
+from etm_jax.networks.learning._score import score
 from etm_jax.report import write_report
 from etm_jax.task import TaskSuite
 

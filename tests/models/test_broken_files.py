@@ -8,12 +8,12 @@ import jax
 import jaxtyping
 import numpy as np
 import pytest
-from etm_jax.models._registry import load_model
 
 from etm_jax.automata._evolved import EvolvedEM33, EvolvedEM43, save_automaton
 from etm_jax.graphs._evolved import EvolvedGraph, save_graph
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._policy import GraphPolicy, GraphTape
+from etm_jax.models._registry import load_model
 from etm_jax.networks import compact, save_network
 from tests.helpers import TINY, make_genome
 

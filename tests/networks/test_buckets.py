@@ -7,17 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from etm_jax.networks._batches import groups
-from etm_jax.networks.learning._score import default_micro_batch
 from helpers import LARGER, TINY, assert_trees_close, assert_trees_equal, forward, genes, make_genome, make_inputs
 
 from etm_jax.evolution._buckets import choose, next_choice, with_buckets
 from etm_jax.evolution._generation import step
 from etm_jax.evolution._run import run
 from etm_jax.networks import Bounds, mask_of
+from etm_jax.networks._batches import groups
 from etm_jax.networks.genome._architecture import architecture_from, largest, random_architecture
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, fitting, uncrop
 from etm_jax.networks.genome._cost import multiply_adds
+from etm_jax.networks.learning._score import default_micro_batch
 from etm_jax.parallel._devices import replicated
 
 SMALLER = dataclasses.replace(

@@ -8,18 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etm_jax.models._model import member
-from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks._evaluation import judge
 from helpers import INPUT_SIZE, OUTPUT_SIZE, TINY, assert_trees_equal, start_command
 from tiny import BOUNDS, CONFIG, SUITE
 
 import etm_jax as etm
 from etm_jax import evolve
 from etm_jax._presets import PRESETS
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
-from etm_jax.evolution._make import make_problem
-from etm_jax.networks import VariationRates, mask_of
-from etm_jax.networks._evaluation import judge
+from etm_jax.models._model import member
+from etm_jax.networks import LifetimeConfig, VariationRates, mask_of
 from etm_jax.networks._model import Networks
 from etm_jax.networks._seeded import SeededNetworks, seeded_noise
 

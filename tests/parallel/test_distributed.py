@@ -16,15 +16,14 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from etm_jax.networks.learning._config import LifetimeConfig
 from helpers import assert_trees_close, assert_trees_equal
 
 from etm_jax import evolve
 from etm_jax._toml import to_toml
 from etm_jax.config import IslandConfig
-from etm_jax.evolution._make import make_problem
+from etm_jax.evolution import make_problem
 from etm_jax.evolution._run import run
-from etm_jax.networks import Bounds
+from etm_jax.networks import Bounds, LifetimeConfig
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import RunFolder
 

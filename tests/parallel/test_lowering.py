@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 import tiny
-from etm_jax.models._model import member
 from jax import export
 
 from bench._aot import cycles_of, matmul_flops
 from etm_jax import ae
 from etm_jax.evolution._generation import init, step
+from etm_jax.models._model import member
 from etm_jax.networks import apply
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.parallel._devices import replicated

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import jax
 import numpy as np
 import pytest
+from etm_jax.report._attention import attention_section, slots_in_use, trace
 
 import etm_tasks
 from etm_jax.networks import Bounds, compact, random_genome
@@ -15,7 +16,6 @@ from etm_jax.networks.genome._architecture import GENES
 from etm_jax.networks.genome._learning import LEARNING_GENES
 from etm_jax.report import write_report
 from etm_jax.report._ancestry import ancestry, best_of, changed_genes, lay_out, line_of_descent
-from etm_jax.report._attention import attention_section, slots_in_use, trace
 from etm_jax.report._genes import spread
 from etm_jax.report._members import LABEL, _named, members_sections
 from etm_jax.report._run import LineageRow, column, read_run

@@ -21,7 +21,7 @@ from etm_jax.runs._interrupts import interrupts
 from etm_jax._output import Output
 from etm_jax.runs._rows import ranges_of, read_rows
 from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks import LifetimeConfig
 from etm_jax._toml import read_config
 from etm_jax.runs._checkpoint import CheckpointError, Checkpoints
 from etm_jax.runs._folder import RunFolder

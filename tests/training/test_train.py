@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from etm_jax.networks.learning._optimisers import make_optimiser
 from helpers import assert_trees_close
 
 import etm_jax as etm
 import etm_tasks
 from etm_jax import train as command
-from etm_jax._toml import from_toml, to_toml
+from etm_jax.config import from_toml, to_toml
 from etm_jax.networks import Bounds, num_parameters, pad
 from etm_jax.networks.learning._gradient import learn
+from etm_jax.networks.learning._optimisers import make_optimiser
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import RunFolder
 from etm_jax.task import CurriculumConfig, TaskSuite

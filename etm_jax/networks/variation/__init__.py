@@ -10,4 +10,3 @@ from etm_jax.networks.variation._mutation import add_weight_noise as add_weight_
 from etm_jax.networks.variation._mutation import boosted_gene_rate as boosted_gene_rate
 from etm_jax.networks.variation._mutation import mutate_architecture as mutate_architecture
 from etm_jax.networks.variation._offspring import offspring as offspring
-from etm_jax.networks.variation._rates import VariationRates as VariationRates

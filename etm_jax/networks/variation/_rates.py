@@ -7,7 +7,7 @@ from etm_jax._typing import pytree
 
 @pytree
 class VariationRates:
-    """Rates of mutation and crossover; plain numbers, or traced ones.
+    """Rates of mutation, and how two networks cross; plain numbers, or traced ones.
 
     Attributes:
         gene_rate: probability that a gene mutates.
@@ -18,8 +18,6 @@ class VariationRates:
         noise_scale: standard deviation of the noise, as a share of the root mean square of each weight array, or of 0.1
             if that is more.
         learning_sigma: standard deviation of a step of the logarithms of the learning genes, at every birth.
-        crossover_rate: probability that an offspring has two parents.
-        immigrant_rate: probability that an offspring is a random genome in truth, of no parent.
         diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
             times at no diversity at all.
         align: True = hidden units of two parents are matched by their weights before these mix; see `align_units`.
@@ -31,7 +29,5 @@ class VariationRates:
     noise_rate: float = 0.3
     noise_scale: float = 0.02
     learning_sigma: float = 0.1
-    crossover_rate: float = 0.1
-    immigrant_rate: float = 0.0
     diversity_floor: float = 0.1
     align: bool = struct.field(pytree_node=False, default=False)

@@ -1,23 +1,20 @@
-"""Where the champion reads and writes, step by step, on one episode; after the figures of Graves et al. 2014."""
+"""What a champion does step by step in one episode, and its heads; after the figures of Graves et al. 2014."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from etm_jax.cells import NTM
-from etm_jax.environment import EnvironmentSuite, Suite
-from etm_jax.report._acting import played
+from etm_jax.environment import EnvironmentSuite, Rollout, Suite
+from etm_jax.report._acting import has_places, path_section
 from etm_jax.report._draw import ACCENT, INK, MUTED, SECOND, tint, to_svg
-from etm_jax.report._run import Actor
 from etm_jax.report._section import Section
 from etm_jax.report._words import counted
-from etm_jax.task import TaskSuite
 
 IN_USE = 0.02  # a slot that no head ever weights more than this is not drawn at the ends
 FEWEST_SLOTS = 12
@@ -27,7 +24,7 @@ CELLS = "#7d8590"  # grey that is legible on light and on dark
 
 @dataclass(frozen=True)
 class Trace:
-    """One episode as a network lived it, cut after its last valid step.
+    """One episode of a model, cut after its last valid step.
 
     Attributes:
         channels: [channel time] by title, from 0 to 1, NaN where nothing counts: what the network saw and answered.
@@ -40,45 +37,21 @@ class Trace:
     writes: np.ndarray
 
 
-def trace(model: Actor, suite: Suite) -> Trace:
-    """Run the network on one episode of the suite's first task or environment, at its greatest length.
+def check_channels(model: Any, suite: Suite) -> None:
+    """Refuse a model that was made for another suite.
 
     Raises:
-        ValueError: the network was not made for this suite.
+        ValueError: it takes other inputs.
     """
     if model.input_size != suite.input_size:
         raise ValueError(
             f"model takes {model.input_size} input channels but the suite has {suite.input_size}; give the suite that "
             "the run was made with"
         )
-    if isinstance(suite, EnvironmentSuite):
-        return _acted(model, suite)
-    if not isinstance(model, NTM):
-        raise ValueError(f"model acts in environments, got the tasks {', '.join(suite.names)}; give its own suite")
-    return _answered(model, suite)
 
 
-def _answered(model: NTM, suite: TaskSuite) -> Trace:
-    task = suite.tasks[0]
-    hardest = jnp.ones(len(suite.tasks))
-    episode = jax.jit(lambda key: suite.longer(1).sample(key, 1, hardest))(jax.random.key(0))
-    logits, weightings, _ = nnx.jit(NTM.unroll)(model, episode.inputs[:1])
-    valid = np.asarray(episode.step_valid[0])
-    end = int(np.flatnonzero(valid)[-1]) + 1 if valid.any() else task.num_steps
-
-    def due(values: jax.Array) -> np.ndarray:
-        return np.where(valid[:, None], np.asarray(values), np.nan)[:end, : task.output_size].T
-
-    channels = {
-        "Inputs": np.asarray(episode.inputs[0, :end, : task.input_size]).T,
-        "Targets": due(episode.targets[0]),
-        "Outputs": due(jax.nn.sigmoid(logits[0])),
-    }
-    return Trace(channels, *_by_head(model, weightings[0, :end]))
-
-
-def _acted(model: Actor, suite: EnvironmentSuite) -> Trace:
-    lived = played(model, suite, 1)
+def trace_of(suite: EnvironmentSuite, lived: Rollout) -> Trace:
+    """The first episode of a rollout in the suite's first environment; no memory is shown."""
     end = int(np.sum(lived.step_valid[0]))
     rewards, logits = np.asarray(lived.rewards[0, :end]), lived.logits[0, :end]
     most = float(rewards.max(initial=0.0)) or 1.0
@@ -89,17 +62,15 @@ def _acted(model: Actor, suite: EnvironmentSuite) -> Trace:
     seen = np.asarray(lived.observations[0, :end]).T
     channels = {"Observations (0 is -1)": (seen + 1) / 2} if seen.min() < 0 else {"Observations": seen}
     channels |= {**actions, f"Reward (1 is {most:.3g})": rewards[None] / most}
-    if not isinstance(model, NTM):
-        return Trace(channels, *[np.zeros((0, 0, end))] * 2)
-    weightings = nnx.jit(NTM.unroll)(model, suite.as_inputs(0, lived.observations)).weightings
-    return Trace(channels, *_by_head(model, weightings[0, :end]))
+    return Trace(channels, *[np.zeros((0, 0, end))] * 2)
 
 
-def _by_head(model: NTM, weightings: jax.Array) -> tuple[np.ndarray, np.ndarray]:
-    """The weightings [time head slot] of the read heads and of the write heads, each [head slot time]."""
-    num_reads = int(model.architecture["num_read_heads"])
-    heads = np.moveaxis(np.asarray(weightings), 0, -1)
-    return heads[:num_reads], heads[num_reads:]
+def acting_sections(model: Any, suite: EnvironmentSuite, run: Path, trace: Trace) -> list[Section]:
+    """What every champion that acts is shown by: one episode, and where it went in environments that have places."""
+    sections = [trace_section(trace, suite.names[0])]
+    if has_places(suite):
+        sections.append(path_section(model, suite, run / "path.png"))
+    return sections
 
 
 def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
@@ -111,13 +82,10 @@ def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
     return max(0, min(first, end - FEWEST_SLOTS)), end
 
 
-def attention_section(model: Actor | None, suite: Suite, who: str = "champion") -> Section:
+def trace_section(lived: Trace, task: str, who: str = "champion") -> Section:
     """The episode, the network's answer, and the weighting of every head, one above the other over a common time."""
     title = f"What the {who} reads and writes"
-    if model is None:
-        return Section(title, f"There is no saved {who} yet, so there is nothing to draw.")
-    lived = trace(model, suite)
-    task, num_steps = suite.names[0], next(iter(lived.channels.values())).shape[-1]
+    num_steps = next(iter(lived.channels.values())).shape[-1]
     weightings = np.concatenate([lived.reads, lived.writes])
     first, end = slots_in_use(weightings) if weightings.size else (0, 0)
     num_slots = weightings.shape[1]
@@ -140,7 +108,7 @@ def attention_section(model: Actor | None, suite: Suite, who: str = "champion") 
     return Section(
         title=title,
         reading=f"{at}: a sharp diagonal means that a head steps from slot to slot, equal diagonals of a write and a "
-        "later read head mean that it reads back what was written, and a smear means that it has not learnt where to "
+        "later read head mean that it reads back what was written, and a smear means that it has not learned where to "
         "look.",
         panels=panels,
         notes=(shown,) if end - first < num_slots else (),

@@ -1,29 +1,18 @@
-"""What a run found: the champion as a compact network, and its scores on episodes never seen before."""
+"""Scores that every model has: a result, a validation score, and a champion's on episodes never evolved on."""
 
-import functools
-import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.stages import Lowered
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from etm_jax._compiling import compile_all, tracing
-from etm_jax._typing import Key
-from etm_jax.environment import EnvironmentSuite, Suite
-from etm_jax.evolution._problem import Problem
-from etm_jax.evolution._state import EvolutionState
+from etm_jax._typing import Key, Scalar
+from etm_jax.environment import Suite
 from etm_jax.models._model import Result
-from etm_jax.models._scores import result_of
-from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._genome import Genome
-from etm_jax.networks.learning._score import answer, score
-from etm_jax.networks.learning._suites import lengths_of
 from etm_jax.runs._rows import by_task, plain_array
-from etm_jax.task import TaskSuite
 
 HELD_OUT_EPISODES = 1000
 HELD_OUT_STREAM = 2**31 - 1  # folded into the seed: a stream of keys that no generation draws from
@@ -31,6 +20,29 @@ HELD_OUT_STREAM = 2**31 - 1  # folded into the seed: a stream of keys that no ge
 
 Examined = tuple[Result, dict[str, dict[str, Any]]]
 Examine = Callable[[Any, Key, Array, Any, int], Examined]
+
+
+def result_of(suite: Suite, *played: Any) -> Result:
+    """The scores of answers and their episode, or of rollouts."""
+    loss = suite.loss(*played)
+    return Result(
+        performance=suite.performance(*played),
+        accuracy=suite.accuracy(*played),
+        loss=loss,
+        finite=jnp.isfinite(loss),
+    )
+
+
+def validation_score(suite: Suite, results: Sequence[Result]) -> Scalar:
+    """How reliably a genome solves the tasks: weighted reliability, averaged over what `lengths` the suite has.
+
+    It decides who is champion, and nothing else: selection sees the fitness alone, which knows no longer lengths. NaN
+    for a failed evaluation.
+    """
+    weights = jnp.array(suite.weights) / sum(suite.weights)
+    sound = jnp.all(jnp.stack([result.finite for result in results]))
+    solved = [suite.reliability(result.accuracy, result.performance) for result in results]
+    return jnp.where(sound, jnp.mean(jnp.stack(solved), axis=0) @ weights, jnp.nan)
 
 
 def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str, Any]:
@@ -70,51 +82,10 @@ def lower_held_out(examine: Examine, genome: Any, suite: Suite) -> dict[str, Low
         return jax.jit(ask).lower(genome, jax.random.key(0))
 
     with tracing():
-        return {suffix: lower(suffix, asked) for suffix, asked in lengths_of(suite).items()}
+        return {suffix: lower(suffix, asked) for suffix, asked in suite.lengths.items()}
 
 
 def operations_held_out(genome: Any, suite: Suite) -> int | float:
     """An estimate of the arithmetic operations of `held_out`; infinite for environments, whose length is unknown."""
-    if not isinstance(suite, TaskSuite):
-        return math.inf
     weights = sum(leaf.size for leaf in jax.tree.leaves(genome))
     return weights * suite.num_steps * len(suite.names) * HELD_OUT_EPISODES
-
-
-def held_out_scores(genome: Genome, seed: int, bounds: Bounds, suite: Suite) -> dict[str, Any]:
-    """`held_out` of one network, which belongs to the search space of these bounds."""
-    return held_out(functools.partial(examine_network, bounds), genome, seed, suite)
-
-
-def examine_network(
-    bounds: Bounds, genome: Genome, key: Key, difficulty: Float[Array, " task"], suite: Suite, episodes: int
-) -> Examined:
-    """How one network does; an `Examine` but for the bounds."""
-    if isinstance(suite, EnvironmentSuite):
-        return score(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes), {}
-    run, episode = answer(key, genome, difficulty, bounds=bounds, suite=suite, num_episodes=episodes)
-    return result_of(suite, run.outputs, episode), suite.extra_scores(run.outputs, episode)
-
-
-def summarise(
-    problem: Problem, state: EvolutionState, compile_seconds: float, run_seconds: float, started: float
-) -> dict[str, Any]:
-    """The champion and its held-out scores, as `summary.json` holds them.
-
-    Args:
-        problem: what evolved.
-        state: the last one.
-        compile_seconds: before and between generations.
-        run_seconds: of the generations.
-        started: `time.perf_counter()` when the run began; the total is until these scores were there.
-    """
-    return {
-        "champion_id": int(state.champion_id),
-        **problem.family.report(problem, state.champion),
-        "seconds": {
-            "total": round(time.perf_counter() - started, 1),
-            "compile": round(compile_seconds, 1),
-            "run": round(run_seconds, 1),
-        },
-        "generations": int(state.generation),
-    }

@@ -1,0 +1,203 @@
+"""What evolves: the protocol of a model, and what its evaluation gives. The engine knows nothing else of genomes."""
+
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar, pytree
+from etm_jax.models._context import Context
+
+Inheritance = Literal["darwinian", "baldwinian", "lamarckian"]
+
+
+@pytree
+class Result:
+    """How one individual did on fresh episodes, after learning.
+
+    Attributes:
+        performance: by task, 0 at chance and 1 when everything is right.
+        accuracy: by task, share of sequences right in every valid step, or of episodes solved.
+        loss: the suite's loss.
+        finite: True = the loss on the scoring episodes is finite; what diverges in learning ends here.
+        cases: what selection may look at one by one, maximised; None for the performances.
+        behaviour: what it did, in [0, 1] by name; None where the context does not ask for it.
+    """
+
+    performance: Float[Array, "*population task"]
+    accuracy: Float[Array, "*population task"]
+    loss: Float[Array, "*population"]
+    finite: Bool[Array, "*population"]
+    cases: Float[Array, "*population case"] | None = None
+    behaviour: dict[str, Float[Array, "*population"]] | None = None
+
+    @property
+    def by_case(self) -> Float[Array, "*population case"]:
+        """The cases, or the performance at each task."""
+        return self.performance if self.cases is None else self.cases
+
+
+@pytree
+class Evaluation:
+    """How a population, or each of several islands, did on fresh episodes.
+
+    Attributes:
+        result: the individuals' scores.
+        validation_scores: how reliable each individual is; NaN for a failed evaluation.
+        champion_score: the champion's validation score on the same episodes.
+    """
+
+    result: Result
+    validation_scores: Float[Array, "*island population"]
+    champion_score: Float[Array, "*island"]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A kind of genome on one suite: how a genome is drawn, varied, evaluated and described.
+
+    Frozen and hashable. A genome is a pytree of arrays of fixed shapes, a population one with a leading axis on every
+    array. Models without gradients are `darwinian`; they leave `budgets`, `learn` and `learning` out. Models of one
+    padded shape have `rebucket_every = 0`, and leave the methods of size buckets out.
+    """
+
+    @property
+    def inheritance(self) -> Inheritance:
+        """darwinian: no learning; baldwinian: learn, score, discard; lamarckian: learn, score, keep."""
+        ...
+
+    @property
+    def large_genomes(self) -> bool:
+        """Whether children are created in the batches of an evaluation, not all at once."""
+        ...
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """Names of the behaviours that an evaluation can measure on the suite."""
+        ...
+
+    @property
+    def rebucket_every(self) -> int:
+        """Generations after which size buckets are chosen again; 0 for a model of one padded shape."""
+        ...
+
+    def random(self, key: Key) -> Any:
+        """One random genome. The key is consumed."""
+        ...
+
+    def offspring(self, key: Key, first: Any, second: Any, mates: BoolScalar, diversity: Scalar) -> Any:
+        """A child of one genome, or of two if it `mates`; `diversity` is the population's. The key is consumed."""
+        ...
+
+    def diversity(self, genomes: Any) -> Scalar:
+        """How much a population's genes differ, 0 for none."""
+        ...
+
+    def efficiency(self, genomes: Any) -> Float[Array, " population"]:
+        """How cheap each genome is, 0 to 1."""
+        ...
+
+    def costs(self, genomes: Any) -> dict[str, Float[Array, " population"]]:
+        """What each genome costs, in [0, 1] by name; objectives that are minimised."""
+        ...
+
+    def traits(self, genomes: Any) -> dict[str, Float[Array, " population"]]:
+        """What tells genomes apart before they are evaluated, in [0, 1] by name; descriptors."""
+        ...
+
+    def evaluate(
+        self, context: Context, key: Key, genomes: Any, champion: Any, difficulty: Float[Array, " task"]
+    ) -> Evaluation:
+        """Score a population and the champion, all on the same fresh episodes. The key is consumed."""
+        ...
+
+    def padding_efficiency(self, context: Context, genomes: Any) -> Scalar:
+        """Useful over executed work of an evaluation."""
+        ...
+
+    def export(self, genome: Any) -> Any:
+        """A genome as a model to be used: it can be called, and has an `architecture`."""
+        ...
+
+    def save(self, exported: Any, folder: Path) -> None:
+        """Write such a model; `ModelKind.load` reads it."""
+        ...
+
+    def report(self, genome: Any, seed: int) -> dict[str, Any]:
+        """What a run's summary says of its champion: `architecture`, `num_parameters`, and scores never evolved on."""
+        ...
+
+    def genes(self, genomes: Any) -> dict[str, Int[Array, " population"]]:
+        """The genes that a run puts on record."""
+        ...
+
+
+class LearningModel(Model, Protocol):
+    """A model whose genomes learn by gradient before they are scored."""
+
+    @property
+    def training_episodes(self) -> int:
+        """Episodes of each task that an individual learns from in a generation."""
+        ...
+
+    def budgets(
+        self, fitness: Float[Array, " population"], known: Bool[Array, " population"]
+    ) -> Int[Array, " population"] | None:
+        """Gradient steps of each individual, from the fitness of its forebears; None for equal ones.
+
+        Args:
+            fitness: of the individual or, at birth, of its first parent, in the generation before.
+            known: True = there is such a fitness.
+        """
+        ...
+
+    def learn(
+        self,
+        context: Context,
+        key: Key,
+        genomes: Any,
+        difficulty: Float[Array, " task"],
+        generation: IntScalar,
+        steps: Int[Array, " population"] | None,
+    ) -> Any:
+        """The genomes of a population after learning. The key is consumed; `evaluate` gets the same one."""
+        ...
+
+    def learning(self, genomes: Any) -> dict[str, Float[Array, " population"]]:
+        """The learning genes, for the record."""
+        ...
+
+
+class BucketedModel(Model, Protocol):
+    """A model that computes in several padded shapes."""
+
+    @property
+    def full_size(self) -> Int[Array, "bucket gene"]:
+        """The sizes of buckets that all hold every genome."""
+        ...
+
+    def in_buckets(self, sizes: Int[Array, "bucket gene"]) -> "BucketedModel":
+        """The model that computes in buckets of these sizes."""
+        ...
+
+    def architectures(self, genomes: Any) -> Any:
+        """The genes that decide on a bucket."""
+        ...
+
+    def choose_buckets(self, architectures: Any) -> Int[Array, "bucket gene"]:
+        """Sizes that suit genomes like these."""
+        ...
+
+
+def choose(which: Bool[Array, " population"], first: Any, second: Any) -> Any:
+    """Each member of one pytree with a leading population axis, where True, or of another."""
+    return jax.tree.map(
+        lambda one, other: jnp.where(which.reshape(-1, *(1,) * (one.ndim - 1)), one, other), first, second
+    )
+
+
+def member(genomes: Any, index: Int[Array, "..."] | int) -> Any:
+    """One individual's part of a pytree with a leading population axis, or several for an array of indices."""
+    return jax.tree.map(lambda array: array[index], genomes)
