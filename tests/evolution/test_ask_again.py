@@ -12,7 +12,7 @@ from tiny import BOUNDS
 from etm_jax.evolution import EvolvingTuringMachine
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._neat import NEAT
-from etm_jax.networks import VariationRates, random_genome
+from etm_jax.networks import random_genome
 from etm_jax.selection import TruncationSelection
 from etm_jax.strategies._differential import DifferentialEvolution, DifferentialRates
 
@@ -87,7 +87,7 @@ def test_a_tell_after_several_asks_takes_those_asked_for_last(told):
 def test_who_descends_from_whom_is_told_of_those_asked_for_last():
     """Ids of the children asked for and not told are given again; the champion keeps its own."""
     strategy, state = started("EvolvingTuringMachine")
-    rates, ask, tell = VariationRates(), strategy.ask, strategy.tell
+    rates, ask, tell = strategy.default_params, strategy.ask, strategy.tell
     state = strategy.init(jax.random.key(0), state.population, jnp.arange(float(SIZE)), rates)
     best = int(state.told.ids[0])
     _, state = ask(jax.random.key(3), state, rates)

@@ -14,6 +14,7 @@ from evosax.problems import BBOBProblem
 from tiny import BOUNDS
 
 from etm_jax.evolution import EvolvingTuringMachine
+from etm_jax.evolution._ask_tell import EvolvingTuringMachineParams
 from etm_jax.graphs._forward import apply_graph
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._neat import NEAT
@@ -295,7 +296,8 @@ def test_networks_solve_a_problem_of_evosax():
         return random_genome(key, BOUNDS, 1, 3)
 
     machine = EvolvingTuringMachine(40, sample(jax.random.key(0)), BOUNDS, selector=TruncationSelection(0.25))
-    rates = VariationRates(gene_rate=0.0, noise_rate=1.0, noise_scale=0.05)
+    variation = VariationRates(gene_rate=0.0, noise_rate=1.0, noise_scale=0.05)
+    rates = EvolvingTuringMachineParams(variation=variation)
 
     def point_of(genome):
         return 5 * jnp.tanh(apply(genome, jnp.ones((1, 1)), BOUNDS)[0])
@@ -321,7 +323,7 @@ def test_a_collapsed_population_regains_its_diversity():
     """Clones under selection that favours nothing: the boosted gene rate spreads them again."""
     genome = draw_network(jax.random.key(0))
     machine = EvolvingTuringMachine(SIZE, genome, BOUNDS)
-    rates = VariationRates(gene_rate=0.05, diversity_floor=0.2)
+    rates = EvolvingTuringMachineParams(variation=VariationRates(gene_rate=0.05, diversity_floor=0.2))
     clones = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], SIZE, axis=0), genome)
     state = machine.init(jax.random.key(2), clones, jnp.zeros(SIZE), rates)
 
