@@ -42,7 +42,7 @@ class EvolvingTuringMachineParams:
 
 @dataclass(frozen=True)
 class _Space:
-    """What `propose` needs of a model: how genomes of one search space are drawn and varied.
+    """How genomes of one search space are drawn and varied; a `Variation`.
 
     Attributes:
         bounds: the search space.
@@ -154,7 +154,7 @@ class EvolvingTuringMachine:
         """The rates of variation."""
         return EvolvingTuringMachineParams()
 
-    def _space(self, params: EvolvingTuringMachineParams) -> Any:
+    def _space(self, params: EvolvingTuringMachineParams) -> _Space:
         return _Space(self.bounds, self.input_size, self.output_size, params.variation)
 
     # As in evosax, all three are compiled, so that a plain loop is fast. Equal settings share a program.

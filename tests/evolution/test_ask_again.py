@@ -87,11 +87,11 @@ def test_a_tell_after_several_asks_takes_those_asked_for_last(told):
 def test_who_descends_from_whom_is_told_of_those_asked_for_last():
     """Ids of the children asked for and not told are given again; the champion keeps its own."""
     strategy, state = started("EvolvingTuringMachine")
-    rates, ask, tell = strategy.default_params, strategy.ask, strategy.tell
-    state = strategy.init(jax.random.key(0), state.population, jnp.arange(float(SIZE)), rates)
+    params, ask, tell = strategy.default_params, strategy.ask, strategy.tell
+    state = strategy.init(jax.random.key(0), state.population, jnp.arange(float(SIZE)), params)
     best = int(state.told.ids[0])
-    _, state = ask(jax.random.key(3), state, rates)
-    population, state = ask(jax.random.key(4), state, rates)
-    state, _ = tell(jax.random.key(5), population, jnp.arange(float(SIZE)), state, rates)
+    _, state = ask(jax.random.key(3), state, params)
+    population, state = ask(jax.random.key(4), state, params)
+    state, _ = tell(jax.random.key(5), population, jnp.arange(float(SIZE)), state, params)
     assert int(state.told.ids[0]) == best and int(state.told.scores.age[0]) == 1
     assert len(set(np.asarray(state.told.ids).tolist())) == SIZE

@@ -13,8 +13,7 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from evosax.problems import BBOBProblem
 from tiny import BOUNDS
 
-from etm_jax.evolution import EvolvingTuringMachine
-from etm_jax.evolution._ask_tell import EvolvingTuringMachineParams
+from etm_jax.evolution import EvolvingTuringMachine, EvolvingTuringMachineParams
 from etm_jax.graphs._forward import apply_graph
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._neat import NEAT
