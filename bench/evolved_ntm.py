@@ -23,11 +23,16 @@ import etm_tasks
 from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._platform import use_compile_cache
-from etm_jax.graphs._genome import Graph, minimal_graph
-from etm_jax.graphs._neat import NEAT, NEATState
-from etm_jax.graphs._pattern import substrate_weights
-from etm_jax.graphs._policy import GraphTape, with_tape
-from etm_jax.graphs._species import NEATParams
+from etm_jax.graphs import (
+    NEAT,
+    Graph,
+    GraphTape,
+    NEATParams,
+    NEATState,
+    minimal_graph,
+    substrate_weights,
+    with_tape,
+)
 from etm_jax.task import Episode
 
 BITS, LONGEST = 8, 10

@@ -23,9 +23,7 @@ from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._platform import use_compile_cache
 from etm_jax.environment import rollout
-from etm_jax.graphs._genome import Graph, minimal_graph
-from etm_jax.graphs._neat import NEAT, NEATState
-from etm_jax.graphs._policy import GraphPolicy, GraphTape
+from etm_jax.graphs import NEAT, Graph, GraphPolicy, GraphTape, NEATState, minimal_graph
 
 FUNCTIONS = ("tanh",)
 MEMORIES = "tape", "loops", "none"

@@ -25,9 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench._context import context, pin, version
 from bench._measure import costs_of, markdown, prepare, save
-from etm_jax.graphs._forward import apply_graph
-from etm_jax.graphs._genome import Graph, minimal_graph, resized
-from etm_jax.graphs._neat import NEAT, NEATState
+from etm_jax.graphs import NEAT, Graph, NEATState, apply_graph, minimal_graph, resized
 
 POPULATIONS = {2: 150, 3: 1000}  # by the bits of the parity; of two bits it is XOR
 PEER_SETTINGS = """

@@ -129,7 +129,7 @@ def qdax(dimensions: int, population_size: int, generations: int) -> Program:
     from qdax.utils.metrics import default_ga_metrics
 
     # QDax declares a pair of results for both functions, and takes one.
-    unused: Any = lambda genotypes, key: genotypes  # noqa: E731 - everybody comes of variation
+    unused: Any = lambda genotypes, key: genotypes  # noqa: E731 - every individual comes from variation
     variation: Any = functools.partial(isoline_variation, iso_sigma=NOISE, line_sigma=0.0)
     emitter = MixingEmitter(
         mutation_fn=unused,

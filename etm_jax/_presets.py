@@ -13,6 +13,7 @@ from etm_jax.networks.variation._rates import VariationRates
 from etm_jax.selection import LexicaseSelection, TournamentSelection, TruncationSelection
 from etm_jax.task import CurriculumConfig
 
+# --8<-- [start:presets]
 # Small networks that learn to copy and to recall within minutes on two CPU cores, and still differ twofold in cost.
 DEFAULT = EvolutionaryTuringConfig(
     population_size=12,
@@ -136,6 +137,7 @@ GRAPHS = replace(
     ),
     crossover_rate=0.5,
 )
+# --8<-- [end:presets]
 
 PRESETS = {
     "default": DEFAULT,
