@@ -15,7 +15,7 @@ from etm_jax.graphs._evolved import EvolvedGraph, save_graph
 from etm_jax.graphs._genome import Graph, minimal_graph
 from etm_jax.graphs._policy import GraphPolicy, GraphTape
 from etm_jax.graphs._species import distances
-from etm_jax.graphs._variation import GraphRates, offspring
+from etm_jax.graphs._variation import offspring
 from etm_jax.models._acting import environments_of, evaluate_acting, held_out_acting
 from etm_jax.models._context import Context
 from etm_jax.models._model import Evaluation, Inheritance
@@ -80,17 +80,8 @@ class Graphs:
     def offspring(self, key: Key, first: Graph, second: Graph, mates: BoolScalar, diversity: Scalar) -> Graph:
         """The first parent's graph, with weights of both if it `mates`, then mutations. The key is consumed."""
         del diversity
-        settings = self.config
-        own = GraphRates(
-            perturb_rate=settings.perturb_rate,
-            perturb_scale=settings.perturb_scale,
-            replace_rate=settings.replace_rate,
-            activation_rate=settings.activation_rate,
-            add_connection_rate=settings.add_connection_rate,
-            remove_connection_rate=settings.remove_connection_rate,
-            add_node_rate=settings.add_node_rate,
-        )
-        return offspring(key, first, second, mates, own, len(settings.activations), settings.recurrent)
+        own = self.config
+        return offspring(key, first, second, mates, own.variation, len(own.activations), own.recurrent)
 
     def diversity(self, genomes: Graph) -> Scalar:
         """How many connections a member does not have in common with the first one, as a share of both, on average."""

@@ -154,16 +154,8 @@ def test_without_mutations_a_disabled_connection_stays_so_in_children_of_one_par
 
 def test_under_the_engine_the_same_rule_holds():
     """Parents that differ in one weight, with one connection disabled in the first and one in both."""
-    config = GraphConfig(
-        slots=0,
-        connected=True,
-        perturb_rate=0.0,
-        replace_rate=0.0,
-        add_connection_rate=0.0,
-        remove_connection_rate=0.0,
-        add_node_rate=0.0,
-    )
-    model = Graphs(config, SUITE, GraphPolicy(2, 2))
+    still = GraphRates(perturb_rate=0.0, replace_rate=0.0, toggle_rate=0.0, add_connection_rate=0.0, add_node_rate=0.0)
+    model = Graphs(GraphConfig(variation=still), SUITE, GraphPolicy(2, 2))
     first = model.random(jax.random.key(0))
     second = with_disabled(first.replace(weights=first.weights.at[0].add(1)), [2])
     first = with_disabled(first, [1, 2])
@@ -175,8 +167,7 @@ def test_under_the_engine_the_same_rule_holds():
 
     keys = jax.random.split(jax.random.key(1), 1000)
     off = 1 - np.mean(np.asarray(children(keys, jnp.array(True))), axis=0)
-    toggled = GraphRates().toggle_rate  # one of six connections; the engine has no setting for it
+    np.testing.assert_array_equal(np.delete(off, 1), [0, 1, 0, 0, 0])
     assert off[1] == pytest.approx(0.75, abs=0.06)
-    assert off[2] == pytest.approx(1, abs=3 * toggled) and np.all(off[[0, 3, 4, 5]] < 3 * toggled)
     alone = 1 - np.mean(np.asarray(children(keys, jnp.array(False))), axis=0)
-    np.testing.assert_allclose(alone, [0, 1, 1, 0, 0, 0], atol=3 * toggled)
+    np.testing.assert_array_equal(alone, [0, 1, 1, 0, 0, 0])
