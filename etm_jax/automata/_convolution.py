@@ -29,7 +29,7 @@ class GridRun(NamedTuple):
         outputs: the two output cells of the last grid.
         steps: until the grid halted, `max_steps` where it did not.
         halted: True = the halting cell reached the threshold.
-        grid: the last one, to go on from.
+        grid: the last one, to resume from.
     """
 
     outputs: Float[Array, "2"]

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 import jax
 import numpy as np
 import pytest
-from etm_jax.report._attention import slots_in_use, trace
 
 import etm_tasks
 from etm_jax.models import MODELS
