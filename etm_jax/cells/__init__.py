@@ -1,4 +1,4 @@
-"""Memory cells for one sequence of one network; the caller vmaps."""
+"""Memory cells, written for one sequence of one network; they know no population."""
 
 from etm_jax.cells._kinds import Carry as Carry
 from etm_jax.cells._kinds import Controller as Controller
