@@ -19,7 +19,7 @@ from etm_jax.evolution._state import NO_ID
 from etm_jax.models._model import Result
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
 from etm_jax.networks._model import learning_rate_scale
-from etm_jax.networks.genome._genes import multiply_adds
+from etm_jax.networks.genome._genes import multiply_adds, neutral
 from etm_jax.selection import TournamentSelection
 from etm_jax.task import CurriculumConfig
 
@@ -130,7 +130,8 @@ def test_learning_that_diverges_fails_and_the_run_goes_on():
 
 def test_an_optimiser_that_is_given_replaces_that_of_the_settings():
     given = optax.sgd(0.5)
-    assert make_problem(CONFIG, SUITE, optimiser=given).model.optimiser is given
+    model = make_problem(CONFIG, SUITE, optimiser=given).model
+    assert model._make_optimiser(neutral()) is given
 
 
 @pytest.mark.slow
