@@ -207,25 +207,23 @@ def strategy_runs(environment: str, settings: Settings) -> Runs:
     def generation(before: Any, key: Array) -> tuple[Any, Array]:
         key_ask, key_tell, key_score = jax.random.split(key, 3)
 
-        def accuracy_and_performance(weights: Array) -> tuple[Array, Array]:
-            one = replace(genome, params=strategy.placed(weights, genome.params))
+        def accuracy_and_performance(params: Any) -> tuple[Array, Array]:
             difficulty = jnp.ones(1)
-            result = score(key_score, one, difficulty, bounds=bounds, suite=suite, num_episodes=config.score_episodes)
+            settings = {"bounds": bounds, "suite": suite, "num_episodes": config.score_episodes}
+            result = score(key_score, replace(genome, params=params), difficulty, **settings)
             return result.accuracy[0], result.performance[0]
 
-        with jax.numpy_rank_promotion("allow"):  # evosax adds vectors to populations
-            asked, state = strategy.algorithm.ask(key_ask, before, strategy.params)
+        asked, state = strategy.ask(key_ask, before, strategy.default_params)
         accuracy, performance = jax.vmap(accuracy_and_performance)(asked)
-        with jax.numpy_rank_promotion("allow"):
-            told, _ = strategy.algorithm.tell(key_tell, asked, -performance, state, strategy.params)
-        return jax.tree.map(lambda new, old: new.astype(old.dtype), told, before), jnp.max(accuracy)
+        told, _ = strategy.tell(key_tell, asked, -performance, state, strategy.default_params)
+        return told, jnp.max(accuracy)
 
     @jax.jit
     def evolve(key: Array) -> tuple[Genome, Array]:
         key_genome, key_state, key_run = jax.random.split(key, 3)
-        state = strategy.init(key_state, draw(key_genome).params).inner_state
+        state = strategy.init(key_state, draw(key_genome).params, strategy.default_params)
         state, solved = jax.lax.scan(generation, state, jax.random.split(key_run, config.max_generations))
-        return replace(genome, params=strategy.placed(state.mean, genome.params)), solved
+        return replace(genome, params=strategy.placed(state.mean)), solved
 
     jax.block_until_ready(evolve(jax.random.key(0)))
     found = []
