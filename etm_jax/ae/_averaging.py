@@ -8,8 +8,8 @@ import optax
 
 from etm_jax.ae import _laws as laws
 from etm_jax.ae._coefficients import number_of
-from etm_jax.ae._monitor import find
-from etm_jax.ae._precision import wide
+from etm_jax.ae._state import find
+from etm_jax.ae._trees import wide
 
 
 class AveragedState(NamedTuple):

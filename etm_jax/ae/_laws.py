@@ -11,8 +11,8 @@ from optax import tree
 
 from etm_jax.ae._charts import TINY
 from etm_jax.ae._gains import FEATURES, Gains, acts
-from etm_jax.ae._precision import wide
 from etm_jax.ae._signals import Signals
+from etm_jax.ae._trees import wide
 
 LEAST_GRADIENT = 1e-15  # rms that a smaller gradient counts as: XLA may square the rate, which must stay finite
 BARRIER_SHARE = 0.05  # outer share of a coefficient's range in which the barrier pushes back

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from optax import tree
 
-from etm_jax.ae._precision import wide
+from etm_jax.ae._trees import wide
 
 
 class ScaleByMomentumState(NamedTuple):

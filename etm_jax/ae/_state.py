@@ -42,3 +42,91 @@ class AEState(NamedTuple):
     key: jax.Array | None
     direction: Any
     inner_state: Any
+
+
+def monitor(state: Any) -> dict[str, jax.Array]:
+    """Signals, coefficients, energy and skipped steps as one flat dict of scalars.
+
+    Args:
+        state: an optimiser state that holds an `AEState` anywhere, in a chain for one, or one in each group of
+            `optax.partition`.
+
+    Returns:
+        `coefficient/NAME` in its own units, `signal/NAME`, `energy`, `energy_rises` (filtered share of steps on which
+        the energy rose), `skipped` and `count`. Of several groups each name begins with the group's, `GROUP/energy`.
+
+    Raises:
+        ValueError: there is no `AEState` in the state, or more than one that no group tells apart.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> state = ae.ae_adam(1e-3).init(jnp.zeros(3))
+        >>> round(float(ae.monitor(state)["coefficient/learning_rate"]), 6)
+        0.001
+    """
+    return {f"{group}{name}": value for group, found in _groups(state).items() for name, value in _shown(found).items()}
+
+
+def _shown(found: AEState) -> dict[str, jax.Array]:
+    coefficients = {f"coefficient/{name}": value for name, value in found.hyperparams.items()}
+    signals = {f"signal/{name}": value for name, value in found.signals._asdict().items()}
+    rest = {name: getattr(found, name) for name in ("energy", "energy_rises", "skipped", "count")}
+    return coefficients | signals | rest
+
+
+def find(state: Any) -> AEState:
+    """The one `AEState` in an optimiser state.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    found = _with_paths(state)
+    if len(found) != 1:
+        raise ValueError(
+            f"the state must hold one AEState, got {len(found)}; pass the state of an AE transformation, or of one "
+            "group of optax.partition, state.inner_states[GROUP]"
+        )
+    return found[0][1]
+
+
+def coefficients(state: Any) -> dict[str, jax.Array]:
+    """The coefficients in their own units, by name, as the next loss may need them.
+
+    Args:
+        state: an optimiser state that holds an `AEState` anywhere, or one in each group of `optax.partition`; the names
+            are then `GROUP/NAME`.
+
+    Raises:
+        ValueError: there is no `AEState` in the state, or more than one that no group tells apart.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from etm_jax import ae
+        >>> list(ae.coefficients(ae.ae_curriculum().init(jnp.zeros(3))))
+        ['learning_rate', 'difficulty', 'augmentation']
+    """
+    return {
+        f"{group}{name}": value for group, found in _groups(state).items() for name, value in found.hyperparams.items()
+    }
+
+
+def _groups(state: Any) -> dict[str, AEState]:
+    """Every `AEState` by its group, `"GROUP/"`; a single one by `""`."""
+    found = _with_paths(state)
+    if len(found) == 1:
+        return {"": found[0][1]}
+    named = {
+        "".join(f"{key.key}/" for key in path if isinstance(key, jax.tree_util.DictKey)): one for path, one in found
+    }
+    if len(named) < len(found) or not found or "" in named:
+        raise ValueError(
+            f"the state must hold one AEState, got {len(found)}; pass the state of an AE transformation, or of "
+            "optax.partition with one in each group"
+        )
+    return named
+
+
+def _with_paths(state: Any) -> list[tuple[Any, AEState]]:
+    leaves = jax.tree.leaves_with_path(state, is_leaf=lambda node: isinstance(node, AEState))
+    return [(path, leaf) for path, leaf in leaves if isinstance(leaf, AEState)]

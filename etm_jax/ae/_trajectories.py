@@ -10,8 +10,8 @@ import optax
 from etm_jax.ae._charts import Coefficient
 from etm_jax.ae._coefficients import check_scalar
 from etm_jax.ae._consensus import consensus, put_state, soft_weights, started_at, with_position
-from etm_jax.ae._monitor import find
-from etm_jax.ae._norms import mean_square
+from etm_jax.ae._state import find
+from etm_jax.ae._trees import mean_square
 
 SCORE_DECAY = 0.9  # of the low-pass filter that smooths a trajectory's losses
 

@@ -13,8 +13,6 @@ from etm_jax.ae import _laws as laws
 from etm_jax.ae._charts import TINY, Coefficient
 from etm_jax.ae._coefficients import bind, check, check_scalar, is_guarded, moved_of
 from etm_jax.ae._gains import Gains, acts, default_gains, fitting
-from etm_jax.ae._norms import LEAST_SAMPLE, SAMPLE, Lengths, entries_of, inner_product, sizes
-from etm_jax.ae._precision import stored_like, wide, widened, widest
 from etm_jax.ae._signals import (
     Observation,
     low_pass,
@@ -26,6 +24,18 @@ from etm_jax.ae._signals import (
     zero_signals,
 )
 from etm_jax.ae._state import AEState
+from etm_jax.ae._trees import (
+    LEAST_SAMPLE,
+    SAMPLE,
+    Lengths,
+    entries_of,
+    inner_product,
+    sizes,
+    stored_like,
+    wide,
+    widened,
+    widest,
+)
 
 GAUGES = ("cap", "norm", "none")
 NEEDS_LOSS = (

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from etm_jax.ae._monitor import find, monitor
-from etm_jax.ae._norms import mean_square
 from etm_jax.ae._signals import WARM_STEPS, mean_loss
-from etm_jax.ae._state import AEState
+from etm_jax.ae._state import AEState, find, monitor
+from etm_jax.ae._trees import mean_square
 
 FIRST_WARM_STEP = 2 + int(WARM_STEPS)  # finite steps after which the statistics of the loss count fully
 

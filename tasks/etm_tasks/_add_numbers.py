@@ -7,10 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import check_range, scaled_length
-from etm_tasks._digits import BASE, carried, written_length
-from etm_tasks._draws import uniforms, whole
-from etm_tasks._symbols import SymbolTask
+from etm_tasks._addition import BASE, carried, written_length
+from etm_tasks._answers import SymbolTask
+from etm_tasks._draws import check_range, scaled_length, uniforms, whole
 
 VOCABULARY = "0123456789+= _"
 PLUS, EQUALS, END = (VOCABULARY.index(symbol) for symbol in "+=_")

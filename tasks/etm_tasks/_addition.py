@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import check_range, scaled_length
-from etm_tasks._digits import BASE, carried, reversed_to, written_length
-from etm_tasks._draws import uniforms, whole
-from etm_tasks._symbols import SymbolTask
+from etm_tasks._answers import SymbolTask
+from etm_tasks._draws import check_range, scaled_length, uniforms, whole
 
+BASE = 10
 NO_DIGIT = BASE  # the eleventh symbol
 
 
@@ -110,3 +109,26 @@ class Addition(SymbolTask):
             ValueError: their sum may need more than `sum_digits`; the default leaves room for twice the length.
         """
         return replace(self, min_length=factor * self.max_length, max_length=factor * self.max_length)
+
+
+def carried(columns: Int[Array, "*lead place"]) -> Int[Array, "*lead place"]:
+    """The digits of a number whose columns may hold more than 9; what the last place cannot hold is lost."""
+
+    def place(carry: Array, column: Array) -> tuple[Array, Array]:
+        total = column + carry
+        return total // BASE, total % BASE
+
+    by_place = jnp.moveaxis(columns, -1, 0)
+    return jnp.moveaxis(jax.lax.scan(place, jnp.zeros_like(by_place[0]), by_place)[1], 0, -1)
+
+
+def written_length(digits: Int[Array, "*lead place"]) -> Int[Array, "*lead"]:
+    """How many digits a number has when it is written without leading zeros; 0 has one."""
+    places = jnp.arange(1, digits.shape[-1] + 1)
+    return jnp.maximum(jnp.max(jnp.where(digits > 0, jnp.broadcast_to(places, digits.shape), 0), axis=-1), 1)
+
+
+def reversed_to(digits: Int[Array, "*lead place"], length: Int[Array, "*lead"]) -> Int[Array, "*lead place"]:
+    """The first `length` digits in opposite order; what follows them means nothing."""
+    place = jnp.broadcast_to(jnp.arange(digits.shape[-1]), digits.shape)
+    return jnp.take_along_axis(digits, jnp.maximum(length[..., None] - 1 - place, 0), axis=-1)

@@ -6,7 +6,8 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import BinaryTask, check_range, scaled_length, uniform_integers
+from etm_tasks._answers import BinaryTask
+from etm_tasks._draws import check_range, scaled_length, uniform_integers
 from etm_tasks._vectors import copied
 
 

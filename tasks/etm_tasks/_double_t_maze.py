@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from etm_jax._typing import pytree
-from etm_tasks._binary import scaled_length, uniform_integers
+from etm_tasks._draws import scaled_length, uniform_integers
 from etm_tasks._maze import HIGH, LOW, Maze, moved
 
 ENDS = 4

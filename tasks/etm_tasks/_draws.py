@@ -24,3 +24,21 @@ def whole(draws: Float[Array, "..."], low: Int[Array, "..."] | int, high: Int[Ar
 def one_of(draws: Float[Array, " item"], allowed: Bool[Array, " item"]) -> Int[Array, ""]:
     """The index of one of those that are allowed, all with equal chance, from one uniform draw an item."""
     return jnp.argmax(jnp.where(allowed, draws, -1.0))
+
+
+def scaled_length(low: int, high: int, difficulty: Float[Array, ""] | float) -> Int[Array, ""]:
+    """The greatest length at a difficulty in [0, 1]: `low` at 0, `high` at 1."""
+    return low + jnp.round(jnp.clip(difficulty, 0, 1) * (high - low)).astype(jnp.int32)
+
+
+def uniform_integers(
+    key: PRNGKeyArray, shape: tuple[int, ...], low: Int[Array, "..."] | int, high: Int[Array, "..."] | int
+) -> Int[Array, "..."]:
+    """Whole numbers uniform on `low..high`, both included. The key is consumed."""
+    return whole(jax.random.uniform(key, shape), low, high)
+
+
+def check_range(task: str, low: str, high: str, values: tuple[int, int], least: int) -> None:
+    """Raise a ValueError unless `least <= low <= high`."""
+    if not least <= values[0] <= values[1]:
+        raise ValueError(f"{task} needs {least} <= {low} <= {high}, got {low}={values[0]} and {high}={values[1]}")

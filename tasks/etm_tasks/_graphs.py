@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from etm_tasks._binary import check_range, scaled_length
-from etm_tasks._draws import uniforms, whole
+from etm_tasks._draws import check_range, scaled_length, uniforms, whole
 
 NUM_LABELS = 1000  # three decimal digits
 MIN_OUT_DEGREE = 2

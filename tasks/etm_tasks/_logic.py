@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import BinaryTask, check_range, scaled_length
-from etm_tasks._draws import uniforms, whole
+from etm_tasks._answers import BinaryTask
+from etm_tasks._draws import check_range, scaled_length, uniforms, whole
 
 GATES = {  # the result at (P, Q) = (1, 1), (1, 0), (0, 1), (0, 0)
     "NOR": (0, 0, 0, 1),

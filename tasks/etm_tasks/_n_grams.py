@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode, bit_loss
-from etm_tasks._binary import check_range, scaled_length, uniform_integers
+from etm_tasks._draws import check_range, scaled_length, uniform_integers
 
 MAX_CONTEXT = 10  # the counts of the estimator take 2^context numbers a step
 TOLERANCE = 0.02  # excess over the estimator, in bits a prediction, up to which a sequence counts as right

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode, bit_right
-from etm_tasks._binary import BinaryTask, check_range, scaled_length
-from etm_tasks._draws import uniforms, whole
+from etm_tasks._answers import BinaryTask
+from etm_tasks._draws import check_range, scaled_length, uniforms, whole
 
 
 @dataclass(frozen=True)

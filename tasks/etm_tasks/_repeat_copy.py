@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from etm_jax.task import Episode, above_chance, bit_right, bits_right
-from etm_tasks._binary import CHANCE, BinaryTask, check_range, scaled_length, uniform_integers
-from etm_tasks._ends import before_marker, closed_performance, ends_right
+from etm_tasks._answers import CHANCE, BinaryTask, before_marker, closed_performance, ends_right
+from etm_tasks._draws import check_range, scaled_length, uniform_integers
 from etm_tasks._vectors import repeat_steps, repeated
 
 

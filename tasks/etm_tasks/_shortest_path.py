@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import check_range, scaled_length
-from etm_tasks._draws import one_of, uniforms, whole
+from etm_tasks._draws import check_range, one_of, scaled_length, uniforms, whole
 from etm_tasks._graphs import NUM_LABELS, Graph, check_graph, draw_edge_labels, draw_graph, triples_of
 from etm_tasks._triples import GraphTask, conversation, ended
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._symbols import SymbolTask
+from etm_tasks._answers import SymbolTask
 
 TRIPLE = 3  # source, edge, destination
 LABEL_DIGITS = 3

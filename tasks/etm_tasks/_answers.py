@@ -1,10 +1,37 @@
-"""What tasks whose answers are symbols have in common."""
+"""Loss and scores by the kind of answer: bits, symbols, and answers that close with an end marker."""
+
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from etm_jax.task import Episode, above_chance
+from etm_jax.task import Episode, above_chance, bit_loss, bits_right, sequences_right
+
+CHANCE = 0.5  # of a fair bit
+END_WEIGHT = 0.1  # of the marker in performance; the rest is what it closes
+
+
+class BinaryTask:
+    """Loss and scores of a task whose answers are independent fair bits.
+
+    Attributes:
+        solved: accuracy on fresh episodes from which on the task counts as solved.
+    """
+
+    solved = 0.99
+
+    def loss(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, ""]:
+        """Mean cross-entropy of the valid bits, in nats."""
+        return bit_loss(outputs, episode)
+
+    def accuracy(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, ""]:
+        """Share of sequences right in every bit of every valid step."""
+        return sequences_right(outputs, episode)
+
+    def performance(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, ""]:
+        """Share of right bits, scaled so that chance is 0 and all right is 1."""
+        return above_chance(bits_right(outputs, episode), CHANCE)
 
 
 class SymbolTask:
@@ -54,3 +81,40 @@ class SymbolTask:
 
     def _by_place(self, channels: Float[Array, "batch time output"]) -> Float[Array, "batch time place symbol"]:
         return channels.reshape(*channels.shape[:-1], -1, self.num_symbols)
+
+
+def is_end(episode: Episode) -> Bool[Array, "batch time"]:
+    """True at the last valid step of each sequence."""
+    valid = episode.step_valid
+    return valid & (jnp.cumsum(valid, axis=1) == jnp.sum(valid, axis=1, keepdims=True))
+
+
+def before_marker(episode: Episode) -> Episode:
+    """The episode with the end marker's step no longer valid."""
+    return replace(episode, step_valid=episode.step_valid & ~is_end(episode))
+
+
+def ends_right(marker_right: Bool[Array, "batch time"], episode: Episode) -> Float[Array, ""]:
+    """Share of sequences with the marker where it is due and at no valid step before."""
+    return jnp.mean(jnp.all(marker_right | ~episode.step_valid, axis=1))
+
+
+def closed_performance(
+    content: Float[Array, ""], marker_right: Bool[Array, "batch time"], episode: Episode
+) -> Float[Array, ""]:
+    """Performance of an answer and of its end marker together.
+
+    The marker's steps and those before count half each, so that neither "never" nor "always" scores.
+
+    Args:
+        content: performance before the marker.
+        marker_right: True where the marker is said if and only if it is due.
+        episode: the episode.
+    """
+    end = is_end(episode)
+    balanced = (_share(marker_right, end) + _share(marker_right, episode.step_valid & ~end)) / 2
+    return content + END_WEIGHT * (above_chance(balanced, 0.5) - content)
+
+
+def _share(right: Bool[Array, "batch time"], among: Bool[Array, "batch time"]) -> Float[Array, ""]:
+    return jnp.sum(right & among) / jnp.maximum(jnp.sum(among), 1)

@@ -11,11 +11,44 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+FLOAT32 = jnp.dtype(jnp.float32)
 SAMPLE = 4096  # entries of a larger array that are looked at, at most
 BLOCK = 16  # neighbours looked at together: a cache line of float32. Whole rows would share one input, so say less.
 GROUP = 32  # XLA sums this many rows at once on a CPU; of other numbers of rows it is three times slower
 LEAST_SAMPLE = BLOCK * GROUP
 COVERED = 0.9  # share of an array that the sample must stretch over, if it can
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype to compute in with numbers of a dtype: its own, but at least float32."""
+    return jnp.dtype(dtype) if jnp.finfo(dtype).bits > 32 else FLOAT32
+
+
+def widest(tree: Any) -> Any:
+    """The dtype to compute in with all leaves of a tree."""
+    return max((wide(leaf.dtype) for leaf in jax.tree.leaves(tree)), key=lambda dtype: dtype.itemsize, default=FLOAT32)
+
+
+def widened(tree: Any, dtype: Any) -> Any:
+    """A tree with the floats that are narrower than a dtype cast to it."""
+
+    def one(leaf: Any) -> Any:
+        return leaf.astype(dtype) if _is_float(leaf) and leaf.dtype.itemsize < dtype.itemsize else leaf
+
+    return jax.tree.map(one, tree)
+
+
+def stored_like(new: Any, old: Any) -> Any:
+    """A tree with its floats in the dtypes of an older one, so that a state keeps its form from step to step."""
+
+    def one(leaf: Any, before: Any) -> Any:
+        return leaf.astype(before.dtype) if _is_float(leaf) and _is_float(before) else leaf
+
+    return jax.tree.map(one, new, old)
+
+
+def _is_float(leaf: Any) -> bool:
+    return jnp.issubdtype(getattr(leaf, "dtype", jnp.int32), jnp.floating)
 
 
 def entries_of(mask: Any) -> jax.Array:
