@@ -1,6 +1,6 @@
 """Adaptive evolution: closed-loop control of learning rate, momentum, noise and more, as optax transformations.
 
-Needs jax and optax only, and nothing of the rest of this library.
+Depends on jax and optax only, not on the rest of this library.
 """
 
 from etm_jax.ae import machine as machine

@@ -1,4 +1,4 @@
-"""What an adaptive optimiser remembers from one step to the next."""
+"""State of `adaptive_evolution`, and functions that read it: `monitor`, `find`, `coefficients`."""
 
 from typing import Any, NamedTuple
 
@@ -14,18 +14,18 @@ class AEState(NamedTuple):
     Attributes:
         count: steps, int32.
         hyperparams: the coefficients in their own units, by name; `optax.tree.get(state, "learning_rate")` finds one.
-        position: `[m]`, the coefficients in their charts.
-        start: `[m]`, where they started; what a leak pulls them back to.
+        position: `[m]`, the coefficients in their charts (transforms).
+        start: `[m]`, initial positions; the leak of AE-2 pulls back to them.
         multiplier: the dual variable of AE-6.
         filters: state of AE-1.
-        signals: what the laws last saw.
-        energy: AE-10, of the last step.
+        signals: the last signals.
+        energy: AE-10, at the last step.
         energy_rises: filtered share of steps on which the energy rose.
-        skipped: steps whose loss or gradients were not finite, int32.
-        gains: every number of the laws.
+        skipped: steps with a loss or gradient that was not finite, int32.
+        gains: the gains of the laws.
         key: for the noise of AE-4; None without noise.
-        direction: the last update; None where it is read off the inner state instead.
-        inner_state: of the wrapped optimiser.
+        direction: the last update; None if it is read from the inner state instead.
+        inner_state: state of the wrapped optimiser.
     """
 
     count: jax.Array
@@ -48,15 +48,15 @@ def monitor(state: Any) -> dict[str, jax.Array]:
     """Signals, coefficients, energy and skipped steps as one flat dict of scalars.
 
     Args:
-        state: an optimiser state that holds an `AEState` anywhere, in a chain for one, or one in each group of
+        state: an optimiser state with an `AEState` anywhere in it, such as in a chain, or with one in each group of
             `optax.partition`.
 
     Returns:
         `coefficient/NAME` in its own units, `signal/NAME`, `energy`, `energy_rises` (filtered share of steps on which
-        the energy rose), `skipped` and `count`. Of several groups each name begins with the group's, `GROUP/energy`.
+        the energy rose), `skipped` and `count`. With several groups each name is prefixed: `GROUP/energy`.
 
     Raises:
-        ValueError: there is no `AEState` in the state, or more than one that no group tells apart.
+        ValueError: there is no `AEState`, or several outside the groups of `optax.partition`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -76,7 +76,7 @@ def _shown(found: AEState) -> dict[str, jax.Array]:
 
 
 def find(state: Any) -> AEState:
-    """The one `AEState` in an optimiser state.
+    """The only `AEState` in an optimiser state.
 
     Raises:
         ValueError: there is none, or more than one.
@@ -91,14 +91,14 @@ def find(state: Any) -> AEState:
 
 
 def coefficients(state: Any) -> dict[str, jax.Array]:
-    """The coefficients in their own units, by name, as the next loss may need them.
+    """The coefficients in their own units, by name; some may be weights of the next loss.
 
     Args:
-        state: an optimiser state that holds an `AEState` anywhere, or one in each group of `optax.partition`; the names
-            are then `GROUP/NAME`.
+        state: an optimiser state with an `AEState` anywhere in it, or with one in each group of `optax.partition`; the
+            names are then `GROUP/NAME`.
 
     Raises:
-        ValueError: there is no `AEState` in the state, or more than one that no group tells apart.
+        ValueError: there is no `AEState`, or several outside the groups of `optax.partition`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -112,7 +112,7 @@ def coefficients(state: Any) -> dict[str, jax.Array]:
 
 
 def _groups(state: Any) -> dict[str, AEState]:
-    """Every `AEState` by its group, `"GROUP/"`; a single one by `""`."""
+    """All `AEState`s by prefix: `"GROUP/"`, or `""` if there is only one."""
     found = _with_paths(state)
     if len(found) == 1:
         return {"": found[0][1]}
