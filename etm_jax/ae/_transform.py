@@ -44,7 +44,7 @@ NEEDS_LOSS = (
     "state.replace(step=..., params=..., opt_state=...)"
 )
 NEEDS_REAL = (
-    "adaptive evolution needs real floating-point parameters; split complex ones into real and imaginary arrays, and "
+    "adaptive evolution needs real parameters of a float dtype; split complex ones into real and imaginary arrays, and "
     "exclude integers with optax.masked"
 )
 NEEDS_PARAMS = "adaptive evolution needs the parameters; call update(grads, state, params, value=loss)"

@@ -199,7 +199,7 @@ def _chart_scale(axes: "matplotlib.axes.Axes", chart: str, values: np.ndarray) -
     positions = forward(values[np.isfinite(values)])
     middle = (positions.max() + positions.min()) / 2
     reach = 0.55 * max(np.ptp(positions), _LEAST_SPAN)
-    low, high = inverse(middle - reach), inverse(middle + reach)
+    low, high = float(inverse(middle - reach)), float(inverse(middle + reach))
     axes.set_ylim(low, high)
     if chart == LOG:
         axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""Loss and scores by the kind of answer: bits, symbols, and answers that close with an end marker."""
+"""Loss and scores by kind of answer: bits, symbols, and answers that end with a marker."""
 
 from dataclasses import replace
 
@@ -8,15 +8,15 @@ from jaxtyping import Array, Bool, Float
 
 from etm_jax.task import Episode, above_chance, bit_loss, bits_right, sequences_right
 
-CHANCE = 0.5  # of a fair bit
-END_WEIGHT = 0.1  # of the marker in performance; the rest is what it closes
+CHANCE = 0.5  # accuracy of guessing a fair bit
+END_WEIGHT = 0.1  # weight of the end marker in performance
 
 
 class BinaryTask:
     """Loss and scores of a task whose answers are independent fair bits.
 
     Attributes:
-        solved: accuracy on fresh episodes from which on the task counts as solved.
+        solved: accuracy on new episodes at which the task counts as solved.
     """
 
     solved = 0.99
@@ -35,15 +35,15 @@ class BinaryTask:
 
 
 class SymbolTask:
-    """Loss and scores of a task whose answers are symbols: one, or several side by side, of an alphabet at each step.
+    """Loss and scores of a task whose answers are one or several symbols of an alphabet per step.
 
-    The output channels are one logit a symbol, for one place after the other; targets are one-hot.
+    The output channels are logits, one per symbol, place by place; targets are one-hot.
 
     Attributes:
-        num_symbols: of the alphabet.
-        alphabet: a character for each symbol, to show them as; empty where they have none.
-        solved: accuracy on fresh episodes from which on the task counts as solved.
-        extra_scores: names of the scores that a run's summary holds besides.
+        num_symbols: size of the alphabet.
+        alphabet: a character for each symbol, for display; empty if there are none.
+        solved: accuracy on new episodes at which the task counts as solved.
+        extra_scores: names of further scores for a run's summary.
     """
 
     num_symbols: int
@@ -74,7 +74,7 @@ class SymbolTask:
         return jnp.sum(right & valid) / jnp.maximum(jnp.sum(valid) * right.shape[-1], 1)
 
     def right(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Bool[Array, "batch time place"]:
-        """True where the greatest logit is the target's and finite."""
+        """True where the largest logit is the target's and all logits are finite."""
         logits, targets = self._by_place(outputs), self._by_place(episode.targets)
         chosen = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
         return chosen & jnp.all(jnp.isfinite(logits), axis=-1)
@@ -90,25 +90,25 @@ def is_end(episode: Episode) -> Bool[Array, "batch time"]:
 
 
 def before_marker(episode: Episode) -> Episode:
-    """The episode with the end marker's step no longer valid."""
+    """The episode without the end marker's step."""
     return replace(episode, step_valid=episode.step_valid & ~is_end(episode))
 
 
 def ends_right(marker_right: Bool[Array, "batch time"], episode: Episode) -> Float[Array, ""]:
-    """Share of sequences with the marker where it is due and at no valid step before."""
+    """Share of sequences with the marker where it is due and at no earlier valid step."""
     return jnp.mean(jnp.all(marker_right | ~episode.step_valid, axis=1))
 
 
 def closed_performance(
     content: Float[Array, ""], marker_right: Bool[Array, "batch time"], episode: Episode
 ) -> Float[Array, ""]:
-    """Performance of an answer and of its end marker together.
+    """Performance of an answer together with its end marker.
 
-    The marker's steps and those before count half each, so that neither "never" nor "always" scores.
+    The marker is scored half on the end steps and half on the steps before, so "never" and "always" both score 0.
 
     Args:
         content: performance before the marker.
-        marker_right: True where the marker is said if and only if it is due.
+        marker_right: True where the marker is given if and only if it is due.
         episode: the episode.
     """
     end = is_end(episode)
