@@ -52,7 +52,8 @@ class DoubleTMaze(Maze):
         visits: visits in an episode.
 
     Raises:
-        ValueError: `length` is below 1, or `visits` below 16, where always visiting the same end might solve an episode.
+        ValueError: `length` is below 1, or `visits` is below 16, so that always visiting the same end might solve an
+            episode.
 
     References:
         After the task of Greve, Jacobsen and Risi 2016, in discrete steps.
