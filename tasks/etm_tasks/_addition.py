@@ -55,7 +55,7 @@ class Addition(SymbolTask):
         if self.sum_digits < needed:
             raise ValueError(
                 f"addition needs sum_digits >= {needed} for {self.max_length} numbers of {self.digits} digits, "
-                f"got {self.sum_digits}; raise it (longer(factor) needs room for longer sums)"
+                f"got {self.sum_digits}; raise it, also to leave room for longer(factor)"
             )
 
     @property
