@@ -79,6 +79,7 @@ def averaged(
         finite = after.skipped == before.skipped  # a skipped step must not move the mean either
         span = jnp.where(finite, laws.span(state.span, after.signals, after.gains), state.span)
         towards = jnp.where(finite, 1 / span, 0.0)
+        # The parameters move by (1 - b1) u + b1 (z + u - x) / n = share u - back / n.
         share = 1 - state.b1 + state.b1 * towards
 
         def moved(step: jax.Array, pull: jax.Array) -> jax.Array:

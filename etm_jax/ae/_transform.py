@@ -27,7 +27,7 @@ from etm_jax.ae._state import AEState
 from etm_jax.ae._trees import (
     LEAST_SAMPLE,
     SAMPLE,
-    Lengths,
+    Norms,
     entries_of,
     inner_product,
     sizes,
@@ -163,10 +163,10 @@ def adaptive_evolution(
 
         def init_fn(params: Any) -> Any:
             check(all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(params)), NEEDS_REAL)
-            zero, none = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
+            zero, no_steps = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
             hyperparams = moved.in_units(start)
             return AEState(
-                count=none,
+                count=no_steps,
                 hyperparams=hyperparams,
                 position=start,
                 start=start,
@@ -175,7 +175,7 @@ def adaptive_evolution(
                 signals=zero_signals(),
                 energy=zero,
                 energy_rises=zero,
-                skipped=none,
+                skipped=no_steps,
                 gains=initial_gains,
                 key=jax.random.key(seed) if noise else None,
                 direction=None if source else tree.zeros_like(params),
@@ -205,11 +205,11 @@ def adaptive_evolution(
             gains = state.gains
             dtype = widest(params)
             count = float(sum(sizes(params))) if mask is None else entries_of(mask)
-            lengths = Lengths(sizes(params), count, sample if mask is None else None)
-            few, mean = lengths.few, lengths.mean_square
+            norms = Norms(sizes(params), count, sample if mask is None else None)
+            sampled, mean = norms.sampled, norms.mean_square
             gradient_square = mean(updates)  # over all entries even with a sample, so that no NaN is missed
-            few_updates = few(updates)
-            sampling = sizes(few_updates) != lengths.sizes
+            sampled_updates = sampled(updates)
+            sampling = sizes(sampled_updates) != norms.sizes
             loss = _float(value)
             finite = jnp.isfinite(gradient_square) & jnp.isfinite(loss)
             for other in (reward, valid_value, None if grad is None else mean(grad)):
@@ -223,12 +223,12 @@ def adaptive_evolution(
                 return jax.tree.map(lambda one, other: jnp.where(finite, one, other), new, old)
 
             # AE-1. The cosine is with the previous step, whose descent direction the inner state may still hold.
-            inner_seen = few(state.inner_state)
-            last = few(last_direction(state, inner_seen, direction))
-            seen = jax.tree.map(safe, few_updates if grad is None else few(grad))
+            sampled_state = sampled(state.inner_state)
+            last = sampled(last_direction(state, sampled_state, direction))
+            seen = jax.tree.map(safe, sampled_updates if grad is None else sampled(grad))
             last_square = mean(last)
             seen_square = safe(gradient_square) if grad is None and not sampling else mean(seen)
-            cosine = inner_product(seen, last, lengths.sizes) / (root(seen_square * last_square) * count + TINY)
+            cosine = inner_product(seen, last, norms.sizes) / (root(seen_square * last_square) * count + TINY)
             filters, signals = measure(
                 state.filters,
                 gains,
@@ -262,12 +262,12 @@ def adaptive_evolution(
                 return raw, stored_like(after, inner_state)
 
             # AE-8. With a sample the step's length is known before the full update, which then needs only one pass.
-            few_params = few(params)
-            scale = root(mean(few_params)) + gains.parameter_floor
+            sampled_params = sampled(params)
+            scale = root(mean(sampled_params)) + gains.parameter_floor
             effective_step, keep = None, finite
             if sampling:
-                few_raw, _ = inner_step(finite, few_updates, inner_seen, few_params)
-                effective_step = root(mean(few_raw)) / scale
+                sampled_raw, _ = inner_step(finite, sampled_updates, sampled_state, sampled_params)
+                effective_step = root(mean(sampled_raw)) / scale
                 # Always true, but it makes XLA read the samples before it overwrites the moments, so it copies none.
                 keep = finite & ~(effective_step < 0)
             raw, inner_state = inner_step(keep, updates, state.inner_state, params)

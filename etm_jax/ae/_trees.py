@@ -110,7 +110,7 @@ def mean_square(tree: Any, count: jax.typing.ArrayLike | None = None, of: Sequen
     return inner_product(tree, tree, of) / jnp.maximum(jnp.asarray(count, jnp.float32), 1.0)
 
 
-class Lengths(NamedTuple):
+class Norms(NamedTuple):
     """Norms of trees like the parameters, exact or estimated from samples.
 
     Attributes:
@@ -123,7 +123,7 @@ class Lengths(NamedTuple):
     count: jax.typing.ArrayLike
     sample: int | None
 
-    def few(self, tree: Any) -> Any:
+    def sampled(self, tree: Any) -> Any:
         """A sample of the tree."""
         return sampled(tree, self.sample)
 

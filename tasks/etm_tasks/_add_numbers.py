@@ -83,6 +83,7 @@ class AddNumbers(SymbolTask):
         digits = whole(digits, 0, BASE - 1)
         top = whole(tops, 1, BASE - 1)
         place = jnp.arange(self.max_digits)[None, None]
+        # The most significant digit is not 0, except in the number 0, so that a number has exactly `length` digits.
         digits = jnp.where((place == length - 1) & (length > 1), top, digits)
         digits = jnp.where(place < length, digits, 0)
         total = carried(jnp.pad(jnp.sum(digits, axis=1), ((0, 0), (0, 1))))
@@ -99,6 +100,7 @@ class AddNumbers(SymbolTask):
         def symbols(row: Int[Array, "batch place"], position: Int[Array, "#batch time"]) -> Int[Array, "batch time"]:
             return jnp.take_along_axis(row, jnp.clip(position, 0, row.shape[1] - 1), axis=1)
 
+        # Lengths differ within a batch, so each phase is computed at every step and selected by the step.
         question = jnp.where(step < plus, symbols(digits[:, 0], step), symbols(digits[:, 1], step - plus - 1))
         question = jnp.where(step == plus, PLUS, jnp.where(step == equals, EQUALS, question))
         given = symbols(due, answer - 1) if self.teacher_forcing else END

@@ -92,6 +92,7 @@ class Addition(SymbolTask):
         inputs = jax.nn.one_hot(digits, BASE) * shown_digit[..., None].astype(float)
 
         # Padding numbers produce further sums, which step_valid excludes.
+        # Least significant digit first, so that the digits of all numbers line up.
         number = jnp.where(jnp.arange(self.digits)[None, None] < width[..., None], reversed_to(digits, width), 0)
         columns = jnp.cumsum(jnp.pad(number, ((0, 0), (0, 0), (0, self.sum_digits - self.digits))), axis=1)
         total = carried(columns)

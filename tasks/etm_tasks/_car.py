@@ -115,10 +115,12 @@ class Car:
         steering, throttle = jnp.clip(action, -1, 1)
         pull = jnp.where(throttle > 0, ACCELERATION, BRAKING) * throttle - DRAG * state.speed
         speed = jnp.clip(state.speed + TIME_STEP * pull, 0, TOP_SPEED)
+        # Grip limits the sideways acceleration, speed times turning rate; below 1 m/s it does not matter.
         turning, grip = speed / WHEELBASE * jnp.tan(LARGEST_TURN * steering), GRIP / jnp.maximum(speed, 1)
         heading = state.heading + TIME_STEP * jnp.clip(turning, -grip, grip)
         position = state.position + TIME_STEP * speed * jnp.stack([jnp.cos(heading), jnp.sin(heading)])
         (x, y), (x_before, y_before) = position, state.position
+        # The angle between two positions, from their cross and dot product, needs no unwrapping.
         around = jnp.arctan2(x_before * y - y_before * x, x_before * x + y_before * y)
         crashed = clearance(state.track, *position) <= 0
         after = CarState(

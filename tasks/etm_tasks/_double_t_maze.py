@@ -111,13 +111,13 @@ class DoubleTMaze(Maze):
         goal = uniform_integers(key_goal, (), 0, ENDS - 1)
         other = (goal + uniform_integers(key_other, (), 1, ENDS - 1)) % ENDS
         half = self.visits // 2
-        none = jnp.array(0, jnp.int32)
+        zero = jnp.array(0, jnp.int32)
         start = DoubleTMazeState(
             goals=jnp.stack([goal, other]),
             move_visit=uniform_integers(key_move, (), half - 1, half + 1),
-            visit=none,
-            position=none,
-            first_turn=none,
+            visit=zero,
+            position=zero,
+            first_turn=zero,
             length=scaled_length(1, self.length, difficulty),
         )
         return start, _seen(start, jnp.zeros(()))

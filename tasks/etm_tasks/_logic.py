@@ -114,7 +114,7 @@ def results(
     def gate(pair: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         before, last = pair
         kind, exists = inputs
-        result = table[kind, 3 - 2 * last - before]
+        result = table[kind, 3 - 2 * last - before]  # GATES lists (1, 1) first
         return (jnp.where(exists, last, before), jnp.where(exists, result, last)), None
 
     def step(answer: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from etm_jax.environment import scaled_reward
 
 FORWARD, LEFT, RIGHT = range(3)
-HIGH, LOW = 10.0, 1.0  # reward at the right end and at any other
+HIGH, LOW = 10.0, 1.0  # reward at the correct end and at any other
 
 
 class Maze:

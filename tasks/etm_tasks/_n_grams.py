@@ -142,6 +142,7 @@ class NGrams:
         p = (N1 + 1/2) / (N0 + N1 + 1), where N1 and N0 count the ones and zeros that followed the same context.
         """
         bits = (episode.inputs[..., 0] > 0.5).astype(jnp.int32)
+        # The context as a number, newest bit lowest, one-hot so that counts are cumulative sums without a loop.
         shifted = [jnp.pad(bits, ((0, 0), (age, 0)))[:, : bits.shape[1]] << age for age in range(self.context)]
         now = jax.nn.one_hot(jnp.sum(jnp.stack(shifted), axis=0), 2**self.context)
         seen = now * episode.step_valid[..., None].astype(now.dtype)

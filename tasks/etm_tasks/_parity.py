@@ -65,6 +65,7 @@ class Parity(BinaryTask):
         most = scaled_length(self.min_nonzero, self.bits, difficulty)
         number = whole(numbers, self.min_nonzero, most)
         used = jnp.arange(self.bits) < most
+        # A position's rank in a random order decides whether it is nonzero; adding 1 ranks unused positions last.
         order = jnp.argsort(jnp.where(used, positions, 1 + positions), axis=1)
         nonzero = jnp.argsort(order, axis=1) < number
         one = nonzero & (signs < 0.5)

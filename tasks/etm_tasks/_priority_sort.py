@@ -77,6 +77,7 @@ class PrioritySort(BinaryTask):
         shape = (batch_size, self.max_vectors)
         priority = jax.random.uniform(key_priority, shape, minval=-1, maxval=1)
         bits = jax.random.bernoulli(key_bits, shape=(*shape, self.bits)).astype(float)
+        # inf sorts padding vectors last.
         order = jnp.argsort(jnp.where(jnp.arange(self.max_vectors)[None] < number, -priority, jnp.inf), axis=1)
         ranked = jnp.take_along_axis(bits, order[..., None], axis=1)
 

@@ -83,6 +83,7 @@ class AssociativeRecall(BinaryTask):
         answer_start = query_start + self.item_length + CLOSING_STEPS
         in_list, in_answer = step < query_start, (step >= answer_start) & (step < answer_start + self.item_length)
         in_query = (step > query_start) & (step < answer_start - 1)
+        # The item and vector shown at each step; vector -1 is the delimiter before an item.
         item = jnp.where(in_list, step // per_item, query)
         vector = jnp.where(in_list, step % per_item, step - query_start) - 1
         shown = (in_list & (vector >= 0)) | in_query

@@ -94,21 +94,21 @@ def walk_table(environment: Environment, key: jax.Array) -> Any:
         key, key_action = jax.random.split(key)
         return key, jax.random.normal(key_action, (environment.output_size,))
 
-    lived = jax.jit(lambda: rollout(environment, key_episode, key_actions, at_random, 1))()
+    walk = jax.jit(lambda: rollout(environment, key_episode, key_actions, at_random, 1))()
     observed = named(getattr(environment, "observed", ()), environment.input_size)
     actions = named(getattr(environment, "actions", ()), environment.output_size)
     table = table_of(("step", "seen", "action", "reward"))
-    for step in range(int(np.sum(lived.step_valid))):
-        seen = zip(observed, np.asarray(lived.observations[0, step]), strict=True)
+    for step in range(int(np.sum(walk.step_valid))):
+        seen = zip(observed, np.asarray(walk.observations[0, step]), strict=True)
         words = ", ".join(name if value == 1 else f"{name} {value:.3g}" for name, value in seen if value != 0)
-        chosen = done_by(np.asarray(lived.logits[0, step]), actions, getattr(environment, "continuous", False))
-        table.add_row(str(step), Text(words or NOTHING), Text(chosen), f"{float(lived.rewards[0, step]):g}")
+        chosen = action_text(np.asarray(walk.logits[0, step]), actions, getattr(environment, "continuous", False))
+        table.add_row(str(step), Text(words or NOTHING), Text(chosen), f"{float(walk.rewards[0, step]):g}")
     table.add_section()
-    table.add_row("", "", "total", f"{float(lived.total_reward[0]):g}")
+    table.add_row("", "", "total", f"{float(walk.total_reward[0]):g}")
     return table
 
 
-def done_by(logits: np.ndarray, actions: Sequence[str], continuous: bool) -> str:
+def action_text(logits: np.ndarray, actions: Sequence[str], continuous: bool) -> str:
     """An action as text: the choice, or the numbers."""
     if not continuous:
         return actions[int(np.argmax(logits))]
