@@ -115,7 +115,7 @@ class Car:
         steering, throttle = jnp.clip(action, -1, 1)
         pull = jnp.where(throttle > 0, ACCELERATION, BRAKING) * throttle - DRAG * state.speed
         speed = jnp.clip(state.speed + TIME_STEP * pull, 0, TOP_SPEED)
-        # Grip limits the sideways acceleration, speed times turning rate; below 1 m/s it does not matter.
+        # Grip limits the sideways acceleration, speed times turning rate; the floor avoids dividing by 0.
         turning, grip = speed / WHEELBASE * jnp.tan(LARGEST_TURN * steering), GRIP / jnp.maximum(speed, 1)
         heading = state.heading + TIME_STEP * jnp.clip(turning, -grip, grip)
         position = state.position + TIME_STEP * speed * jnp.stack([jnp.cos(heading), jnp.sin(heading)])
