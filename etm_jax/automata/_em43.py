@@ -101,7 +101,7 @@ class EM43:
         operands = self._operands(inputs, programme.shape[0])
         return _run(rule, programme, operands, self.window, self.max_steps)
 
-    def run_population(self, rules: Any, programmes: Any, inputs: Any, lanes: int = 64) -> PopulationRun:
+    def run_population(self, rules: Any, programmes: Any, inputs: Any, batch_size: int = 64) -> PopulationRun:
         """Run a population on the same inputs, with the results of `run`.
 
         Cells are bits, 32 to a word, and genomes that are done make room for others: see "How it is fast" in the guide.
@@ -111,7 +111,7 @@ class EM43:
             rules: `[population, 64]`, as in `run`.
             programmes: `[population, cell]`.
             inputs: as in `run`.
-            lanes: genomes computed together; the results do not depend on it.
+            batch_size: genomes computed together; the results do not depend on it.
 
         Returns:
             Outputs, steps and whether each tape halted, `[population, batch]` each, and how much was computed.
@@ -119,13 +119,13 @@ class EM43:
         Raises:
             ValueError: as `run`, or the numbers of rules and programmes differ.
         """
-        at_least(1, lanes=lanes)
+        at_least(1, batch_size=batch_size)
         rules = _checked_states("rules", rules, (None, 64), BLUE)
         programmes = _checked_states("programmes", programmes, (rules.shape[0], None), RED)
         at_least(1, population=rules.shape[0])
         operands = self._operands(inputs, programmes.shape[1])
-        lanes = min(lanes, rules.shape[0])
-        return _run_population(rules, programmes, operands, self.window, self.max_steps, lanes)
+        batch_size = min(batch_size, rules.shape[0])
+        return _run_population(rules, programmes, operands, self.window, self.max_steps, batch_size)
 
     def initial_state(self, programme: Any) -> UInt8[Array, "cell"]:
         """The tape before an input is written: the programme and two separators.
@@ -215,4 +215,4 @@ def _run(
     return Run(outputs, jnp.where(halted, steps, max_steps), halted)
 
 
-_run_population = jax.jit(run_population, static_argnames=("window", "max_steps", "lanes"))
+_run_population = jax.jit(run_population, static_argnames=("window", "max_steps", "batch_size"))

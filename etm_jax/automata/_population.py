@@ -53,14 +53,14 @@ def run_population(
     operands: Int[Array, "batch operand"],
     window: int,
     max_steps: int,
-    lanes: int,
+    batch_size: int,
 ) -> PopulationRun:
     """Run every genome on every input until all have halted, repeat themselves, or reach the cap."""
     population, length = programmes.shape
     markers = _tape.marker_cells(operands, length)
     can_run = _tape.fits(markers, operands, window)
-    num_blocks = -(-population // lanes)
-    spare = num_blocks * lanes - population  # genomes that fill the last block and are never open
+    num_blocks = -(-population // batch_size)
+    spare = num_blocks * batch_size - population  # genomes that fill the last block and are never open
     rules, programmes = (jnp.pad(array, ((0, spare), (0, 0))) for array in (rules, programmes))
     polynomials = _planes.polynomials(rules)
     tapes = _first_tapes(programmes, markers, window)
@@ -77,11 +77,11 @@ def run_population(
         tapes, rounds, blocks = carry
         genome_open = tapes.is_open.any(1)
         order = jnp.argsort(~genome_open, stable=True)  # open genomes first
-        needed = -(-jnp.sum(genome_open, dtype=jnp.int32) // lanes)
+        needed = -(-jnp.sum(genome_open, dtype=jnp.int32) // batch_size)
         num_steps = jnp.minimum(ROUND, max_steps - rounds * ROUND)
 
         def one_block(block: IntScalar | int, tapes: _Tapes) -> _Tapes:
-            chosen = jax.lax.dynamic_slice_in_dim(order, block * lanes, lanes)
+            chosen = jax.lax.dynamic_slice_in_dim(order, block * batch_size, batch_size)
             inside = jax.tree.map(lambda array: jnp.moveaxis(array[chosen], 0, -1), tapes)
             after = _advanced(jnp.moveaxis(polynomials[chosen], 0, -1), inside, num_steps, inner)
             return jax.tree.map(

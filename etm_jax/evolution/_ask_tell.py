@@ -37,7 +37,7 @@ class EvolvingTuringMachineParams:
 
 @dataclass(frozen=True)
 class _Space:
-    """What `propose` needs of a model: how genomes of one search space are drawn and varied.
+    """How genomes of one search space are drawn and varied; a `Variation`.
 
     Attributes:
         bounds: the search space.
@@ -119,7 +119,7 @@ class EvolvingTuringMachine:
         """The rates of variation."""
         return EvolvingTuringMachineParams()
 
-    def _space(self, params: EvolvingTuringMachineParams) -> Any:
+    def _space(self, params: EvolvingTuringMachineParams) -> _Space:
         return _Space(self.bounds, self.input_size, self.output_size, params.variation)
 
     def init(self, key: Key, params: EvolvingTuringMachineParams) -> EvolvingTuringMachineState:

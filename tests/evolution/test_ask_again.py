@@ -9,7 +9,6 @@ from tiny import BOUNDS
 
 from etm_jax.evolution import EvolvingTuringMachine
 from etm_jax.graphs._neat import NEAT
-from etm_jax.networks import VariationRates
 from etm_jax.selection import TruncationSelection
 from etm_jax.strategies._differential import DifferentialEvolution
 
@@ -71,13 +70,13 @@ def test_a_tell_after_several_asks_takes_those_asked_for_last(told):
 def test_who_descends_from_whom_is_told_of_those_asked_for_last():
     """Ids of the children asked for and not told are given again; the champion keeps its own."""
     strategy = STRATEGIES["EvolvingTuringMachine"]
-    rates = VariationRates()
+    params = strategy.default_params
     ask, tell = jax.jit(strategy.ask), jax.jit(strategy.tell)
-    population, state = ask(jax.random.key(1), strategy.init(jax.random.key(0), rates), rates)
-    state, _ = tell(jax.random.key(2), population, jnp.arange(float(SIZE)), state, rates)
+    population, state = ask(jax.random.key(1), strategy.init(jax.random.key(0), params), params)
+    state, _ = tell(jax.random.key(2), population, jnp.arange(float(SIZE)), state, params)
     best = int(state.told.ids[0])
-    _, state = ask(jax.random.key(3), state, rates)
-    population, state = ask(jax.random.key(4), state, rates)
-    state, _ = tell(jax.random.key(5), population, jnp.arange(float(SIZE)), state, rates)
+    _, state = ask(jax.random.key(3), state, params)
+    population, state = ask(jax.random.key(4), state, params)
+    state, _ = tell(jax.random.key(5), population, jnp.arange(float(SIZE)), state, params)
     assert int(state.told.ids[0]) == best and int(state.told.scores.age[0]) == 1
     assert len(set(np.asarray(state.told.ids).tolist())) == SIZE

@@ -9,7 +9,7 @@ import pytest
 from evosax.problems import BBOBProblem
 from tiny import BOUNDS
 
-from etm_jax.evolution import EvolvingTuringMachine
+from etm_jax.evolution import EvolvingTuringMachine, EvolvingTuringMachineParams
 from etm_jax.networks import VariationRates, apply
 from etm_jax.selection import TruncationSelection
 from etm_jax.strategies._differential import DifferentialEvolution, DifferentialRates
@@ -66,13 +66,13 @@ def minimised(strategy, params, problem, point_of, generations):
     """The least cost of each generation on a problem of evosax; both sides minimise, so no sign changes."""
 
     def generation(carry, key):
-        state, judge = carry
+        state, problem_state = carry
         key_ask, key_eval, key_tell = jax.random.split(key, 3)
         population, state = strategy.ask(key_ask, state, params)
         with jax.numpy_rank_promotion("allow"):  # evosax broadcasts over ranks
-            cost, judge, _ = problem.eval(key_eval, jax.vmap(point_of)(population), judge)
+            cost, problem_state, _ = problem.eval(key_eval, jax.vmap(point_of)(population), problem_state)
         state, metrics = strategy.tell(key_tell, population, cost, state, params)
-        return (state, judge), metrics["best_fitness"]
+        return (state, problem_state), metrics["best_fitness"]
 
     @jax.jit
     def run(key):
@@ -86,11 +86,12 @@ def test_networks_solve_a_problem_of_evosax():
     """The point is what a network answers to a constant input; noise on its weights moves it."""
     machine = EvolvingTuringMachine(40, BOUNDS, input_size=1, output_size=3, selector=TruncationSelection(0.25))
     rates = VariationRates(gene_rate=0.0, noise_rate=1.0, noise_scale=0.05)
+    params = EvolvingTuringMachineParams(variation=rates)
 
     def point_of(genome):
         return 5 * jnp.tanh(apply(genome, jnp.ones((1, 1)), BOUNDS)[0])
 
-    best = minimised(machine, rates, BBOBProblem("sphere", num_dims=3), point_of, 100)
+    best = minimised(machine, params, BBOBProblem("sphere", num_dims=3), point_of, 100)
     assert np.all(np.diff(best) <= 0)
     assert best[-1] < 1e-3 < 1 < best[0]
 
@@ -105,14 +106,14 @@ def test_differential_evolution_solves_a_problem_of_evosax():
 def test_a_collapsed_population_regains_its_diversity():
     """Clones under selection that favours nothing: the boosted gene rate spreads them again."""
     machine = strategy()
-    rates = VariationRates(gene_rate=0.05, diversity_floor=0.2)
-    population, state = machine.ask(jax.random.key(1), machine.init(jax.random.key(0), rates), rates)
+    params = EvolvingTuringMachineParams(variation=VariationRates(gene_rate=0.05, diversity_floor=0.2))
+    population, state = machine.ask(jax.random.key(1), machine.init(jax.random.key(0), params), params)
     clones = jax.tree.map(lambda array: jnp.repeat(array[:1], 8, axis=0), population)
-    state, _ = machine.tell(jax.random.key(2), clones, jnp.zeros(8), state, rates)
+    state, _ = machine.tell(jax.random.key(2), clones, jnp.zeros(8), state, params)
 
     def generation(state, key):
-        population, state = machine.ask(key, state, rates)
-        state, metrics = machine.tell(key, population, jnp.zeros(8), state, rates)
+        population, state = machine.ask(key, state, params)
+        state, metrics = machine.tell(key, population, jnp.zeros(8), state, params)
         return state, metrics["diversity"]
 
     _, diversity = jax.jit(lambda state: jax.lax.scan(generation, state, jax.random.split(jax.random.key(3), 30)))(

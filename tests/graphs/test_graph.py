@@ -70,7 +70,7 @@ def nodes(graph):
 
 
 def function(kind, x):
-    """The activations, written anew."""
+    """The activations, written again."""
     return {
         "sigmoid": lambda: 1 / (1 + math.exp(-4.9 * x)),
         "tanh": lambda: math.tanh(x),
@@ -262,7 +262,7 @@ def test_distances_are_those_of_a_loop_over_connections():
     assert found[3] == 0
 
 
-def test_nobody_joins_a_species_that_has_died():
+def test_no_graph_joins_a_species_that_has_died():
     graphs = grown()[-1].graphs
     table = no_species(graphs, 3, 100.0)  # every row is represented by the first graph, within reach of all
     lives = jnp.array([False, True, False])
@@ -273,7 +273,7 @@ def test_nobody_joins_a_species_that_has_died():
 
 def test_species_breed_by_their_mean_and_keep_their_best():
     belongs = jnp.array([0] * 8 + [1] * 8 + [2] * 8)
-    fitness = jnp.concatenate([jnp.arange(8.0), jnp.full(8, 7.0), jnp.full(8, -jnp.inf)])  # means 3.5, 7, nobody
+    fitness = jnp.concatenate([jnp.arange(8.0), jnp.full(8, 7.0), jnp.full(8, -jnp.inf)])  # means 3.5, 7, none
     table = no_species(grown()[0].graphs, 4, 1.0)
     survivors, parents, species = jax.jit(breed)(
         chances(0, 3, SIZE), belongs, fitness, table, GraphRates(survival=0.25)
@@ -296,7 +296,7 @@ def test_an_idle_species_has_no_children_unless_it_has_the_best():
     assert sum(int(one) != NO_SPECIES for one in survivors) == 1
 
 
-def test_whoever_failed_is_no_parent_and_all_may_fail():
+def test_a_failed_graph_is_no_parent_and_all_may_fail():
     ask = jax.jit(STRATEGY.ask)
     tell = jax.jit(STRATEGY.tell)
     for cost in (jnp.where(jnp.arange(SIZE) < 20, jnp.nan, 1.0), jnp.full(SIZE, jnp.nan)):
@@ -322,7 +322,7 @@ def test_weights_change_as_often_as_the_rates_say():
     after = jax.jit(lambda chance: change_weights(chance, graph, rates))(chances(1, 2002))
     step = np.abs(np.asarray(after.weights - graph.weights))
     assert abs(np.mean(step == 0) - 0.2) < 0.05
-    assert abs(np.mean((step > 0) & (step < 0.35)) - 0.6) < 0.12  # some of those drawn anew are near
+    assert abs(np.mean((step > 0) & (step < 0.35)) - 0.6) < 0.12  # some of those drawn again are near
     assert np.all(np.asarray(after.enabled) == np.asarray(graph.enabled))
     sure = dataclasses.replace(rates, perturb_rate=1.0, replace_rate=0.0)
     moved = jax.jit(lambda chance: change_weights(chance, graph, sure))(chances(2, 2002))

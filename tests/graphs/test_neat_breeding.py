@@ -1,4 +1,4 @@
-"""NEAT's breeding: nobody's champion is lost, and connections come back only where the original rule says."""
+"""NEAT's breeding: no species' champion is lost, and connections come back only where the original rule says."""
 
 import dataclasses
 import functools
@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import etm_tasks
+from etm_jax.environment import EnvironmentSuite
 from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._crossover import cross
 from etm_jax.graphs._genome import minimal_graph
@@ -16,9 +18,9 @@ from etm_jax.graphs._neat import NEAT
 from etm_jax.graphs._policy import GraphPolicy
 from etm_jax.graphs._rates import GraphRates
 from etm_jax.graphs._species import NO_SPECIES, breed, no_species
-from etm_jax.networks import VariationRates
 
 SIZE = 100
+SUITE = EnvironmentSuite((etm_tasks.make("t_maze"),), (1.0,))  # not played
 STILL = GraphRates(perturb_rate=0, replace_rate=0, toggle_rate=0, add_connection_rate=0, add_node_rate=0)
 GRAPH = minimal_graph(jax.random.key(0), 9, 10, 20, 100)  # 100 connections
 
@@ -162,21 +164,20 @@ def test_under_the_engine_the_same_rule_holds():
         remove_connection_rate=0.0,
         add_node_rate=0.0,
     )
-    family = Graphs(config, GraphPolicy(2, 2))
-    first = family.random(jax.random.key(0))
+    model = Graphs(config, SUITE, GraphPolicy(2, 2))
+    first = model.random(jax.random.key(0))
     second = with_disabled(first.replace(weights=first.weights.at[0].add(1)), [2])
     first = with_disabled(first, [1, 2])
 
     @jax.jit
-    def bear(keys, mates):
-        rates = VariationRates()
-        child = jax.vmap(lambda key: family.offspring(key, first, second, mates, rates, 0.0))
+    def children(keys, mates):
+        child = jax.vmap(lambda key: model.offspring(key, first, second, mates, jnp.array(0.0)))
         return child(keys).enabled[:, :6]
 
     keys = jax.random.split(jax.random.key(1), 1000)
-    off = 1 - np.mean(np.asarray(bear(keys, True)), axis=0)
+    off = 1 - np.mean(np.asarray(children(keys, jnp.array(True))), axis=0)
     toggled = GraphRates().toggle_rate  # one of six connections; the engine has no setting for it
     assert off[1] == pytest.approx(0.75, abs=0.06)
     assert off[2] == pytest.approx(1, abs=3 * toggled) and np.all(off[[0, 3, 4, 5]] < 3 * toggled)
-    alone = 1 - np.mean(np.asarray(bear(keys, False)), axis=0)
+    alone = 1 - np.mean(np.asarray(children(keys, jnp.array(False))), axis=0)
     np.testing.assert_allclose(alone, [0, 1, 1, 0, 0, 0], atol=3 * toggled)
