@@ -1,6 +1,6 @@
 """AE-1, measurement: from loss, reward and gradients to filtered signals without a scale."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +14,21 @@ WARM_STEPS = 10.0  # steps after the first two over which the loss signals are f
 class Filters(NamedTuple):
     """Low-pass filters, float32 scalars; each starts at 0 and is divided by its weight `1 - decay^n` when read."""
 
-    loss_fast: Any
-    loss_slow: Any
-    variance: Any
-    variance_slow: Any
-    reward_fast: Any
-    reward_slow: Any
-    reward_variance: Any
-    cosine: Any
-    cosine_square: Any
-    gradient_square: Any
-    dispersion_fast: Any
-    dispersion_slow: Any
-    loss_first: Any  # slow mean of the loss at the end of the warm-up
-    quality: Any
-    steps: Any  # finite steps so far
+    loss_fast: jax.Array
+    loss_slow: jax.Array
+    variance: jax.Array
+    variance_slow: jax.Array
+    reward_fast: jax.Array
+    reward_slow: jax.Array
+    reward_variance: jax.Array
+    cosine: jax.Array
+    cosine_square: jax.Array
+    gradient_square: jax.Array
+    dispersion_fast: jax.Array
+    dispersion_slow: jax.Array
+    loss_first: jax.Array  # slow mean of the loss at the end of the warm-up
+    quality: jax.Array
+    steps: jax.Array  # finite steps so far
 
 
 class Signals(NamedTuple):
@@ -49,17 +49,17 @@ class Signals(NamedTuple):
         mastery: in [0, 1], share of the initial loss that has been removed, beyond the loss's noise.
     """
 
-    trend: Any
-    variance: Any
-    reward_delta: Any
-    alignment: Any
-    quality: Any
-    uncertainty: Any
-    stall: Any
-    overfit: Any
-    effective_step: Any
-    persistence: Any
-    mastery: Any
+    trend: jax.Array
+    variance: jax.Array
+    reward_delta: jax.Array
+    alignment: jax.Array
+    quality: jax.Array
+    uncertainty: jax.Array
+    stall: jax.Array
+    overfit: jax.Array
+    effective_step: jax.Array
+    persistence: jax.Array
+    mastery: jax.Array
 
 
 class Observation(NamedTuple):
