@@ -165,7 +165,7 @@ def ae_adamw(
 
     _check_numbers(learning_rate, {"b1": b1, "b2": b2}, {"eps": eps, "weight_decay": weight_decay})
 
-    def of(decays: Any) -> optax.GradientTransformationExtraArgs:
+    def chain(decays: Any) -> optax.GradientTransformationExtraArgs:
         def adamw(
             learning_rate: Number, b1: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
         ) -> optax.GradientTransformation:
@@ -189,7 +189,7 @@ def ae_adamw(
         )
         return make(learning_rate, b1, b2, eps, weight_decay)
 
-    return _decaying(of, mask)
+    return _decaying(chain, mask)
 
 
 def ae_schedule_free_adamw(
@@ -243,7 +243,7 @@ def ae_schedule_free_adamw(
 
     _check_numbers(learning_rate, {"b2": b2}, {"eps": eps, "weight_decay": weight_decay})
 
-    def of(decays: Any) -> optax.GradientTransformationExtraArgs:
+    def chain(decays: Any) -> optax.GradientTransformationExtraArgs:
         def adamw(
             learning_rate: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
         ) -> optax.GradientTransformation:
@@ -267,7 +267,7 @@ def ae_schedule_free_adamw(
         )
         return averaged(make(learning_rate, b2, eps, weight_decay), b1)
 
-    return _decaying(of, mask)
+    return _decaying(chain, mask)
 
 
 def ae_schedule_free_sgd(
@@ -352,11 +352,11 @@ def _averaging_gains(gains: Gains | None, coefficients: Sequence[str], noise: bo
 
 
 def _decaying(
-    of: Callable[[Any], optax.GradientTransformationExtraArgs], mask: DecayMask
+    chain: Callable[[Any], optax.GradientTransformationExtraArgs], mask: DecayMask
 ) -> optax.GradientTransformationExtraArgs:
     """The chain in which only the masked parameters decay."""
     if mask is None:
-        return of(None)
+        return chain(None)
 
     # The mask function must see the parameters themselves: the laws call the chain on samples too, whose shapes differ.
     def decays(params: Any) -> Any:
@@ -371,10 +371,10 @@ def _decaying(
 
     def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         check(params is not None, NEEDS_PARAMS)
-        return of(decays(params)).update(updates, state, params, **extra_args)
+        return chain(decays(params)).update(updates, state, params, **extra_args)
 
     # The state does not depend on the mask, and `optax.tree.map_params` calls init without parameters.
-    return optax.GradientTransformationExtraArgs(of(True).init, update_fn)
+    return optax.GradientTransformationExtraArgs(chain(True).init, update_fn)
 
 
 def _held(decay: Number, keep: Flag) -> jax.Array:

@@ -1,6 +1,6 @@
 """What trajectories share: weights from scores, step budgets from weights, and a consensus of coefficients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -201,7 +201,12 @@ def with_position(
     return state._replace(position=position, hyperparams=hyperparams)
 
 
-def started_at(position: jax.Array, names: tuple[str, ...], starts: Any, ranges: Any) -> jax.Array:
+def started_at(
+    position: jax.Array,
+    names: tuple[str, ...],
+    starts: Mapping[str, jax.typing.ArrayLike | Sequence[float]] | None,
+    ranges: Mapping[str, Coefficient] | None,
+) -> jax.Array:
     """Positions `[trajectories, coefficients]` with the columns named in `starts` replaced."""
     known = _charted(names, ranges)
     for name, values in (starts or {}).items():

@@ -102,7 +102,9 @@ def with_work(state: SwarmState, work: Work) -> SwarmState:
     return state._replace(**work._asdict())
 
 
-def advance_with(loss_fn: Any, tx: optax.GradientTransformation, sample: Any) -> Callable[[Work, jax.Array], Work]:
+def advance_with(
+    loss_fn: Callable[[Any, Any], jax.Array], tx: optax.GradientTransformation, sample: Callable[[jax.Array], Any]
+) -> Callable[[Work, jax.Array], Work]:
     """A function that takes one step of one trajectory."""
     optimiser = optax.with_extra_args_support(tx)
 

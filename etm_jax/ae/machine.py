@@ -117,7 +117,7 @@ def halt_when(
         enough = jnp.zeros((), bool)
         if loss_below is not None:
             enough |= mean_loss(state.filters, state.gains) <= loss_below
-        if step_below is not None:
+        if step_below is not None and variance_below is not None:
             enough |= (state.signals.effective_step <= step_below) & (state.signals.variance <= variance_below)
         return enough & (state.filters.steps >= min_steps)
 
