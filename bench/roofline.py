@@ -21,7 +21,7 @@ from bench._measure import Cost, Program, markdown, prepare, save
 from bench._timing import Case, time_rounds
 from bench._work import drawn
 from bench.population import BITS, CLASSIC, FORWARD, SMALL, TRAINING, jax_cases
-from etm_jax.networks.genome._cost import multiply_adds
+from etm_jax.networks.genome._genes import multiply_adds
 
 TARGET = 0.35  # of the square products' rate, on a CPU
 FORWARDS = {FORWARD: 1, TRAINING: 3}  # a backward pass counts as two forward passes
@@ -96,7 +96,7 @@ def works(settings: Settings) -> tuple[list[tuple[float, Case]], dict[str, float
     bounds = SMALL if settings.quick else CLASSIC
     task = etm_tasks.make("copy", bits=BITS, min_length=settings.length, max_length=settings.length)
     population, episode = drawn(task, bounds, settings.population_size, settings.batch_size)
-    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.size_buckets)
+    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.buckets)
     needed = float(jnp.sum(multiply_adds(population.architecture, task.input_size, task.output_size)))
     steps = episode.inputs.shape[1]
     found = [(useful_flop(needed, steps, settings.batch_size, FORWARDS[case.work]), case) for case in cases]

@@ -22,7 +22,7 @@ from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._neat import NEAT
 from etm_jax.graphs._pattern import paint, pattern_weights
-from etm_jax.graphs._tape import GraphTape, with_tape
+from etm_jax.graphs._policy import GraphTape, with_tape
 from etm_jax.networks import LifetimeConfig, VariationRates, random_genome
 from etm_jax.number_task import NumberSuite
 from etm_jax.selection import (
@@ -164,26 +164,38 @@ def test_training_keeps_the_types_of_its_state(name, mode):
     assert_stays(state, jax.eval_shape(lambda state: chunk(training, state, 3)[0], state))
 
 
+GRAPH = functools.partial(minimal_graph, num_inputs=2, num_outputs=1, max_nodes=8, max_connections=12)
+FUNCTIONS = ("tanh", "sine")
 STRATEGIES = {
-    "networks": lambda: EvolvingTuringMachine(4, CONFIG.model.bounds, 3, 2),
-    "NEAT": lambda: NEAT(6, 2, 1, activations=("tanh", "sine"), max_nodes=8, max_connections=12),
-    "recurrent NEAT": lambda: NEAT(6, 2, 1, recurrent=True, connected=False, max_nodes=8, max_connections=12),
-    "differential evolution": lambda: DifferentialEvolution(6, 3),
+    "networks": (
+        lambda solution: EvolvingTuringMachine(4, solution, CONFIG.model.bounds),
+        lambda key: random_genome(key, CONFIG.model.bounds, 3, 2),
+    ),
+    "NEAT": (lambda solution: NEAT(6, solution, activations=FUNCTIONS), GRAPH),
+    "recurrent NEAT": (lambda solution: NEAT(6, solution, recurrent=True), functools.partial(GRAPH, connected=False)),
+    "differential evolution": (
+        lambda solution: DifferentialEvolution(6, solution),
+        lambda key: jax.random.uniform(key, (3,)),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_ask_and_tell_keep_the_types_of_their_state(name, mode):
-    strategy = STRATEGIES[name]()
-    params = strategy.default_params
+    made, sample = STRATEGIES[name]
+    strategy = made(jax.jit(sample)(jax.random.key(0)))
+    params, size = strategy.default_params, strategy.population_size
+
+    def start():
+        population = jax.vmap(sample)(jax.random.split(jax.random.key(0), size))
+        return strategy.init(jax.random.key(0), population, jnp.zeros(size), params)
 
     def generation(state):
         population, asked = strategy.ask(jax.random.key(1), state, params)
-        cost = jnp.zeros(strategy.population_size)
-        return strategy.tell(jax.random.key(2), population, cost, asked, params)[0]
+        return strategy.tell(jax.random.key(2), population, jnp.zeros(size), asked, params)[0]
 
-    start = jax.eval_shape(lambda: strategy.init(jax.random.key(0), params))
-    assert_stays(start, jax.eval_shape(generation, start))
+    state = jax.eval_shape(start)
+    assert_stays(state, jax.eval_shape(generation, state))
 
 
 def scores():

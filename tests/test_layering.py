@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # They import nothing of the library, so every module may import them.
-LEAVES = ("etm_jax._typing", "etm_jax._files", "etm_jax._require", "etm_jax._distances")
+LEAVES = ("etm_jax._ask_tell", "etm_jax._typing", "etm_jax._files", "etm_jax._require", "etm_jax._distances")
 TASK_FACE = ("etm_jax.task", "etm_jax.environment", "etm_jax._typing")
 SUITES = ("etm_jax.task", "etm_jax.environment", "etm_jax.number_task")
 # What models are made with; all but the registry, which imports every model.

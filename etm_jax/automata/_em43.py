@@ -10,10 +10,9 @@ from jaxtyping import Array, Bool, Int, UInt8
 
 from etm_jax._typing import IntScalar
 from etm_jax.automata import _tape
-from etm_jax.automata._checks import at_least, in_range, whole_numbers
-from etm_jax.automata._formalism import EmergentModel, run_until_halted
-from etm_jax.automata._genome import BLUE, RED
-from etm_jax.automata._population import PopulationRun, run_population
+from etm_jax.automata._formalism import EmergentModel, Halted, run_until_halted
+from etm_jax.automata._genome import BLUE, RED, at_least, in_range, whole_numbers
+from etm_jax.automata._tape import PopulationRun, run_population
 
 MAX_OPERANDS = 2
 
@@ -54,8 +53,7 @@ class EM43:
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from etm_jax.automata._em43 import EM43
-        >>> from etm_jax.automata._genome import constrain_rule
+        >>> from etm_jax.automata import EM43, constrain_rule
         >>> keep = constrain_rule(jnp.zeros(64, jnp.uint8))
         >>> outputs, steps, halted = EM43(window=64).run(keep, jnp.zeros(10, jnp.uint8), jnp.arange(4))
         >>> outputs.tolist(), steps.tolist(), halted.all().item()
@@ -73,7 +71,7 @@ class EM43:
         """The largest number that can be written beside a programme; of two, their sum plus 2 must not exceed it.
 
         Example:
-            >>> from etm_jax.automata._em43 import EM43
+            >>> from etm_jax.automata import EM43
             >>> EM43(window=200).largest_input(32)
             163
         """
@@ -205,7 +203,7 @@ def _run(
     markers = _tape.marker_cells(operands, length)
     before = _tape.initial_tape(programme, window)
 
-    def one(cells: Int[Array, "operand"]) -> tuple[UInt8[Array, "cell"], IntScalar, jax.Array]:
+    def one(cells: Int[Array, "operand"]) -> Halted:
         first = _tape.laid_over(before, _tape.written(cells, window))
         return run_until_halted(partial(_tape.transition, rule), _tape.halts, first, max_steps)
 

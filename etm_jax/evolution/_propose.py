@@ -16,8 +16,12 @@ from etm_jax.selection import Scores, Selector
 
 def first_population(key: Key, scores: Scores, model: Variation) -> Population:
     """A population of random genomes with these scores, from `unscored`. The key is consumed."""
+    return founders(jax.vmap(model.random)(jax.random.split(key, scores.fitness.size)), scores)
+
+
+def founders(genomes: Any, scores: Scores) -> Population:
+    """A population without parents, with these scores, from `unscored`."""
     size = scores.fitness.size
-    genomes = jax.vmap(model.random)(jax.random.split(key, size))
     return Population(
         genomes,
         scores,

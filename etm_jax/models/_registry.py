@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from etm_jax.automata._config import EM33Config, EM43Config
-from etm_jax.automata._file import load_em33, load_em43
+from etm_jax.automata._evolved import load_em33, load_em43
 from etm_jax.automata._number_automata import NumberAutomata
 from etm_jax.automata._ring_automata import RingAutomata
 from etm_jax.environment import AnySuite

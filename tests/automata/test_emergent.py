@@ -11,8 +11,7 @@ from etm_jax.automata._em33 import EM33
 from etm_jax.automata._em43 import EM43
 from etm_jax.automata._formalism import answer_in_turn
 from etm_jax.automata._genome import constrain_programme, constrain_rule, random_genome
-from etm_jax.automata._population import ROUND
-from etm_jax.automata._tape import NO_OUTPUT
+from etm_jax.automata._tape import NO_OUTPUT, ROUND
 
 DOUBLER_PROGRAMME = np.array([*map(int, "00000000000001000000000000200000")])
 DOUBLER_RULE = np.array([*map(int, "0100123223201003122210112213030102202303301200000121031103023121")])

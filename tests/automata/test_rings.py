@@ -12,9 +12,8 @@ from helpers import assert_trees_equal, start_command
 import etm_jax as etm
 import etm_tasks
 from etm_jax._presets import PRESETS
-from etm_jax.automata._controller import EvolvedEM33, controller
-from etm_jax.automata._em33 import EM33
-from etm_jax.automata._file import load_em33, save_automaton
+from etm_jax.automata._em33 import EM33, controller
+from etm_jax.automata._evolved import EvolvedEM33, load_em33, save_automaton
 from etm_jax.automata._genome import genome_from
 from etm_jax.config import SelectionConfig
 from etm_jax.environment import EnvironmentSuite, rollout

@@ -8,16 +8,14 @@ from flax import nnx
 from helpers import TINY, make_genome
 from tiny import problem
 
-from etm_jax.automata._controller import EvolvedEM33
-from etm_jax.automata._evolved import EvolvedEM43
+from etm_jax.automata._evolved import EvolvedEM33, EvolvedEM43
 from etm_jax.cells import NTMCell
 from etm_jax.config import SelectionConfig
 from etm_jax.evolution._measure import descriptors_of
 from etm_jax.graphs._evolved import EvolvedGraph
 from etm_jax.graphs._forward import apply_graph
 from etm_jax.graphs._genome import minimal_graph
-from etm_jax.graphs._policy import GraphPolicy
-from etm_jax.graphs._tape import GraphTape
+from etm_jax.graphs._policy import GraphPolicy, GraphTape
 from etm_jax.models._model import Result
 from etm_jax.networks import Networks, apply, compact
 from etm_jax.selection import SpeciesSelection

@@ -9,6 +9,7 @@ from etm_jax._toml import from_toml, read_table, to_toml
 from etm_jax.automata._config import EM33Config, EM43Config
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig, parse_task
 from etm_jax.graphs._config import GraphConfig
+from etm_jax.graphs._variation import GraphRates
 from etm_jax.models import MODELS
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig, VariationRates
 from etm_jax.selection import ARCHIVES, SELECTORS, NoveltyArchive, SpeciesSelection, TruncationSelection
@@ -116,7 +117,10 @@ def test_a_missing_file_is_refused(tmp_path):
         (lambda: LifetimeConfig(steps=0), "lifetime.steps must be"),
         (lambda: EM43Config(window=20), "window must be a whole number of at least 37, got 20"),
         (lambda: EM33Config(bins=0), "bins must be a whole number of at least 1, got 0"),
-        (lambda: GraphConfig(add_node_rate=2.0), "add_node_rate must be a number from 0 to 1, got 2.0"),
+        (
+            lambda: GraphConfig(variation=GraphRates(add_node_rate=2.0)),
+            "variation.add_node_rate must be a number from 0 to 1, got 2.0",
+        ),
         (lambda: TruncationSelection(share=0.0), r"truncation share must be in \(0, 1\], got 0.0"),
         (lambda: NoveltyArchive(size=0), "novelty's size must be a whole number of at least 1, got 0"),
         (lambda: SelectionConfig(warmup_generations=0), "selection.warmup_generations must be a whole number of at"),

@@ -83,7 +83,7 @@ OWN = {
         "connected": st.booleans(),
         "recurrent": st.booleans(),
         "activations": st.sampled_from((("tanh",), ("tanh", "sine"), ("cubic",))),
-        "add-node-rate": st.sampled_from((0.0, 1.0)),
+        "variation.add-node-rate": st.sampled_from((0.0, 1.0)),
     },
     "em33": AUTOMATA
     | {

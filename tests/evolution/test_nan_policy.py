@@ -126,14 +126,15 @@ def test_the_engine_counts_it_as_failed(kind, value, averaged):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_cost_that_is_not_finite_replaces_no_member(value):
-    strategy = DifferentialEvolution(4, 2)
-    state = strategy.init(jax.random.key(0), strategy.default_params)
-    points, state = strategy.ask(jax.random.key(1), state, strategy.default_params)
+def test_a_cost_that_is_not_finite_replaces_no_parent(value):
+    strategy = DifferentialEvolution(4, np.zeros(2))
+    params, points = strategy.default_params, jax.random.uniform(jax.random.key(0), (4, 2))
+    state = strategy.init(jax.random.key(0), points, jnp.array([3.0, 3.0, value, 3.0]), params)
+    points, state = strategy.ask(jax.random.key(1), state, params)
     costs = jnp.array([1.0, value, 2.0, 3.0])
-    state, metrics = strategy.tell(jax.random.key(2), points, costs, state, strategy.default_params)
+    state, metrics = strategy.tell(jax.random.key(2), points, costs, state, params)
     assert int(metrics["failed"]) == 1 and float(metrics["best_fitness"]) == 1
-    assert float(state.costs[1]) == np.inf
+    np.testing.assert_array_equal(state.fitness, [1, 3, 2, 3])
 
 
 def test_one_performance_that_is_nan_does_not_stop_the_curriculum():

@@ -19,16 +19,15 @@ from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
 from etm_jax.evolution._run import run
 from etm_jax.evolve import main
-from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._evolved import EvolvedGraph, load_graph, save_graph
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._model import Graphs
-from etm_jax.graphs._policy import GraphPolicy
-from etm_jax.graphs._tape import GraphTape
+from etm_jax.graphs._policy import GraphPolicy, GraphTape
+from etm_jax.graphs._variation import GraphRates
 from etm_jax.selection import NoveltyArchive, TournamentSelection
 
 MAZE = etm_tasks.make("t_maze", length=2)
-CONFIG = GraphConfig(max_nodes=24, max_connections=40, connected=False, slots=4, slot_width=1)
+CONFIG = dataclasses.replace(PRESETS["graph"].model, max_nodes=24, max_connections=40, slots=4, slot_width=1)
 TINY = dataclasses.replace(
     PRESETS["graph"],
     population_size=24,
@@ -40,12 +39,9 @@ TINY = dataclasses.replace(
 )
 NOTHING = dataclasses.replace(
     CONFIG,
-    perturb_rate=0.0,
-    replace_rate=0.0,
-    activation_rate=0.0,
-    add_connection_rate=0.0,
-    remove_connection_rate=0.0,
-    add_node_rate=0.0,
+    variation=GraphRates(
+        perturb_rate=0.0, replace_rate=0.0, toggle_rate=0.0, add_connection_rate=0.0, add_node_rate=0.0
+    ),
 )
 
 
@@ -182,7 +178,7 @@ def test_a_run_of_graphs_resumes_and_reports_with_its_picture(tmp_path):
             "max_nodes must be at least 17, which the first graphs have on t_maze, got 10",
         ),
         (["--slots=-1"], "slots must be a whole number of at least 0, got -1"),
-        (["--add-node-rate=2"], "add_node_rate must be a number from 0 to 1, got 2"),
+        (["--variation.add-node-rate=2"], "variation.add_node_rate must be a number from 0 to 1, got 2"),
         (["--activations", "cubic"], "activations must be some of sigmoid, tanh, relu"),
         (["--lifetime.inheritance=lamarckian"], "Unrecognized options: --lifetime.inheritance=lamarckian"),
         (["--size-buckets=2"], "Unrecognized options: --size-buckets=2"),

@@ -9,14 +9,11 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from etm_jax.automata._controller import EvolvedEM33
-from etm_jax.automata._evolved import EvolvedEM43
-from etm_jax.automata._file import save_automaton
+from etm_jax.automata._evolved import EvolvedEM33, EvolvedEM43, save_automaton
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.graphs._evolved import EvolvedGraph, save_graph
 from etm_jax.graphs._genome import minimal_graph
-from etm_jax.graphs._policy import GraphPolicy
-from etm_jax.graphs._tape import GraphTape
+from etm_jax.graphs._policy import GraphPolicy, GraphTape
 from etm_jax.models._registry import MODELS, load_best, load_model
 from etm_jax.networks import compact, save_network
 from etm_jax.runs._folder import RunFolder
