@@ -16,11 +16,9 @@ from etm_jax.automata._evolved import EvolvedEM43
 from etm_jax.automata._number_automata import function_of
 from etm_jax.environment import AnySuite, EnvironmentSuite
 from etm_jax.number_task import NumberTask
-from etm_jax.report._acting import played
 from etm_jax.report._draw import MUTED, SETTINGS, to_svg
-from etm_jax.report._section import Key, Section
-from etm_jax.report._trace import acting_sections, check_channels, trace_of
-from etm_jax.report._words import counted
+from etm_jax.report._section import Key, Section, counted
+from etm_jax.report._trace import acting_sections, check_channels, played, trace_of
 
 TITLE = "What the champion computes"
 COLOURS = ("#00000000", "#5b6470", "#d6336c", "#2f7fd6")  # blank, black, red, blue

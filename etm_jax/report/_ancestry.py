@@ -1,11 +1,13 @@
-"""Who the champion descends from: a walk back through the lineage, and where each ancestor stands in the drawing."""
+"""The champion's ancestors, found in the lineage, and their places in the drawing."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import NamedTuple
 
-from etm_jax.report._run import NO_PARENT, LineageRow
+from etm_jax.report._run import LineageRow
+from etm_jax.runs._history import NO_ID
 
 
 @dataclass(frozen=True)
@@ -14,28 +16,35 @@ class Individual:
 
     Attributes:
         id: its id.
-        born: the first generation that lists it.
-        parents: the one or two known parents, the fitter first; empty for a founder.
+        created: the first generation that lists it.
+        parents: its one or two known parents, the fitter first; empty for a founder.
         fitness: of its first evaluation; NaN where that failed.
         genes: values by name.
     """
 
     id: int
-    born: int
+    created: int
     parents: tuple[int, ...]
     fitness: float
     genes: dict[str, int]
 
 
+class GeneChange(NamedTuple):
+    """A gene's value in the fitter parent, and in the child."""
+
+    before: int
+    after: int
+
+
 @dataclass(frozen=True)
 class Tree:
-    """What is drawn of an ancestry.
+    """The part of an ancestry that is drawn.
 
     Attributes:
         line: the line of descent, the champion first.
         lanes: the lane of every individual drawn; the line has lane 0.
         edges: pairs of (child, parent), both drawn.
-        left_out: ancestors that found no room.
+        left_out: the number of ancestors that are not drawn.
     """
 
     line: tuple[int, ...]
@@ -51,71 +60,73 @@ def best_of(row: LineageRow) -> int | None:
 
 
 def ancestry(rows: Sequence[LineageRow], champion: int) -> dict[int, Individual]:
-    """The champion and all its ancestors by id, found by walking from the last row to the first.
+    """The champion and all its ancestors by id.
 
-    An individual that survives is listed in many rows; it counts as born in the first. Ids that no row lists are left
-    out, also from their children's parents.
+    A survivor is listed in many rows and counts as created in the first. Ids that no row lists are left out, also from
+    their children's parents.
     """
-    wanted, births = {champion}, {}
+    # Backwards, so that a child names its parents before their rows are read, and a survivor's first row is kept.
+    wanted, found = {champion}, {}
     for row in reversed(rows):
-        for index in [index for index, one in enumerate(row.ids.tolist()) if one in wanted]:
-            births[int(row.ids[index])] = (row, index)
-            wanted.update(parent for parent in row.parents[index].tolist() if parent != NO_PARENT)
-    people: dict[int, Individual] = {}
-    for one, (row, index) in sorted(births.items(), key=lambda item: item[1][0].generation):
-        known = {p for p in row.parents[index].tolist() if p in people and people[p].born < row.generation}
+        for index in [index for index, id in enumerate(row.ids.tolist()) if id in wanted]:
+            found[int(row.ids[index])] = (row, index)
+            wanted.update(parent for parent in row.parents[index].tolist() if parent != NO_ID)
+    individuals: dict[int, Individual] = {}
+    for id, (row, index) in sorted(found.items(), key=lambda item: item[1][0].generation):
+        # A parent must be older than its child: a damaged record may hold loops.
+        known = {p for p in row.parents[index].tolist() if p in individuals and individuals[p].created < row.generation}
         order = row.parents[index].tolist().index
-        people[one] = Individual(
-            id=one,
-            born=row.generation,
-            parents=tuple(sorted(known, key=lambda parent: (-_finite(people[parent].fitness), order(parent)))),
+        individuals[id] = Individual(
+            id=id,
+            created=row.generation,
+            parents=tuple(sorted(known, key=lambda parent: (-_finite(individuals[parent].fitness), order(parent)))),
             fitness=float(row.fitness[index]),
             genes={name: int(values[index]) for name, values in row.genes.items()},
         )
-    return people
+    return individuals
 
 
-def line_of_descent(people: dict[int, Individual], start: int) -> list[int]:
+def line_of_descent(individuals: dict[int, Individual], start: int) -> list[int]:
     """From `start` back to a founder, always through the fitter parent."""
     line = [start]
-    while people[line[-1]].parents:
-        line.append(people[line[-1]].parents[0])
+    while individuals[line[-1]].parents:
+        line.append(individuals[line[-1]].parents[0])
     return line
 
 
-def changed_genes(people: dict[int, Individual], one: int) -> dict[str, tuple[int, int]]:
-    """Genes whose value no parent has, each with the fitter parent's value and the new one."""
-    parents = [people[parent] for parent in people[one].parents]
+def changed_genes(individuals: dict[int, Individual], id: int) -> dict[str, GeneChange]:
+    """The genes whose value no parent has."""
+    parents = [individuals[parent] for parent in individuals[id].parents]
     if not parents:
         return {}
     return {
-        name: (parents[0].genes[name], value)
-        for name, value in people[one].genes.items()
+        name: GeneChange(before=parents[0].genes[name], after=value)
+        for name, value in individuals[id].genes.items()
         if all(parent.genes.get(name, value) != value for parent in parents)
     }
 
 
-def lay_out(people: dict[int, Individual], champion: int, num_lanes: int) -> Tree:
-    """Give the line of descent lane 0, and the other parents' lines free stretches of the lanes 1 to `num_lanes`.
+def lay_out(individuals: dict[int, Individual], champion: int, num_lanes: int) -> Tree:
+    """Put the line of descent into lane 0, and the other parents' lines into free stretches of lanes 1 to `num_lanes`.
 
-    A branch follows fitter parents until it meets somebody who is drawn. The youngest branches come first; one that
-    finds no free lane is left out, and so are the branches of branches.
+    A branch follows fitter parents until it meets an individual already drawn. The youngest branches come first.
+    Branches without a free lane are left out, and so are branches of branches.
     """
-    line = line_of_descent(people, champion)
+    line = line_of_descent(individuals, champion)
     lanes = dict.fromkeys(line, 0)
     taken: list[list[tuple[int, int]]] = [[] for _ in range(num_lanes)]
-    for other in (parent for one in line for parent in people[one].parents[1:]):
-        branch = list(takewhile(lambda one: one not in lanes, line_of_descent(people, other)))
+    for other in (parent for id in line for parent in individuals[id].parents[1:]):
+        branch = list(takewhile(lambda id: id not in lanes, line_of_descent(individuals, other)))
         if not branch:
             continue
-        first, last = people[branch[-1]].born, people[branch[0]].born
+        first, last = individuals[branch[-1]].created, individuals[branch[0]].created
         free = (n for n, spans in enumerate(taken) if all(last < start or end < first for start, end in spans))
         lane = next(free, None)
         if lane is not None:
             taken[lane].append((first, last))
             lanes.update(dict.fromkeys(branch, lane + 1))
-    edges = tuple((one, parent) for one in lanes for parent in people[one].parents if parent in lanes)
-    return Tree(line=tuple(line), lanes=lanes, edges=edges, left_out=len(people) - len(lanes))
+    edges = tuple((child, parent) for child in lanes for parent in individuals[child].parents if parent in lanes)
+    return Tree(line=tuple(line), lanes=lanes, edges=edges, left_out=len(individuals) - len(lanes))
 
 
 def _finite(fitness: float) -> float:

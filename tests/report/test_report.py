@@ -138,7 +138,7 @@ def test_a_finished_run_makes_a_page_with_its_numbers_and_every_figure(report):
         assert shown in text
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
     assert len(labels) == text.count("<svg") == 6 + 2 + len(LEARNING_GENES) + 2  # slots and addressing vary
-    assert "The same for everybody at all times: slot width 1, read heads 1" in text
+    assert "The same in every individual of every generation: slot width 1, read heads 1" in text
     for figure in FIGURES:
         assert any(label.startswith(figure) for label in labels), figure
     assert text.count("<figcaption>") == 4
@@ -198,7 +198,7 @@ def test_a_stopped_run_shows_what_there_is(run, suite, num_generations):
     text = write_report(run, None, suite).read_text()
     assert f"Unfinished: {num_generations} of 3 generations" in text
     assert "summary.json is missing" in text and "Not measured yet" in text
-    best_so_far = ["Individual 1, born in generation 0, has no ancestors", "Ancestry of individual 4:"]
+    best_so_far = ["Individual 1, created in generation 0, has no ancestors", "Ancestry of individual 4:"]
     assert best_so_far[num_generations - 1] in text
 
 
@@ -254,7 +254,7 @@ def test_columns_read_nested_values_and_turn_what_is_missing_into_nan():
 def test_ancestry_walks_back_to_the_founders_and_no_further():
     people = ancestry(lineage_of(LINEAGE), 7)
     assert set(people) == {7, 3, 4, 0, 1}
-    assert {one: people[one].born for one in people} == {0: 0, 1: 0, 3: 1, 4: 1, 7: 2}
+    assert {one: people[one].created for one in people} == {0: 0, 1: 0, 3: 1, 4: 1, 7: 2}
     assert people[7].parents == (4, 3)  # the fitter first
     assert people[4].parents == (1,)  # one parent named twice
     assert people[4].fitness == 0.5  # at birth, not when it survived
