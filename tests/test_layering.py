@@ -16,7 +16,7 @@ ALLOWED = {
     "etm_jax/cells": LEAVES,
     "etm_jax/networks/genome": ("etm_jax.cells", *LEAVES),
     "etm_jax/networks/variation": ("etm_jax.networks.genome", "etm_jax.cells", "etm_jax.config", *LEAVES),
-    "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", "etm_jax._checks", *LEAVES),
+    "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", *LEAVES),
     "etm_jax/automata": LEAVES,
     "etm_jax/graphs": ("etm_jax.cells", *LEAVES),
     "etm_jax/ae": (),

@@ -7,7 +7,7 @@ import pytest
 from tests.test_genomes import unchecked_types
 
 from etm_jax import evolve, train
-from etm_jax._checks import check_suite
+from etm_jax._require import check_suite
 from etm_jax.config import EvolutionaryTuringConfig, parse_task
 from etm_jax.models._registry import load_best
 from etm_jax.networks import Bounds, LifetimeConfig
@@ -77,7 +77,7 @@ def test_every_model_takes_its_own_preset_and_what_a_run_of_it_wrote(tmp_path, m
     [
         (lambda: EvolutionaryTuringConfig(population_size=True), "population_size must be a whole number"),
         (lambda: EvolutionaryTuringConfig(task="copy"), "task must be a tuple of texts"),
-        (lambda: EvolutionaryTuringConfig(task=("copy", 1)), "an entry of task must be a text"),
+        (lambda: EvolutionaryTuringConfig(task=("copy", 1)), "an entry of task must be a string"),
         (lambda: EvolutionaryTuringConfig(bounds=None), "bounds must be a Bounds"),
         (lambda: EvolutionaryTuringConfig(lifetime=None), "lifetime must be a LifetimeConfig"),
         (lambda: EvolutionaryTuringConfig(seed=1.0), "seed must be a whole number"),
