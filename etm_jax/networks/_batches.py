@@ -31,8 +31,8 @@ def over_population(
         A function of the individuals' own arguments, their architectures and the shared arguments.
     """
 
-    def local(everybody: tuple[Any, Architecture], shared: Any) -> Any:
-        own, architectures = everybody
+    def local(individuals: tuple[Any, Architecture], shared: Any) -> Any:
+        own, architectures = individuals
 
         def run(bucket: Bounds) -> Callable[..., Any]:
             return lambda mine: vmap_unless_one(lambda own: function(bucket, own, shared), mine)

@@ -73,9 +73,13 @@ def check_channels(model: Any, suite: Suite) -> None:
 
 def played(model: Any, suite: EnvironmentSuite, episodes: int) -> Rollout:
     """Episodes of the suite's first environment at full difficulty; the model acts by its `policy()`."""
-    start, step = model.policy()
     hardest = jnp.ones(len(suite.names))
-    return jax.jit(lambda key: suite.rollouts(key, start, step, episodes, hardest)[FIRST])(jax.random.key(0))
+
+    def play(key: jax.Array) -> Rollout:
+        start, step = model.policy()
+        return suite.rollouts(key, start, step, episodes, hardest)[FIRST]
+
+    return jax.jit(play)(jax.random.key(0))
 
 
 def trace_of(suite: EnvironmentSuite, rollout: Rollout) -> Trace:
