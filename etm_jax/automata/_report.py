@@ -22,7 +22,7 @@ TITLE = "What the champion computes"
 COLOURS = ("#00000000", "#5b6470", "#d6336c", "#2f7fd6")  # blank, black, red, blue
 MOST_STEPS = 300  # of a longer history the first steps are drawn
 SHOWN = 3  # inputs
-PNG_SIZE = (6, 6)  # inches
+PNG_SIZE = (6.0, 6.0)  # inches
 MARGIN = 2  # blank cells drawn beside those that are ever live
 
 
