@@ -62,7 +62,7 @@ def require_seed(name: str, value: int) -> None:
     require(value <= MOST_SEED, name, f"at most {MOST_SEED}", value)
 
 
-def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Require one of the choices."""
     require(value in choices, name, f"one of {', '.join(choices)}", value)
 

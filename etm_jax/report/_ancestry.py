@@ -42,13 +42,13 @@ class Tree:
 
     Attributes:
         line: the line of descent, the champion first.
-        lanes: the lane of every individual drawn; the line has lane 0.
+        columns: the column of every individual drawn; the line has column 0.
         edges: pairs of (child, parent), both drawn.
         left_out: the number of ancestors that are not drawn.
     """
 
     line: tuple[int, ...]
-    lanes: dict[int, int]
+    columns: dict[int, int]
     edges: tuple[tuple[int, int], ...]
     left_out: int
 
@@ -106,27 +106,27 @@ def changed_genes(individuals: dict[int, Individual], id: int) -> dict[str, Gene
     }
 
 
-def lay_out(individuals: dict[int, Individual], champion: int, num_lanes: int) -> Tree:
-    """Put the line of descent into lane 0, and the other parents' lines into free stretches of lanes 1 to `num_lanes`.
+def lay_out(individuals: dict[int, Individual], champion: int, num_columns: int) -> Tree:
+    """Put the line of descent into column 0, and branches into free stretches of columns 1 to `num_columns`.
 
-    A branch follows fitter parents until it meets an individual already drawn. The youngest branches come first.
-    Branches without a free lane are left out, and so are branches of branches.
+    A branch is the line of another parent, up to the first individual already drawn. The youngest branches come first.
+    Branches without a free column are left out, and so are branches of branches.
     """
     line = line_of_descent(individuals, champion)
-    lanes = dict.fromkeys(line, 0)
-    taken: list[list[tuple[int, int]]] = [[] for _ in range(num_lanes)]
+    columns = dict.fromkeys(line, 0)
+    taken: list[list[tuple[int, int]]] = [[] for _ in range(num_columns)]
     for other in (parent for id in line for parent in individuals[id].parents[1:]):
-        branch = list(takewhile(lambda id: id not in lanes, line_of_descent(individuals, other)))
+        branch = list(takewhile(lambda id: id not in columns, line_of_descent(individuals, other)))
         if not branch:
             continue
         first, last = individuals[branch[-1]].created, individuals[branch[0]].created
         free = (n for n, spans in enumerate(taken) if all(last < start or end < first for start, end in spans))
-        lane = next(free, None)
-        if lane is not None:
-            taken[lane].append((first, last))
-            lanes.update(dict.fromkeys(branch, lane + 1))
-    edges = tuple((child, parent) for child in lanes for parent in individuals[child].parents if parent in lanes)
-    return Tree(line=tuple(line), lanes=lanes, edges=edges, left_out=len(individuals) - len(lanes))
+        column = next(free, None)
+        if column is not None:
+            taken[column].append((first, last))
+            columns.update(dict.fromkeys(branch, column + 1))
+    edges = tuple((child, parent) for child in columns for parent in individuals[child].parents if parent in columns)
+    return Tree(line=tuple(line), columns=columns, edges=edges, left_out=len(individuals) - len(columns))
 
 
 def _finite(fitness: float) -> float:

@@ -16,8 +16,8 @@ from etm_jax.report._draw import INK, MUTED, PAPER, SECOND, to_svg
 from etm_jax.report._section import Key, Section, counted, gene_word, value_word
 
 TITLE = "Ancestry of the champion"
-NUM_LANES = 5
-LABEL_ROOM = 15.0  # in widths of a lane
+NUM_COLUMNS = 5
+LABEL_ROOM = 15.0  # in widths of a column
 MOST_LABELS = 40
 CROWDED = 150  # generations; a longer line is drawn without branches
 LABEL_HEIGHT = 0.155  # inches
@@ -41,13 +41,13 @@ def tree_section(individuals: dict[int, Individual], champion: int | None) -> Se
         return Section(TITLE, f"Individual {champion}, created in generation {created}, has no ancestors on record.")
     line = line_of_descent(individuals, champion)
     first, last = individuals[line[-1]].created, individuals[champion].created
-    tree = lay_out(individuals, champion, NUM_LANES if last - first <= CROWDED else 0)
+    tree = lay_out(individuals, champion, NUM_COLUMNS if last - first <= CROWDED else 0)
     labels = chosen_labels(individuals, tree)
     changes = sum(bool(changed_genes(individuals, id)) for id in tree.line)
     rings = [Key("a gene changed", SECOND, "ring")] if labels else []
     notes = []
     if tree.left_out:
-        notes.append(f"{len(tree.lanes):,} of {len(individuals):,} ancestors are drawn; the rest are side branches.")
+        notes.append(f"{len(tree.columns):,} of {len(individuals):,} ancestors are drawn; the rest are side branches.")
     if len(labels) < changes:
         notes.append(f"Of {changes} gene changes the {len(labels)} with the largest gain in fitness are marked.")
     alt = (
@@ -105,12 +105,12 @@ def _in_words(gene: str, change: GeneChange) -> str:
 
 def _draw(figure: Figure, individuals: dict[int, Individual], tree: Tree, labels: dict[int, str]) -> None:
     axes = figure.add_subplot()
-    created = [individuals[id].created for id in tree.lanes]
+    created = [individuals[id].created for id in tree.columns]
     span = Span(min(created), max(created))
     _edges(axes, individuals, tree)
     nodes = _nodes(axes, individuals, tree, labels)
     _label(axes, individuals, labels, span)
-    axes.set_xlim(-max(tree.lanes.values()) - 0.6, LABEL_ROOM)
+    axes.set_xlim(-max(tree.columns.values()) - 0.6, LABEL_ROOM)
     axes.set_ylim(span.last + 0.8, span.first - 0.8)
     axes.set(ylabel="generation", xticks=[])
     axes.spines["bottom"].set_visible(False)
@@ -123,7 +123,7 @@ def _draw(figure: Figure, individuals: dict[int, Individual], tree: Tree, labels
 
 def _edges(axes: Axes, individuals: dict[int, Individual], tree: Tree) -> None:
     def place(id: int) -> tuple[float, float]:
-        return float(-tree.lanes[id]), float(individuals[id].created)
+        return float(-tree.columns[id]), float(individuals[id].created)
 
     line = set(tree.line)
     beside = [(place(child), place(parent)) for child, parent in tree.edges if not line.issuperset((child, parent))]
@@ -132,16 +132,16 @@ def _edges(axes: Axes, individuals: dict[int, Individual], tree: Tree) -> None:
 
 
 def _nodes(axes: Axes, individuals: dict[int, Individual], tree: Tree, ringed: Collection[int]) -> PathCollection:
-    known = [individuals[id].fitness for id in tree.lanes if not math.isnan(individuals[id].fitness)] or [0.0, 1.0]
+    known = [individuals[id].fitness for id in tree.columns if not math.isnan(individuals[id].fitness)] or [0.0, 1.0]
     colours = {"cmap": FITNESS_SCALE.with_extremes(bad=MUTED), "vmin": min(known), "vmax": max(known)}
 
     def dots(some: list[int], **look: Any) -> PathCollection:
         fitness = np.ma.masked_invalid([individuals[id].fitness for id in some])
-        x, y = [-tree.lanes[id] for id in some], [individuals[id].created for id in some]
+        x, y = [-tree.columns[id] for id in some], [individuals[id].created for id in some]
         return axes.scatter(x, y, c=fitness, plotnonfinite=True, zorder=3, **colours, **look)
 
     crowded = individuals[tree.line[0]].created - individuals[tree.line[-1]].created > CROWDED
-    dots([id for id, lane in tree.lanes.items() if lane], s=13, edgecolors=PAPER, linewidths=0.4)
+    dots([id for id, column in tree.columns.items() if column], s=13, edgecolors=PAPER, linewidths=0.4)
     nodes = dots(list(tree.line), s=10 if crowded else 34, edgecolors="none" if crowded else PAPER, linewidths=1.3)
     dots(list(ringed), s=34, edgecolors=SECOND, linewidths=1.3)
     axes.scatter(0, individuals[tree.line[0]].created, s=60, marker="D", color=INK, edgecolors=PAPER, zorder=4)

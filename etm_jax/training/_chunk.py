@@ -14,6 +14,7 @@ from etm_jax.networks.learning._gradient import gradient_step
 from etm_jax.networks.learning._score import score
 from etm_jax.training._optimiser import learning_rate_of
 from etm_jax.training._state import Training, TrainState, network_of
+from etm_jax.training._strategy import strategy_step
 
 
 def chunk(training: Training, state: TrainState, last: IntScalar | int) -> tuple[TrainState, dict[str, Any]]:
@@ -34,7 +35,7 @@ def chunk(training: Training, state: TrainState, last: IntScalar | int) -> tuple
     mask = mask_of(state.genome, bounds)
     take: Any = functools.partial(gradient_step, stepper=training.stepper, mask=mask)
     if training.strategy is not None:
-        take = training.strategy.step
+        take = functools.partial(strategy_step, strategy=training.strategy)
     settings = {"bounds": bounds, "suite": suite, "dtype": training.dtype}
 
     def step(index: IntScalar, carry: tuple[Params, optax.OptState, Scalar]):

@@ -19,7 +19,7 @@ from etm_jax.networks.learning._optimisers import make_optimiser
 from etm_jax.networks.learning._score import learnable
 from etm_jax.training._config import TrainConfig
 from etm_jax.training._optimiser import only_finite, schedule_of
-from etm_jax.training._strategy import WeightStrategy, make_strategy
+from etm_jax.training._strategy import WeightStrategy, first_strategy_state, make_strategy
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def init(training: Training, key: Key) -> TrainState:
     if training.strategy is None:
         optimiser = training.stepper.init(genome.params)
     else:
-        optimiser = training.strategy.init(jax.random.fold_in(key_run, 0), genome.params)
+        optimiser = first_strategy_state(jax.random.fold_in(key_run, 0), training.strategy, genome.params)
     return TrainState(
         key=key_run,
         chunk=jnp.array(0, jnp.int32),
