@@ -46,7 +46,7 @@ def members_sections(rows: Rows, members: Rows) -> list[Section]:
         return []
     panels = [_curve(rows, name) for name in curves]
     keys: tuple[Key, ...] = ()
-    title, reading = "The archive", "How many members the run kept beside its population, generation by generation."
+    title, reading = "The archive", "The members that the run kept beside its population, over the generations."
     if members and "objectives" in members[0]:
         title = "The front"
         reading = (

@@ -195,7 +195,7 @@ def test_networks_read_every_setting_of_the_engine():
     ("make", "message"),
     [
         (lambda: EvolutionaryTuringConfig(population_size=True), "population_size must be a whole number"),
-        (lambda: EvolutionaryTuringConfig(task="copy"), "task must be a tuple of texts"),
+        (lambda: EvolutionaryTuringConfig(task="copy"), "task must be a tuple of strings"),
         (lambda: EvolutionaryTuringConfig(task=("copy", 1)), "an entry of task must be a string"),
         (lambda: NetworksConfig(bounds=None), "bounds must be a Bounds"),
         (lambda: NetworksConfig(lifetime=None), "lifetime must be a LifetimeConfig"),
@@ -213,7 +213,7 @@ def test_networks_read_every_setting_of_the_engine():
         (lambda: Bounds(num_slots=None), "num_slots must be two whole numbers"),
         (lambda: Bounds(num_slots=(True, 9)), "num_slots must be two whole numbers"),
         (lambda: Bounds(controllers="lstm"), "controllers must list some of"),
-        (lambda: TrainConfig(task="copy"), "task must be a tuple of texts"),
+        (lambda: TrainConfig(task="copy"), "task must be a tuple of strings"),
         (lambda: TrainConfig(network=None), "network must be a NetworkConfig"),
         (lambda: NetworkConfig(num_slots=True), "num_slots must be a whole number"),
         (lambda: check_suite("task", ["a"], [1e39]), "the weight of task 'a' must be"),
