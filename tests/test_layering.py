@@ -58,8 +58,8 @@ KNOW_A_ROOM = {
     "etm_jax/evolution/_ask_tell.py": "etm_jax.networks",  # a face of the networks
     "etm_jax/evolve.py": "etm_jax.networks._config",  # the default
     "etm_jax/models/_registry.py": "etm_jax",
-    "etm_jax/report/_genes.py": "etm_jax.networks.genome._bounds.CHOICES",  # names of genes
-    "etm_jax/report/_section.py": "etm_jax.networks.genome._bounds.CHOICES",
+    "etm_jax/report/_genes.py": "etm_jax.networks.genome._genes.CHOICES",  # names of genes
+    "etm_jax/report/_section.py": "etm_jax.networks.genome._genes.CHOICES",
     "etm_jax/train.py": "etm_jax.networks",
 }
 # They know neither models nor suites by their classes.

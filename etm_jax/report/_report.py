@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from etm_jax._files import write_atomically
-from etm_jax.cells import NTM
+from etm_jax.cells import MemoryNetwork
 from etm_jax.environment import AnySuite, Suite
 from etm_jax.report._ancestry import ancestry, best_of
 from etm_jax.report._headline import headline, status, step_word, training_headline, training_status
@@ -43,7 +43,7 @@ def write_report(run: Path, model: Any, suite: AnySuite, at_work: str) -> Path:
     return _save(run, page(record, opening, model, suite.names, sections))
 
 
-def write_training_report(run: Path, model: NTM | None, suite: Suite) -> Path:
+def write_training_report(run: Path, model: MemoryNetwork | None, suite: Suite) -> Path:
     """Write the report of a training, finished or not; an older report is replaced.
 
     Args:
@@ -97,7 +97,7 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite, at_work
     ]
 
 
-def _training_sections(run: Path, record: RunRecord, model: NTM | None, suite: Suite) -> list[Section]:
+def _training_sections(run: Path, record: RunRecord, model: MemoryNetwork | None, suite: Suite) -> list[Section]:
     if find_spec("matplotlib") is None:
         return [NO_FIGURES]
     from etm_jax.report._curves import learning_section

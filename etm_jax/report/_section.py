@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from etm_jax.networks.genome._bounds import CHOICES
+from etm_jax.networks.genome._genes import CHOICES
 from etm_jax.report._run import number
 
 GENE_WORDS = {
