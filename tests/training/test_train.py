@@ -20,7 +20,7 @@ from helpers import assert_trees_close
 import etm_jax as etm
 import etm_tasks
 from etm_jax import train as command
-from etm_jax.config import from_toml, to_toml
+from etm_jax._toml import from_toml, to_toml
 from etm_jax.networks import Bounds, num_parameters, pad
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.networks.learning._optimisers import make_optimiser
@@ -120,7 +120,7 @@ def test_its_gradient_steps_are_those_of_a_lifetime():
     assert max(jax.tree.leaves(moved)) > 1e-4
 
 
-def test_the_optimiser_goes_on_from_trip_to_trip(whole):
+def test_the_optimiser_goes_on_from_chunk_to_chunk(whole):
     """Without a curriculum, how often the host looks changes nothing."""
     training = make_training(dataclasses.replace(CONFIG, steps_per_chunk=8), suite_of())
     state = train(training).state
@@ -173,7 +173,7 @@ def test_difficulty_rises_when_a_level_is_mastered_and_solved_ends_it_at_full_di
     assert len(summary["held_out"]["extra_twice_length"]["copy"]["by_step"][0]) == 9
 
 
-def test_ctrl_c_ends_it_after_the_trip_under_way_and_saves(tmp_path):
+def test_ctrl_c_ends_it_after_the_chunk_under_way_and_saves(tmp_path):
     checkpoints = Checkpoints(tmp_path, "", counter="chunk")
     config = dataclasses.replace(CONFIG, steps=1000, checkpoint_every=1000)
     training = make_training(config, suite_of())
