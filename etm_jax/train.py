@@ -33,11 +33,11 @@ from etm_jax.environment import Suite
 from etm_jax.models._registry import load_best
 from etm_jax.networks.genome._compact import compact
 from etm_jax.networks.genome._export import save_network
-from etm_jax.networks.learning._score import for_networks, learnable
+from etm_jax.networks.learning._lifetime import for_networks, learnable
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import WRITTEN_BY, RunFolder
 from etm_jax.runs._interrupts import ENDINGS, interrupts
-from etm_jax.training import Outcome, TrainConfig, Training, make_training, network_of, summarise, train
+from etm_jax.training import TrainConfig, Training, TrainingOutcome, make_training, network_of, summarise, train
 
 COMMAND = "etm_jax.train"
 CHANGEABLE = ("steps", "stop_when_solved", "checkpoint_every")
@@ -50,7 +50,7 @@ class Source:
     config: Path | None = None
     """A TOML file with settings, as a run folder's config.toml; what it leaves out has its default."""
     resume: Path | None = None
-    """A run folder to go on with, after any stop. Only steps, stop-when-solved and checkpoint-every may differ from its
+    """A run folder to resume, after any stop. Only steps, stop-when-solved and checkpoint-every may differ from its
     settings."""
 
 
@@ -160,7 +160,7 @@ def execute(training: Training, folder: RunFolder, started: float) -> None:
         finish(training, outcome, folder, started)
 
 
-def finish(training: Training, outcome: Outcome, folder: RunFolder, started: float) -> None:
+def finish(training: Training, outcome: TrainingOutcome, folder: RunFolder, started: float) -> None:
     """Write and show what came of a training."""
     if outcome.run_seconds == 0:
         done, most = int(outcome.state.step), training.config.steps

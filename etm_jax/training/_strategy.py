@@ -11,16 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Key, Mask, Params, Scalar
 from etm_jax.cells import num_channels_of
-from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genome import Genome, genome_of, mask_of
-from etm_jax.networks.learning._config import LifetimeConfig
 from etm_jax.networks.learning._gradient import batch_loss
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.learning._score import score
 from etm_jax.parallel._devices import default_batch_size, map_in_batches
 from etm_jax.training._config import StrategyConfig, strategies
@@ -82,15 +80,11 @@ class WeightStrategy:
 
     def step(
         self,
+        lifetime: Lifetime,
         key: Key,
         genome: Genome,
         state: optax.ApplyIfFiniteState,
         difficulty: Float[Array, " task"],
-        *,
-        bounds: Bounds,
-        suite: Suite,
-        config: LifetimeConfig,
-        dtype: DTypeLike | None = None,
     ) -> tuple[Genome, optax.ApplyIfFiniteState, Scalar]:
         """Ask, score all candidates on the same fresh episodes, tell.
 
@@ -98,14 +92,12 @@ class WeightStrategy:
         not finite, the step is left out.
 
         Args:
+            lifetime: the tasks, the batch size and how to compute; with environments the loss is minus the mean total
+                reward.
             key: consumed.
             genome: the network, with the present mean as its weights.
             state: the strategy's.
             difficulty: of each task, 0 to 1.
-            bounds: the search space.
-            suite: the tasks; or environments, where the loss is minus the mean total reward.
-            config: batch size and what pondering costs.
-            dtype: precision of the factors of matrix products; None for the weights' own.
 
         Returns:
             The genome with the new mean, the state, and the candidates' mean loss.
@@ -115,10 +107,10 @@ class WeightStrategy:
 
         def loss_of(candidate: Float[Array, " weight"]) -> Scalar:
             params = self.placed(candidate, genome.params)
-            if isinstance(suite, EnvironmentSuite):
-                settings = {"bounds": bounds, "suite": suite, "num_episodes": config.batch_size, "dtype": dtype}
-                return score(key_episodes, replace(genome, params=params), difficulty, **settings).loss
-            return batch_loss(params, genome, key_episodes, difficulty, bounds, suite, config, dtype)
+            if lifetime.suite.kind == "environments":
+                network, num_episodes = replace(genome, params=params), lifetime.config.batch_size
+                return score(lifetime, key_episodes, network, difficulty, num_episodes).loss
+            return batch_loss(params, lifetime, key_episodes, genome, difficulty)
 
         with promoting():
             candidates, asked = self.algorithm.ask(key_ask, before, self.params)

@@ -136,10 +136,10 @@ def test_a_candidate_without_a_loss_is_the_worst_and_nobody_with_one_is_a_step_l
             told, metrics = strategy.algorithm.tell(key, jnp.nan_to_num(candidates), fitness, state, params)
             return told, (metrics, seen.pop())
 
-    settings = {"bounds": training.bounds, "suite": training.suite, "config": training.config.lifetime}
+    one, lifetime = jnp.ones(1), training.lifetime
     for spoilt, left_out in ((2, 0), (6, 1)):
         spied = dataclasses.replace(strategy, algorithm=Spied(spoilt))
-        step = jax.jit(lambda key, genome, state, spied=spied: spied.step(key, genome, state, jnp.ones(1), **settings))
+        step = jax.jit(lambda key, genome, state, spied=spied: spied.step(lifetime, key, genome, state, one))
         genome, after, loss = step(jax.random.key(1), state.genome, state.optimiser)
         assert (int(after.total_notfinite), int(after.notfinite_count)) == (left_out, left_out)
         assert np.isfinite(loss)
