@@ -85,12 +85,12 @@ def make_training(
 
 def decay_of(config: TrainConfig) -> optax.Schedule:
     """The share of the learning rate at each step that is taken, beside the warm-up."""
+    whole = optax.constant_schedule(1.0)
     if config.schedule == "constant":
-        return optax.constant_schedule(1.0)
-    cosine = optax.cosine_decay_schedule(
-        1.0, max(config.steps - config.warmup_steps, 1), alpha=config.final_learning_rate
-    )
-    return lambda step: cosine(jnp.maximum(jnp.asarray(step) - config.warmup_steps, 0))
+        return whole
+    warmup, alpha = config.warmup_steps, config.final_learning_rate
+    cosine = optax.cosine_decay_schedule(1.0, max(config.steps - warmup, 1), alpha=alpha)
+    return optax.join_schedules([whole, cosine], [warmup])
 
 
 def only_finite(optimiser: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
