@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -100,21 +100,23 @@ def with_full_help(argv: list[str]) -> list[str]:
     return ["--help" if word == FULL_HELP else word for word in argv]
 
 
-def show_help(text: str, flags: dict[str, str], settings: Any, rest: str) -> NoReturn:
+def show_help(text: str, choices: dict[str, Iterable[str]], flags: dict[str, str], settings: Any) -> NoReturn:
     """Show the short help, and end.
 
     Args:
         text: usage and examples.
-        flags: what is said of each flag, by the name of the setting.
+        choices: flags that choose, with what they choose from.
+        flags: what is said of each other flag, by the name of the setting.
         settings: their values.
-        rest: what the full help lists.
     """
-    say(text)
+    say(f"{text}\n")
+    for name, names in choices.items():
+        say(f"  --{name} {{{','.join(names)}}}")
     for name, meaning in flags.items():
         value = getattr(settings, name)
         shown = " ".join(value) if isinstance(value, tuple) else value
         say(f"  --{name.replace('_', '-')} {shown}\n      {meaning}")
-    say(f"\n{FULL_HELP} lists {rest}; --list-tasks lists the tasks")
+    say(f"\n{FULL_HELP} lists every flag; --list-tasks lists the tasks")
     raise SystemExit(0)
 
 

@@ -20,7 +20,7 @@ from etm_jax.training import Training, init
 
 
 def open_console() -> Console:
-    """Standard output for plain text: paths and names are no markup, and a run goes on where it is lost."""
+    """Standard output for plain text: paths and names are not markup, and a run continues if the output is lost."""
     return Console(file=cast(Any, Output(sys.stdout)), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
@@ -131,14 +131,14 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def show_summary(summary: dict[str, Any], report: Path, words: tuple[str, str], go_on: str | None) -> None:
+def show_summary(summary: dict[str, Any], report: Path, words: tuple[str, str], resume: str | None) -> None:
     """The network, its held-out scores, and where everything is.
 
     Args:
         summary: what `summary.json` holds.
         report: the report's path.
         words: what the architecture is called, and what the seconds outside compiling were spent on.
-        go_on: the command that goes on with a run that was interrupted; None for one that was not.
+        resume: the command that resumes an interrupted run; None for a finished one.
     """
     console = open_console()
     genes = ", ".join(f"{name} {value}" for name, value in summary["architecture"].items())
@@ -168,8 +168,8 @@ def show_summary(summary: dict[str, Any], report: Path, words: tuple[str, str], 
         f"{seconds['total']:.0f} s in all: {seconds['compile']:.0f} s compiling, {seconds['run']:.0f} s {words[1]}"
     )
     console.print(f"report: {report}")
-    if go_on is not None:
-        console.print(f"interrupted; go on with: {go_on}")
+    if resume is not None:
+        console.print(f"interrupted; resume with: {resume}")
 
 
 def show_tasks(tasks: dict[str, Any], options_of: Callable[[str], dict[str, Any]]) -> None:

@@ -66,7 +66,8 @@ Evolve a population of networks with memory, and leave a run folder with a repor
   python -m etm_jax.evolve --resume runs/NAME         resume a run after any stop
   python -m etm_jax.evolve report runs/NAME           make its report again
 
-The flags used most, with the values of these settings:"""
+The flags used most, with the present values; a model, a selection and an archive have flags of their own:"""
+CHOICES = {"model": MODELS, "preset": PRESETS, "selection": SELECTORS, "archive": ARCHIVES}
 MAIN_FLAGS = {
     "task": "a task as name=weight,option=value; repeat the flag for several",
     "population_size": "individuals",
@@ -149,7 +150,7 @@ def read_command(argv: list[str]) -> Command:
     with one_line_errors():
         settings = start_of(source)
     if asks_help(argv):
-        show_help(HELP, MAIN_FLAGS, settings, f"all flags of --model {settings.model.kind}")
+        show_help(HELP, CHOICES, MAIN_FLAGS, settings)
     command: Command = parse(Command, with_full_help(argv), COMMAND, default=Command(settings=settings))
     named = named_tasks(settings.task, command.settings.task)
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))

@@ -1,4 +1,4 @@
-"""Islands: parts of a population that evolve on their own, and whose best members now and then copy over a ring."""
+"""Islands: parts of a population that evolve apart and exchange copies of their best members along a ring."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from etm_jax._typing import BoolScalar
 from etm_jax.evolution._state import EvolutionState, Population
 from etm_jax.parallel._devices import AXIS, on_each_device, replicated, split
 
-IDS_PER_MEMBER = 2  # a generation numbers at most a child and a fresh genome for each place
+IDS_PER_MEMBER = 2  # a generation gives at most two ids for each place: a child's and a random genome's
 
 
 def meshes(num_islands: int, mesh: Mesh) -> tuple[Mesh, Mesh]:
@@ -26,7 +26,7 @@ def meshes(num_islands: int, mesh: Mesh) -> tuple[Mesh, Mesh]:
 
 
 def state_sharding(num_islands: int, mesh: Mesh) -> EvolutionState:
-    """Where a run's state lies: whole on every device, but the population by islands if they are spread over devices.
+    """The sharding of a run's state: replicated, but the population split by islands if they are spread over devices.
 
     Returns:
         A state with shardings in place of its parts.
@@ -40,7 +40,7 @@ def state_sharding(num_islands: int, mesh: Mesh) -> EvolutionState:
 def divide(population: Population, num_islands: int) -> Population:
     """A population with a leading axis of islands, each a contiguous run of its members.
 
-    Each island numbers its newborns from a `next_id` of its own, so that no id is given twice.
+    Each island numbers its children from its own `next_id`, so no id is given twice.
     """
     size = population.ids.size // num_islands
     islands = jax.tree.map(lambda leaf: leaf.reshape(num_islands, size, *leaf.shape[1:]), uncounted(population))
@@ -100,9 +100,9 @@ def migrate(population: Population, due: BoolScalar, num_islands: int, num_migra
 
     An island's k-th best member takes the place of the next island's k-th worst: fitness decides, failed members are
     worst, and of equals the one in front is better. All islands send before any receives. The copy keeps genome,
-    fitness, id and parents, and the original stays. A copy whose id lives on the island already, or whose original
-    failed, is not let in, and the place keeps its member; so ids are unique on an island, and the entries that share an
-    id on several are versions of one individual, which learn on apart.
+    fitness, id and parents, and the original stays. A copy is not admitted if its id is on the island already or its
+    original failed; the place then keeps its member. So ids are unique on an island, and entries that share an id on
+    several islands are versions of one individual that learn separately.
 
     Migrants are exchanged in every generation and admitted only when due, instead of under a `cond`: an executable that
     jaxlib 0.10 loads from the compile cache on CPU does not preserve the order of collectives inside a `cond` relative

@@ -1,4 +1,4 @@
-"""The members that a run keeps beside its population: moved as the archive's rules say, which see scores only."""
+"""The members that a run keeps beside its population, moved by the archive's rules, which see only scores."""
 
 from dataclasses import replace
 from typing import Any

@@ -108,7 +108,7 @@ def run(
                     folder.append(row, lineage_row(generation, happened))
                 if on_generation is not None:
                     on_generation(row)
-            stop = any_process(interrupted.is_set())  # Ctrl-C may have reached some only
+            stop = any_process(interrupted.is_set())  # Ctrl-C may have reached only some processes
             due = done // config.checkpoint_every > first // config.checkpoint_every
             if checkpoints is not None and (due or done == config.max_generations or stop):
                 keep(problem, state, folder, checkpoints)
@@ -152,7 +152,7 @@ def _next_stage(problem: Problem, state: EvolutionState, before: _Stage | None) 
         generation = before.generation
     else:
         generation = compile_generation(replace(problem, model=model), state)
-    wait_for_all("compiled")  # the first exchange between processes fails unless they come to it within seconds
+    wait_for_all("compiled")  # the first exchange between processes fails unless all reach it within seconds
     return state, _Stage(model, generation, until)
 
 

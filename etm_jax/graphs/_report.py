@@ -1,6 +1,5 @@
 """A picture of an evolved graph: who leads where, and how strongly."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +73,7 @@ def _places(columns: np.ndarray) -> np.ndarray:
     return placed
 
 
-def _arc(axes: Axes, start: Sequence[float], end: Sequence[float], weight: float, most: float) -> None:
+def _arc(axes: Axes, start: np.ndarray, end: np.ndarray, weight: float, most: float) -> None:
     """One connection; one that leads back bends below, one within a column to the left."""
     colour = ACCENT if weight > 0 else SECOND
     bend = (0.0, 0.0) if end[0] > start[0] else (0.0, -0.18) if end[0] < start[0] else (-0.14, 0.0)

@@ -45,7 +45,7 @@ def over_population(
 
     if mesh.size == 1:
         return local
-    spread = on_each_device(lambda everyone, shared: local(everyone[0], everyone[1], shared), mesh)
+    spread = on_each_device(lambda individuals, shared: local(individuals[0], individuals[1], shared), mesh)
 
     def run(own: Any, architectures: Architecture, shared: Any) -> Any:
         # The arguments are replicated, too: else XLA splits what they are computed from, and sends all of it around.

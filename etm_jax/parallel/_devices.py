@@ -70,7 +70,7 @@ def in_rows(size: int, batch_size: int) -> Int[Array, "row place"]:
 
 
 def flat(rows: Any, size: int) -> Any:
-    """What was computed in rows as one axis of this size; an array without elements too."""
+    """Results of rows as one axis of this size. Works for arrays of size 0, where `reshape(-1)` does not."""
     return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[:size], rows)
 
 
@@ -82,7 +82,7 @@ def with_champion(genomes: Any, champion: Any, mesh: Mesh) -> Any:
 
 
 def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """Apply `function` to each device's equal run of the leading axis; the results stay on the devices.
+    """Apply `function` to each device's equal share of the leading axis; the results stay on the devices.
 
     Args:
         function: takes a tree of arrays that are split, and a tree that all devices hold whole.
@@ -95,27 +95,27 @@ def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., An
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device holds whole: the state of an undivided run between evaluations."""
+    """The sharding of what every device holds whole, as the state of a run without islands."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split(mesh: Mesh) -> NamedSharding:
-    """The sharding of what the devices hold in equal runs of the leading axis."""
+    """The sharding of an array whose leading axis is split evenly over the devices."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
 def on_this_process(tree: Any) -> Any:
-    """What every device holds whole, as arrays of one device here: no other process need take part in their use."""
+    """A replicated tree as arrays of one local device, which this process can use without the others."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 def any_process(here: bool) -> bool:
-    """Whether something holds on any process; all of them ask together and get the same answer."""
+    """Whether a condition holds on any process; all processes call this together and get the same answer."""
     return here if jax.process_count() == 1 else bool(np.any(multihost_utils.process_allgather(np.asarray(here))))
 
 
 def wait_for_all(text: str) -> None:
-    """Return once every process has called this, with the same text; at once where there is one process.
+    """Wait until every process has called this with the same text; one process returns at once.
 
     Raises:
         ValueError: the texts differ.

@@ -21,7 +21,12 @@ FIRST = 0  # the environment that is shown
 def played(model: Any, suite: EnvironmentSuite, episodes: int) -> Rollout:
     """Episodes of the suite's first environment, at its greatest difficulty; the model acts by its `policy()`."""
     hardest, key = jnp.ones(len(suite.names)), jax.random.key(0)
-    return jax.jit(lambda key: suite.rollouts(key, *model.policy(), episodes, hardest)[FIRST])(key)
+
+    def play(key: jax.Array) -> Rollout:
+        start, step = model.policy()
+        return suite.rollouts(key, start, step, episodes, hardest)[FIRST]
+
+    return jax.jit(play)(key)
 
 
 def has_places(suite: EnvironmentSuite) -> bool:

@@ -76,7 +76,7 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite, at_work
 
 
 def at_work_sections(at_work: str, model: Any, suite: AnySuite, run: Path, **options: str) -> list[Section]:
-    """What a room shows of its model at work, by the `module:function` of the registry; a sentence where none has been saved yet."""
+    """What a room shows of its model at work; a sentence where none has been saved yet."""
     if model is None:
         who = options.get("who", "champion")
         return [Section(f"The {who} at work", f"There is no saved {who} yet, so there is nothing to draw.")]

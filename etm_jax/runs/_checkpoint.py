@@ -1,4 +1,4 @@
-"""Checkpoints of a run with Orbax: atomic, a few kept, a damaged one named and passed over."""
+"""Checkpoints of a run with Orbax: atomic, a few kept, damaged ones skipped with a warning."""
 
 import logging
 from dataclasses import replace
@@ -42,7 +42,7 @@ class Checkpoints:
     def save(self, state: Any) -> None:
         """Write the state; it is there whole or not at all. Saving at the same count again changes nothing.
 
-        The first one is read back, so that a run whose checkpoints nobody can use ends before it has begun.
+        The first one is read back, so a run whose checkpoints cannot be read ends before it begins.
 
         Raises:
             CheckpointError: it cannot be written, or not be read back.
@@ -52,7 +52,7 @@ class Checkpoints:
             return
         about = {"format": FORMAT, "settings": self._settings}
         named = _storable(state)
-        if jax.process_count() == 1:  # of arrays that several devices hold Orbax would compile a slice for each shape
+        if jax.process_count() == 1:  # Orbax would compile a slice for each shape of a sharded array
             named = {name: np.asarray(leaf) for name, leaf in named.items()}
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(named), about=ocp.args.JsonSave(about))
         try:
@@ -71,7 +71,7 @@ class Checkpoints:
     def restore(self, like: State) -> State | None:
         """The newest state that can be read, on the devices of `like`; None if none was ever saved.
 
-        A checkpoint that is torn or foreign is named in a warning and the one before it is tried.
+        A checkpoint that is torn or foreign is skipped with a warning, and the one before it is tried.
 
         Raises:
             CheckpointError: there are checkpoints and none can be used.
@@ -81,7 +81,7 @@ class Checkpoints:
             try:
                 return self._read(step, like)
             except Exception as error:  # Orbax raises many kinds for a damaged folder
-                logger.warning("checkpoint %s cannot be used and is passed over: %s", step, _first_line(error))
+                logger.warning("checkpoint %s cannot be used and is skipped: %s", step, _first_line(error))
         if steps:
             raise CheckpointError(
                 f"none of the checkpoints {steps} can be read; start a new run, or put back a copy of the folder"
@@ -101,7 +101,7 @@ class Checkpoints:
         return _from_storable(restored.state, like)
 
     def drop_after(self, count: int) -> None:
-        """Delete checkpoints beyond a count: those that a resumed run passed over."""
+        """Delete checkpoints beyond a count: those that a resumed run skipped."""
         for step in self._manager.all_steps():
             if step > count:
                 self._manager.delete(step)
@@ -112,7 +112,7 @@ class Checkpoints:
 
 
 def check_path(folder: Path) -> None:
-    """Refuse a folder whose path Orbax takes for a pattern, or cannot write down.
+    """Refuse a folder whose path Orbax reads as a pattern, or that is not valid text.
 
     Raises:
         ValueError: it is one.

@@ -40,7 +40,7 @@ class RunFolder:
         Args:
             path: of the folder.
             config: the settings.
-            note: why the settings alone do not say how to go on with the run; the command line refuses to then.
+            note: why the run cannot be resumed from its settings alone; the command line then refuses to.
 
         Raises:
             ValueError: the path is taken, or the settings cannot be read again.
@@ -52,7 +52,7 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path)
         try:
-            with folder.config_file.open("x", encoding="utf-8") as file:  # of two that start at once one is refused
+            with folder.config_file.open("x", encoding="utf-8") as file:  # refuses one of two runs that start at once
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -67,7 +67,7 @@ class RunFolder:
 
     @classmethod
     def create_by_time(cls, parent: Path, config: Any) -> "RunFolder":
-        """Make a folder that is called after the time, with a number behind it where that is taken.
+        """Make a folder named after the time, with a number behind it if that is taken.
 
         Raises:
             OSError: the folder cannot be made.
@@ -106,7 +106,7 @@ class RunFolder:
         return folder
 
     def check_whole(self) -> None:
-        """Refuse a run that its settings do not describe: one that Python started with tasks of its own, say.
+        """Refuse a run that its settings do not describe, such as one that Python started with its own tasks.
 
         Raises:
             ValueError: it is one.
@@ -135,10 +135,10 @@ class RunFolder:
         return present(self.path / "best")
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other processes out while this one goes on with the run.
+        """Keep other processes out while this one writes to the run.
 
         Raises:
-            ValueError: another one does already.
+            ValueError: another process writes to it.
         """
         return locked(self.path / "run.lock")
 
@@ -174,7 +174,7 @@ class RunFolder:
                     file.write(as_lines([row]))
 
     def sync(self) -> None:
-        """Have the rows so far put on disk; before a checkpoint that counts on them."""
+        """Flush the rows to disk, before a checkpoint that relies on them."""
         for name in (METRICS, LINEAGE):
             if (self.path / name).exists():
                 sync(self.path / name)
@@ -184,7 +184,7 @@ class RunFolder:
         return read_rows(self.path / METRICS, counter).rows
 
     def cut_after(self, count: int, counter: str = "generation") -> None:
-        """Drop the rows of generations, or of what else is counted, that a resumed run will do again.
+        """Drop the rows of generations, or of chunks, that a resumed run will repeat.
 
         Rows that should be there and are not are named in a warning.
         """
@@ -195,7 +195,7 @@ class RunFolder:
                 logger.warning("%s has lines that are no rows: %s; they are dropped", path.name, found.unreadable)
             missing = sorted(set(range(count)) - {row[counter] for row in rows})
             if missing:
-                logger.warning("%s lacks %s %s; the run itself goes on", path.name, counter, ranges_of(missing))
+                logger.warning("%s lacks %s %s; the run continues", path.name, counter, ranges_of(missing))
             lines = as_lines(rows)
             if path.exists() and path.read_text(encoding="utf-8", errors="replace") != lines:
                 write_atomically(path, lines)
@@ -214,7 +214,7 @@ class RunFolder:
         rows = self.rows(counter)
         if rows and not resumed:
             raise ValueError(
-                f"{self.path} has rows up to {counter} {rows[-1][counter]} and no checkpoint to go on from; start "
+                f"{self.path} has rows up to {counter} {rows[-1][counter]} and no checkpoint to resume from; start "
                 f"again in a new folder with --config {self.config_file} --out NEW"
             )
         theirs = rows[-1].get("difficulty") if rows else None

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a request, so that what is under way can be finished and saved."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request to stop, so that the work under way can be finished and saved."""
 
 import signal
 import threading
@@ -13,7 +13,7 @@ ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 def interrupts(signals: Sequence[signal.Signals] = (signal.SIGINT, *ENDINGS)) -> Iterator[threading.Event]:
     """Turn signals into a request to stop after the chunk under way; a second Ctrl-C stops at once.
 
-    Signals that are ignored, as SIGHUP under nohup, stay so.
+    Ignored signals, such as SIGHUP under nohup, stay ignored.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():

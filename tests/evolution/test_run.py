@@ -168,7 +168,7 @@ def test_ctrl_c_saves_and_ends_cleanly_and_resume_goes_on(whole, tmp_path):
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert f"interrupted; go on with: python -m etm_jax.evolve --resume {folder}" in output
+    assert f"interrupted; resume with: python -m etm_jax.evolve --resume {folder}" in output
     done = len(rows(folder))
     assert str(done) in {path.name for path in (folder / "checkpoints").iterdir()}
     assert (folder / "best" / "weights.npz").exists()

@@ -175,7 +175,7 @@ def test_ctrl_c_at_one_process_stops_both_and_one_process_may_go_on(whole, setti
         wait_for_rows(pair, folder, 1)
         pair[1].send_signal(signal.SIGINT)
         (output, _), _ = finish(pair)
-    assert "interrupted; go on with: python -m etm_jax.evolve --resume" in output
+    assert "interrupted; resume with: python -m etm_jax.evolve --resume" in output
     done = len(rows(folder))
     assert str(done) in {path.name for path in (folder / "checkpoints").iterdir()}
     checkpoints = Checkpoints(folder / "checkpoints", SETTINGS)

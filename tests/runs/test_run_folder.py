@@ -316,7 +316,7 @@ def test_a_terminated_run_saves_and_has_a_champion_and_a_report(tmp_path, monkey
 
     monkeypatch.setattr(RunFolder, "append", terminate)
     evolve.main([*FLAGS, "--max-generations=50", "--out", str(folder)])
-    assert f"interrupted; go on with: python -m etm_jax.evolve --resume {folder}" in capsys.readouterr().out
+    assert f"interrupted; resume with: python -m etm_jax.evolve --resume {folder}" in capsys.readouterr().out
     assert kept(folder) == [0, 1]
     assert (folder / "checkpoints" / "2").exists()
     assert (folder / "summary.json").exists()
