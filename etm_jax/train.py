@@ -150,7 +150,7 @@ def suite_of(config: TrainConfig) -> Suite:
 
 
 def execute(training: Training, folder: RunFolder, started: float) -> None:
-    """Train, then write and show what came of it."""
+    """Train, then write and show the results."""
     fixed = dataclasses.replace(training.config, **{name: getattr(TrainConfig(), name) for name in CHANGEABLE})
     checkpoints = Checkpoints(folder.checkpoints, to_toml(fixed), counter="chunk")
     with training_progress(training, folder.path) as progress:
@@ -161,16 +161,16 @@ def execute(training: Training, folder: RunFolder, started: float) -> None:
 
 
 def finish(training: Training, outcome: TrainingOutcome, folder: RunFolder, started: float) -> None:
-    """Write and show what came of a training."""
+    """Write and show the results of a training."""
     if outcome.run_seconds == 0:
         done, most = int(outcome.state.step), training.config.steps
-        say(f"nothing is left to do: {done} steps are done, and --steps is {most}; give more to go on")
+        say(f"nothing is left to do: {done} steps are done, and --steps is {most}; give more to resume")
     network = compact(network_of(outcome.state), training.bounds)
     summary = summarise(training, outcome, started)
     folder.finish(functools.partial(save_network, network), summary)
     report = write(folder, network, training.suite)
-    go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.ending == "interrupted" else None
-    show_summary(summary, report, ("network", "training"), go_on)
+    resume = f"python -m {COMMAND} --resume {folder.path}" if outcome.ending == "interrupted" else None
+    show_summary(summary, report, ("network", "training"), resume)
     if outcome.ending == "diverged" or 0 < summary["steps"] == summary["skipped"]:
         fail(
             "the loss or its gradient was not finite for many steps in a row; the network is as it was before; lower "

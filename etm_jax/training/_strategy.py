@@ -35,8 +35,8 @@ def promoting() -> Iterator[None]:
 class WeightStrategy:
     """A distribution-based algorithm of evosax over the weights of one network that exist, as one flat vector.
 
-    Weights that do not exist stay what they are and are no dimension of the search. Losses go to evosax as they are:
-    both sides minimise.
+    Weights that do not exist are kept and are no dimension of the search. Losses go to evosax unchanged: both sides
+    minimise.
 
     Attributes:
         algorithm: evosax's, of the flat vector.
@@ -49,7 +49,7 @@ class WeightStrategy:
     mask: Mask
 
     def live(self, params: Params) -> Float[Array, " weight"]:
-        """The weights that exist, in the order of the arrays."""
+        """The weights that exist as one vector, in the order of the arrays."""
 
         def keep(array: Array, exists: np.ndarray) -> Array:
             return array if exists.all() else array[np.nonzero(exists)]
@@ -57,7 +57,7 @@ class WeightStrategy:
         return ravel_pytree(jax.tree.map(keep, params, self.mask))[0]
 
     def placed(self, live: Float[Array, " weight"], params: Params) -> Params:
-        """The inverse of `live`; what does not exist is as in `params`."""
+        """The inverse of `live`; weights that do not exist are those of `params`."""
         ends = np.cumsum([np.sum(exists) for exists in jax.tree.leaves(self.mask)])[:-1].tolist()
         parts = jax.tree.unflatten(jax.tree.structure(self.mask), jnp.split(live, ends))
 
@@ -68,7 +68,7 @@ class WeightStrategy:
         return jax.tree.map(place, params, self.mask, parts)
 
     def init(self, key: Key, params: Params) -> optax.ApplyIfFiniteState:
-        """The state before the first step, about these weights; it counts steps left out as optax does.
+        """The state before the first step, with these weights as the mean; it counts skipped steps as optax does.
 
         The key is consumed.
         """
@@ -88,8 +88,8 @@ class WeightStrategy:
     ) -> tuple[Genome, optax.ApplyIfFiniteState, Scalar]:
         """Ask, score all candidates on the same fresh episodes, tell.
 
-        A candidate without a finite loss counts as bad as the worst that has one. If nobody has one, or the new mean is
-        not finite, the step is left out.
+        A candidate without a finite loss counts as bad as the worst that has one. If none has one, or the new mean is not
+        finite, the step is left out.
 
         Args:
             lifetime: the tasks, the batch size and how to compute; with environments the loss is minus the mean total

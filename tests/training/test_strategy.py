@@ -116,7 +116,7 @@ def test_snes_lowers_the_loss():
     assert all(row["learning_rate"] is None and row["skipped"] == 0 for row in outcome.history.rows)
 
 
-def test_a_candidate_without_a_loss_is_the_worst_and_nobody_with_one_is_a_step_left_out():
+def test_a_candidate_without_a_loss_is_the_worst_and_none_with_one_is_a_step_left_out():
     training = make_training(dataclasses.replace(CONFIG, strategy=SMALL), suite_of())
     strategy, state = training.strategy, jax.jit(lambda key: init(training, key))(jax.random.key(0))
     seen = []

@@ -101,7 +101,7 @@ def whole(tmp_path_factory):
     return folder, main(*FLAGS, "--out", folder)
 
 
-# What is learnt
+# What is learned
 
 
 def test_its_gradient_steps_are_those_of_a_lifetime():

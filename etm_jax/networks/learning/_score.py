@@ -35,8 +35,8 @@ def score(
     """
     suite = lifetime.suite
     if isinstance(suite, EnvironmentSuite):
-        lived = suite.rollouts(key, *stepper(genome, lifetime.bounds, lifetime.dtype), num_episodes, difficulty)
-        return replace(result_of(suite, lived), behaviour=suite.behaviour(lived) if behaves else None)
+        played = suite.rollouts(key, *stepper(genome, lifetime.bounds, lifetime.dtype), num_episodes, difficulty)
+        return replace(result_of(suite, played), behaviour=suite.behaviour(played) if behaves else None)
     episode = suite.sample(key, num_episodes, difficulty)
     run = unroll_episode(lifetime, genome, episode)
     result = result_of(suite, run.outputs, episode)
