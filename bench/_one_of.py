@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Int
 
-from etm_jax.evolution._problem import Problem
+from etm_jax.evolution import Problem
 from etm_jax.selection import NoveltyArchive, Scores, Selection
 
 

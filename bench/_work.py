@@ -1,4 +1,4 @@
-"""The work of an evaluation, on one device: everybody's forward pass, or one training step of everybody."""
+"""The work of an evaluation, on one device: the forward pass or one training step of every individual."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ import optax
 from bench.population import LEARNING_RATE, forward, train_step
 from etm_jax.networks import Bounds, Genome, random_genome
 from etm_jax.networks._batches import over_population
-from etm_jax.parallel._devices import default_batch_size, device_mesh
+from etm_jax.parallel import default_batch_size, device_mesh
 from etm_jax.task import Episode, Task
 
 Work = tuple[Callable[..., Any], tuple[Any, ...]]  # a function to compile, and its arguments
@@ -29,7 +29,7 @@ def forward_pass(population: Genome, episode: Episode, bounds: Bounds) -> Work:
         (genome,) = own
         return forward(genome, shared, bucket)
 
-    return everybody(one, bounds), ((population,), population.architecture, episode)
+    return for_population(one, bounds), ((population,), population.architecture, episode)
 
 
 def training_step(
@@ -42,9 +42,9 @@ def training_step(
         genome, state = own
         return train_step(genome, state, shared, task, bucket, rematerialise)
 
-    return everybody(one, bounds), ((population, state), population.architecture, episode)
+    return for_population(one, bounds), ((population, state), population.architecture, episode)
 
 
-def everybody(one: Callable[..., Any], bounds: Bounds) -> Callable[..., Any]:
+def for_population(one: Callable[..., Any], bounds: Bounds) -> Callable[..., Any]:
     """A function of one individual for all of them, as a run without buckets has it, on one device."""
     return over_population(one, device_mesh(1), default_batch_size(), (bounds,))

@@ -21,10 +21,8 @@ from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
 from etm_jax._presets import PRESETS
-from etm_jax.config import Method
-from etm_jax.evolution import make_problem, summarise
-from etm_jax.evolution._generation import init, steps
-from etm_jax.evolution._problem import Problem
+from etm_jax.evolution import Problem, init, make_problem, steps
+from etm_jax.selection import LexicaseSelection, TournamentSelection
 
 HEADINGS = (
     "function",
@@ -51,7 +49,7 @@ class Row:
         rule_rate: of mutation of the rule.
         programme_rate: of mutation of the programme.
         immigrant_rate: share of random genomes among the offspring.
-        method: of selection.
+        lexicase: selection by single numbers; otherwise by tournaments.
         elite_share: of the population, which survives unchanged.
         rule: that all have, so that programmes alone evolve; empty for none.
     """
@@ -63,7 +61,7 @@ class Row:
     rule_rate: float = 0.03
     programme_rate: float = 0.08
     immigrant_rate: float = 0.2
-    method: Method = "tournament"
+    lexicase: bool = False
     elite_share: float = 0.1
     rule: str = ""
 
@@ -74,9 +72,9 @@ ROWS = {
     "increment": Row("increment", 500, 60, 10),
     "plus_two": Row("plus_two", 1000, 60, 10),
     "decrement": Row("decrement", 1000, 60, 10),
-    "doubling": Row("doubling", 2000, 300, 32, 0.02, 0.06, 0.05, "lexicase", 0.01),
+    "doubling": Row("doubling", 2000, 300, 32, 0.02, 0.06, 0.05, True, 0.01),
     "doubling_by_mean_error": Row("doubling", 2000, 300, 32, 0.02, 0.06, 0.05),
-    "doubling_programme_alone": Row("doubling", 2000, 300, 32, 0.02, 0.06, 0.05, "lexicase", 0.01, DOUBLING_RULE),
+    "doubling_programme_alone": Row("doubling", 2000, 300, 32, 0.02, 0.06, 0.05, True, 0.01, DOUBLING_RULE),
 }
 
 
@@ -104,21 +102,19 @@ class Settings:
 def problem_of(row: Row) -> Problem:
     """The preset of automata with the row's budget."""
     base = PRESETS["em43"]
+    num_elites = round(row.elite_share * row.population_size)
+    method = (LexicaseSelection if row.lexicase else TournamentSelection)(num_elites=num_elites)
+    rates = {"rule_rate": row.rule_rate, "programme_rate": row.programme_rate, "rule": row.rule}
+    variation = replace(base.model.variation, **rates)
     config = replace(
         base,
         task=(row.function,),
         population_size=row.population_size,
         max_generations=row.generations,
         devices=1,
-        selection=replace(base.selection, method=row.method, num_elites=round(row.elite_share * row.population_size)),
-        variation=replace(base.variation, immigrant_rate=row.immigrant_rate),
-        emergent=replace(
-            base.emergent,
-            programme_length=row.programme_length,
-            rule_rate=row.rule_rate,
-            programme_rate=row.programme_rate,
-            rule=row.rule,
-        ),
+        selection=replace(base.selection, method=method),
+        immigrant_rate=row.immigrant_rate,
+        model=replace(base.model, programme_length=row.programme_length, variation=variation),
     )
     return make_problem(config, make_suite(config.task))
 
@@ -134,7 +130,7 @@ def runs(name: str, row: Row, settings: Settings) -> list[dict[str, Any]]:
         while int(state.generation) < row.generations and float(state.champion_score) < ALL_RIGHT:
             state = live(state)
         seconds = time.process_time() - started
-        held_out = summarise(problem, state, 0.0, 0.0, 0.0)["held_out"]
+        held_out = problem.model.report(state.champion, problem.config.seed)["held_out"]
         found.append(
             {
                 "seed": seed,

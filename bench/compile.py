@@ -21,16 +21,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
-from etm_jax import _console, evolve
+from etm_jax import _console
+from etm_jax._command_line import suite_of
 from etm_jax._compiling import compile_options
 from etm_jax._console import Progress
 from etm_jax._platform import use_every_core
 from etm_jax._presets import PRESETS
-from etm_jax.evolution import make_problem
-from etm_jax.evolution._generation import init
+from etm_jax.evolution import init, make_problem
 from etm_jax.evolution._programs import lower_first, lower_stages, operations_of
+from etm_jax.evolve import main as evolve_command
 from etm_jax.models._scores import lower_held_out, operations_held_out
-from etm_jax.networks.learning._score import examine_network, for_networks
+from etm_jax.networks.learning._lifetime import Lifetime, for_networks
+from etm_jax.networks.learning._score import examine_network
 
 TRACE = "/jax/core/compile/jaxpr_trace_duration"
 LOWER = "/jax/core/compile/jaxpr_to_mlir_module_duration"
@@ -150,10 +152,10 @@ def alone(preset: Preset) -> list[dict[str, Any]]:
     """Trace all programs of a preset and compile one after the other. For a process of its own, without a cache."""
     use_every_core()
     config = PRESETS[preset]
-    problem = make_problem(config, evolve.suite_of(config))
+    problem = make_problem(config, suite_of(config))
     suite = for_networks(problem.suite)
     state = jax.eval_shape(functools.partial(init, problem), jax.random.key(0))
-    champion, examine = state.champion, functools.partial(examine_network, config.bounds)
+    champion, examine = state.champion, functools.partial(examine_network, Lifetime(config.model.bounds, suite))
     with Compiles() as compiles:
         lowered = {"init": lower_first(problem)} | lower_stages(problem, state)
         held_out = lower_held_out(examine, champion, suite)
@@ -217,11 +219,11 @@ def observe(preset: str, generations: int, buckets: int, cache: str, out: str) -
         flags = {
             "preset": preset,
             "max-generations": generations,
-            "size_buckets": buckets,
+            "size-buckets": buckets,
             "compile-cache": cache,
             "out": out,
         }
-        evolve.main([word for name, value in flags.items() for word in (f"--{name}", str(value))])
+        evolve_command([word for name, value in flags.items() for word in (f"--{name}", str(value))])
     return {
         "began": began,
         "ended": time.time(),
@@ -316,8 +318,8 @@ def main(settings: Settings) -> None:
 def whole_run(preset: Preset, settings: Settings) -> dict[str, Any]:
     """Run the command line with a cold cache and with the warm one, and print what was found."""
     config = PRESETS[preset]
-    generations, buckets = config.max_generations, settings.size_buckets or config.size_buckets
-    choices = 1 if buckets == 1 else -(-generations // config.rebucket_every)
+    generations, buckets = config.max_generations, settings.buckets or config.model.size_buckets
+    choices = 1 if buckets == 1 else -(-generations // config.model.rebucket_every)
     runs: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("cold", "warm"):

@@ -24,14 +24,11 @@ from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
 from etm_jax._presets import PRESETS
-from etm_jax.automata._ring_automata import RingAutomata
-from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.environment import Environment, EnvironmentSuite, rollout
-from etm_jax.evolution import make_problem
-from etm_jax.evolution._generation import init, steps
-from etm_jax.evolution._problem import Problem
-from etm_jax.models._model import member
+from etm_jax.evolution import Problem, init, make_problem, steps
 from etm_jax.networks import stepper
+from etm_jax.selection import TournamentSelection
 
 HEADINGS = ("row", "generations", "CPU s", "ten fittest: mean", "chosen: mean", "worst", "solved")
 FITTEST = 10
@@ -43,8 +40,9 @@ BLIND = ",previous=0,speed=0,every=4"
 
 def networks(task: str, controllers: tuple[str, ...], memories: tuple[str, ...]) -> EvolutionaryTuringConfig:
     """The preset of acting networks, of one kind."""
-    bounds = replace(CAR.bounds, controllers=controllers, memories=memories)
-    return replace(CAR, task=(task,), bounds=bounds, devices=1, individuals_per_batch=16)
+    bounds = replace(CAR.model.bounds, controllers=controllers, memories=memories)
+    model = replace(CAR.model, bounds=bounds)
+    return replace(CAR, task=(task,), model=model, devices=1, individuals_per_batch=16)
 
 
 def rings(task: str) -> EvolutionaryTuringConfig:
@@ -88,10 +86,10 @@ def rewards(problem: Problem, genomes: Any, key: jax.Array, episodes: int) -> np
     """Total rewards [genome episode] of some genomes, all in the same episodes. The key is consumed."""
 
     def one(genome: Any) -> jax.Array:
-        if isinstance(problem.family, RingAutomata):
-            start, step = problem.family.policy(genome)
+        if problem.config.model.kind == "em33":
+            start, step = problem.model.policy(genome)
         else:
-            start, step = stepper(genome, problem.config.bounds)
+            start, step = stepper(genome, problem.config.model.bounds)
         return rollout(environment_of(problem), key, start, step, episodes).total_reward
 
     return np.asarray(jax.jit(jax.vmap(one))(genomes))
@@ -119,7 +117,7 @@ def runs(name: str, config: EvolutionaryTuringConfig, seeds: int) -> list[dict[s
         seconds = time.process_time() - started
         population = state.population
         fittest = jnp.argsort(-jnp.where(population.alive, population.fitness, -jnp.inf))[:FITTEST]
-        genomes = member(population.genomes, fittest)
+        genomes = jax.tree.map(lambda leaf, fittest=fittest: leaf[fittest], population.genomes)
         key_try, key_judge = jax.random.split(jax.random.key(10_000 + seed))
         chosen = int(np.argmax(rewards(problem, genomes, key_try, TRIED).min(axis=1)))
         judged = rewards(problem, genomes, key_judge, JUDGED[environment.name])
@@ -160,7 +158,7 @@ def main(settings: Settings) -> None:
     if settings.quick:
         settings = replace(settings, seeds=1)
         small = {"population_size": 16, "max_generations": 2, "score_episodes": 1}
-        fewer = replace(RINGS.selection, num_elites=2)
+        fewer = SelectionConfig(TournamentSelection(size=4))
         rows = {name: replace(ROWS[name], selection=fewer, **small) for name in ("cart_pole EM-33", "car MLP")}
     where = context()
     results: dict[str, list[dict[str, Any]]] = {}

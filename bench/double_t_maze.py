@@ -94,31 +94,30 @@ class Search:
         )
         self.strategy = make_strategy(config, self.genome, self.bounds)
         self.compiled = jax.jit(self.generation)
-        self.rewards = jax.jit(lambda live, key, count: self.lived(live, key, count, 0.0), static_argnums=2)
+        self.rewards = jax.jit(
+            lambda mean, key, count: self.lived(self.strategy.placed(mean), key, count, 0.0), static_argnums=2
+        )
 
     def first(self, key: jax.Array) -> Any:
         """The first network of a search."""
         return random_genome(key, self.bounds, self.maze.input_size, self.maze.output_size)
 
-    def lived(self, live: jax.Array, key: jax.Array, count: int, temperature: float) -> jax.Array:
+    def lived(self, params: Any, key: jax.Array, count: int, temperature: float) -> jax.Array:
         """Total rewards of some episodes under these weights."""
-        genome = replace(self.genome, params=self.strategy.placed(live, self.genome.params))
-        start, step = stepper(genome, self.bounds)
+        start, step = stepper(replace(self.genome, params=params), self.bounds)
         return rollout(self.maze, key, start, step, count, temperature=temperature).total_reward
 
     def generation(self, state: Any, key: jax.Array) -> Any:
         """The next state."""
         key_ask, key_live, key_tell = jax.random.split(key, 3)
-        algorithm, params, settings = self.strategy.algorithm, self.strategy.params, self.settings
+        params, settings = self.strategy.default_params, self.settings
 
-        def score(live: jax.Array) -> jax.Array:
-            return jnp.mean(self.lived(live, key_live, settings.episodes, settings.temperature))
+        def score(weights: Any) -> jax.Array:
+            return jnp.mean(self.lived(weights, key_live, settings.episodes, settings.temperature))
 
-        with jax.numpy_rank_promotion("allow"):  # evosax adds vectors to populations
-            candidates, state = algorithm.ask(key_ask, state, params)
+        candidates, state = self.strategy.ask(key_ask, state, params)
         rewards = jax.lax.map(score, candidates, batch_size=8)  # few at a time, which stay in the cache
-        with jax.numpy_rank_promotion("allow"):
-            return algorithm.tell(key_tell, candidates, -rewards, state, params)[0]
+        return self.strategy.tell(key_tell, candidates, -rewards, state, params)[0]
 
     def solve(self, seed: int) -> dict[str, Any]:
         """Searches until all episodes of two looks in a row are solved; the test of the last one's mean network."""
@@ -128,7 +127,8 @@ class Search:
             key = jax.random.fold_in(jax.random.key(seed), generation)
             if generation % settings.generations == 0:
                 fresh = jax.random.fold_in(key, 1)
-                state, good = self.strategy.init(fresh, self.first(fresh).params).inner_state, 0
+                weights = self.first(fresh).params
+                state, good = self.strategy.init(fresh, weights, self.strategy.default_params), 0
             state = self.compiled(state, key)
             if generation % LOOK_EVERY == LOOK_EVERY - 1:
                 found = self.rewards(state.mean, jax.random.fold_in(key_look, generation), LOOK_AT)
@@ -158,7 +158,7 @@ def main(settings: Settings) -> None:
     for seed in range(settings.first_seed, settings.first_seed + settings.seeds):
         runs.append(search.solve(seed))
         print(runs[-1], flush=True)
-        save(settings, context=where, weights=search.strategy.algorithm.num_dims, runs=runs)
+        save(settings, context=where, weights=search.strategy.num_dims, runs=runs)
     print(markdown(tuple(runs[0]), [tuple(f"{value:.4g}" for value in run.values()) for run in runs]))
 
 

@@ -16,8 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench._context import context, pin
 from bench._measure import Program, costs_of, markdown, prepare, save
-from etm_jax.automata._em43 import EM43
-from etm_jax.automata._genome import random_genome
+from etm_jax.automata import EM43, random_genome
 
 TARGET = 1000  # genomes a second, on one core
 PACKED, GATHER = "packed into bits, open genomes only", "a gather for each cell, every genome to its end"

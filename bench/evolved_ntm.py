@@ -23,11 +23,16 @@ import etm_tasks
 from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._platform import use_compile_cache
-from etm_jax.graphs._genome import Graph
-from etm_jax.graphs._neat import NEAT, NEATState
-from etm_jax.graphs._pattern import substrate_weights
-from etm_jax.graphs._rates import GraphRates
-from etm_jax.graphs._tape import GraphTape, with_tape
+from etm_jax.graphs import (
+    NEAT,
+    Graph,
+    GraphTape,
+    NEATParams,
+    NEATState,
+    minimal_graph,
+    substrate_weights,
+    with_tape,
+)
 from etm_jax.task import Episode
 
 BITS, LONGEST = 8, 10
@@ -36,7 +41,7 @@ POINT = np.zeros((1, 1))
 GREATEST = 16.0  # of a weight: a sigmoid of two or three of them is 0 or 1
 VALIDATED_AT, VALIDATION = 2 * LONGEST, 200  # vectors of a sequence, sequences
 CLOSE = 0.25  # answers farther off than this earn nothing (Greve, Jacobsen and Risi 2016)
-RATES = GraphRates(
+RATES = NEATParams(
     perturb_rate=0.5,
     perturb_scale=0.2,
     replace_rate=0.05,
@@ -55,7 +60,7 @@ class Settings:
         first_seed: of the runs.
         seeds: how many.
         population_size: graphs.
-        generations: after which a search that has not solved it starts anew.
+        generations: after which a search that has not solved it starts again.
         searches: of a run at most, until one solves it.
         sequences: that each graph is scored on in a generation, the same for all.
         lengths: of the test's sequences.
@@ -135,44 +140,62 @@ def scores(weights: jax.Array, episode: Episode, num_slots: int) -> dict[str, ja
     }
 
 
+def first_graph(key: jax.Array) -> Graph:
+    """Without any connection, so that a pattern is there only if a mutation made it."""
+    return minimal_graph(key, 3, SOURCES * TARGETS, connected=False)
+
+
 class Search:
     """NEAT on controllers of the tape; a generation is one compiled program for each length of the tables."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.strategy = NEAT(
-            settings.population_size, 3, SOURCES * TARGETS, connected=False, activations=FUNCTIONS, max_connections=200
+            settings.population_size, first_graph(jax.random.key(0)), activations=FUNCTIONS, max_connections=200
         )
         self.compiled = jax.jit(self.generation)
+        self.scored = jax.jit(self.fitness)
         self.examine = jax.jit(lambda graph, episode: scores(controller_of(graph), episode, VALIDATED_AT + 4)["right"])
 
-    def generation(self, state: NEATState, key: jax.Array) -> tuple[NEATState, jax.Array, Graph]:
-        """The next state, and the best fitness and graph."""
-        key_ask, key_sample, key_tell = jax.random.split(key, 3)
-        graphs, state = self.strategy.ask(key_ask, state, RATES)
-        episode = copies(key_sample, self.settings.sequences, 1, LONGEST)
+    def fitness(self, graphs: Graph, key: jax.Array) -> jax.Array:
+        """Of all graphs on the same sequences."""
+        episode = copies(key, self.settings.sequences, 1, LONGEST)
 
-        def fitness(graph: Graph) -> jax.Array:
+        def one(graph: Graph) -> jax.Array:
             found = scores(controller_of(graph), episode, LONGEST + 4)
             return jnp.mean(found["close"] + found["near"]) / 2
 
-        found = jax.lax.map(fitness, graphs, batch_size=5)  # few at a time, which stay in the cache
+        return jax.lax.map(one, graphs, batch_size=5)  # few at a time, which stay in the cache
+
+    def start(self, key: jax.Array) -> tuple[NEATState, jax.Array, Graph]:
+        """The first generation of a search, of random graphs, and its best fitness and graph."""
+        keys = jax.random.split(jax.random.fold_in(key, 1), self.settings.population_size)
+        graphs = jax.vmap(first_graph)(keys)
+        _, key_sample, key_init = jax.random.split(key, 3)
+        state = self.strategy.init(key_init, graphs, -self.scored(graphs, key_sample), RATES)
+        return state, -state.best_fitness, state.best_solution
+
+    def generation(self, state: NEATState, key: jax.Array) -> tuple[NEATState, jax.Array, Graph]:
+        """The next state, and the best fitness and graph of the generation."""
+        key_ask, key_sample, key_tell = jax.random.split(key, 3)
+        graphs, state = self.strategy.ask(key_ask, state, RATES)
+        found = self.fitness(graphs, key_sample)
         state, metrics = self.strategy.tell(key_tell, graphs, -found, state, RATES)
-        return state, jnp.max(found), metrics["best_solution"]
+        return state, jnp.max(found), metrics["best_solution_in_generation"]
 
     def solve(self, seed: int) -> tuple[Graph, dict[str, Any]]:
         """The first best graph of a generation that copies all sequences of the validation; else the best of these.
 
         A search that is trapped is not brought on by more generations, so a run is several short ones.
         """
-        state, start = self.strategy.init(jax.random.key(seed), RATES), time.process_time()
-        kept, most = jax.tree.map(lambda leaf: leaf[0], state.graphs), -1.0
+        start, kept, most = time.process_time(), first_graph(jax.random.key(seed)), -1.0
         validation = copies(jax.random.fold_in(jax.random.key(seed), 2**31 - 1), VALIDATION, VALIDATED_AT, VALIDATED_AT)
         for generation in range(self.settings.generations * self.settings.searches):
             key = jax.random.fold_in(jax.random.key(seed), generation)
             if generation % self.settings.generations == 0:
-                state = self.strategy.init(jax.random.fold_in(key, 1), RATES)
-            state, fitness, best = self.compiled(self.strategy.roomy(state), key)
+                state, fitness, best = self.start(key)
+            else:
+                state, fitness, best = self.compiled(self.strategy.roomy(state), key)
             right = float(jnp.mean(self.examine(best, validation))) if fitness > 0.99 else float(fitness) - 1
             if right > most:
                 kept, most = best, right

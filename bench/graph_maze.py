@@ -23,10 +23,7 @@ from bench._context import context, pin
 from bench._measure import markdown, save
 from etm_jax._platform import use_compile_cache
 from etm_jax.environment import rollout
-from etm_jax.graphs._genome import Graph
-from etm_jax.graphs._neat import NEAT, NEATState
-from etm_jax.graphs._policy import GraphPolicy
-from etm_jax.graphs._tape import GraphTape
+from etm_jax.graphs import NEAT, Graph, GraphPolicy, GraphTape, NEATState, minimal_graph
 
 FUNCTIONS = ("tanh",)
 MEMORIES = "tape", "loops", "none"
@@ -74,36 +71,58 @@ class Search:
         self.maze = etm_tasks.make("t_maze", length=settings.length)
         tape = GraphTape(settings.length + 2, settings.slot_width) if memory == "tape" else None
         self.acts = GraphPolicy(self.maze.input_size, self.maze.output_size, FUNCTIONS, tape)
-        sizes = settings.population_size, self.acts.num_inputs, self.acts.num_outputs
-        self.strategy = NEAT(*sizes, recurrent=memory == "loops", connected=False, activations=FUNCTIONS)
+        self.strategy = NEAT(
+            settings.population_size,
+            self.first_graph(jax.random.key(0)),
+            recurrent=memory == "loops",
+            activations=FUNCTIONS,
+        )
         self.rates = replace(self.strategy.default_params, add_connection_rate=0.5)
         self.compiled = jax.jit(self.generation)
+        self.scored = jax.jit(self.fitness)
         self.rewards = jax.jit(self.lived, static_argnums=2)
+
+    def first_graph(self, key: jax.Array) -> Graph:
+        """Without any connection, so that evolution chooses what to look at."""
+        return minimal_graph(key, self.acts.num_inputs, self.acts.num_outputs, connected=False)
 
     def lived(self, graph: Graph, key: jax.Array, count: int) -> jax.Array:
         """Total rewards of some episodes."""
         return rollout(self.maze, key, *self.acts.of(graph), count).total_reward
 
+    def fitness(self, graphs: Graph, key: jax.Array) -> jax.Array:
+        """Mean total rewards of all graphs in the same episodes."""
+
+        def one(graph: Graph) -> jax.Array:
+            return jnp.mean(self.lived(graph, key, self.settings.episodes))
+
+        return jax.lax.map(one, graphs, batch_size=20)  # few at a time, which stay in the cache
+
+    def start(self, key: jax.Array, seed: int) -> tuple[NEATState, Graph]:
+        """The first generation, of random graphs, and its best graph."""
+        keys = jax.random.split(jax.random.key(seed), self.settings.population_size)
+        graphs = jax.vmap(self.first_graph)(keys)
+        _, key_live, key_init = jax.random.split(key, 3)
+        state = self.strategy.init(key_init, graphs, -self.scored(graphs, key_live), self.rates)
+        return state, state.best_solution
+
     def generation(self, state: NEATState, key: jax.Array) -> tuple[NEATState, Graph]:
-        """The next state, and the best graph."""
+        """The next state, and the best graph of the generation."""
         key_ask, key_live, key_tell = jax.random.split(key, 3)
         graphs, state = self.strategy.ask(key_ask, state, self.rates)
-
-        def fitness(graph: Graph) -> jax.Array:
-            return jnp.mean(self.lived(graph, key_live, self.settings.episodes))
-
-        found = jax.lax.map(fitness, graphs, batch_size=20)  # few at a time, which stay in the cache
-        state, metrics = self.strategy.tell(key_tell, graphs, -found, state, self.rates)
-        return state, metrics["best_solution"]
+        state, metrics = self.strategy.tell(key_tell, graphs, -self.fitness(graphs, key_live), state, self.rates)
+        return state, metrics["best_solution_in_generation"]
 
     def solve(self, seed: int) -> dict[str, Any]:
         """The first best graph of a generation that solves all episodes of the validation, or the last; tested."""
         maze, start = self.maze, time.process_time()
-        state = self.strategy.init(jax.random.key(seed), self.rates)
         key_validation, key_test = (jax.random.fold_in(jax.random.key(seed), 2**31 - number) for number in (1, 2))
         for generation in range(1, self.settings.generations + 1):
             key = jax.random.fold_in(jax.random.key(seed), generation)
-            state, best = self.compiled(self.strategy.roomy(state), key)
+            if generation == 1:
+                state, best = self.start(key, seed)
+            else:
+                state, best = self.compiled(self.strategy.roomy(state), key)
             if maze.accuracy(self.rewards(best, key_validation, VALIDATION)) == 1:
                 break
         cpu_s = time.process_time() - start

@@ -25,9 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench._context import context, pin, version
 from bench._measure import costs_of, markdown, prepare, save
-from etm_jax.graphs._forward import apply_graph
-from etm_jax.graphs._genome import resized
-from etm_jax.graphs._neat import NEAT, NEATState
+from etm_jax.graphs import NEAT, Graph, NEATState, apply_graph, minimal_graph, resized
 
 POPULATIONS = {2: 150, 3: 1000}  # by the bits of the parity; of two bits it is XOR
 PEER_SETTINGS = """
@@ -128,38 +126,59 @@ class Search:
 
     def __init__(self, bits: int, population_size: int) -> None:
         self.inputs, self.targets = map(jnp.asarray, parity(bits))
-        self.strategy = NEAT(population_size, bits, 1)
+        self.bits = bits
+        self.strategy = NEAT(population_size, minimal_graph(jax.random.key(0), bits, 1))
         self.compiled = jax.jit(self.generation)
+        self.judged = jax.jit(self.costs)
 
-    def start(self, seed: int) -> NEATState:
-        """The first state."""
-        return self.strategy.init(jax.random.key(seed), self.strategy.default_params)
+    def costs(self, graphs: Graph) -> tuple[jax.Array, jax.Array]:
+        """Mean squared errors, and the fewest wrong outputs of a graph."""
+        outputs = jax.vmap(lambda graph: apply_graph(graph, self.inputs, 1))(graphs)[..., 0]
+        wrong = jnp.min(jnp.sum((outputs > 0.5) != (self.targets > 0.5), axis=1))
+        return jnp.mean((outputs - self.targets) ** 2, axis=1), wrong
+
+    def start(self, seed: int) -> tuple[NEATState, jax.Array]:
+        """The state of the first generation, and the fewest wrong outputs of a graph."""
+        keys = jax.random.split(jax.random.key(seed), self.strategy.population_size)
+        graphs = jax.vmap(lambda key: minimal_graph(key, self.bits, 1))(keys)
+        cost, wrong = self.judged(graphs)
+        return self.strategy.init(jax.random.key(seed), graphs, cost, self.strategy.default_params), wrong
 
     def generation(self, state: NEATState, key: jax.Array) -> tuple[NEATState, jax.Array]:
         """The next state, and the fewest wrong outputs of a graph."""
         params = self.strategy.default_params
         graphs, state = self.strategy.ask(jax.random.fold_in(key, 0), state, params)
-        outputs = jax.vmap(lambda graph: apply_graph(graph, self.inputs, 1))(graphs)[..., 0]
-        cost = jnp.mean((outputs - self.targets) ** 2, axis=1)
-        wrong = jnp.min(jnp.sum((outputs > 0.5) != (self.targets > 0.5), axis=1))
+        cost, wrong = self.costs(graphs)
         return self.strategy.tell(jax.random.fold_in(key, 1), graphs, cost, state, params)[0], wrong
 
     def solve(self, seed: int, generations: int) -> dict[str, Any]:
         """One run, to its end or to no wrong output."""
-        state, start = self.start(seed), time.process_time()
-        for generation in range(1, generations + 1):
-            key = jax.random.fold_in(jax.random.key(seed), generation)
-            state, wrong = self.compiled(self.strategy.roomy(state), key)
-            if wrong == 0:
-                break
+        start, generation = time.process_time(), 1
+        state, wrong = self.start(seed)
+        while wrong > 0 and generation < generations:
+            generation += 1
+            state, wrong = self.compiled(
+                self.strategy.roomy(state), jax.random.fold_in(jax.random.key(seed), generation)
+            )
         return {
             "seed": seed,
             "solved": bool(wrong == 0),
             "generations": generation,
-            "nodes": int(jnp.max(state.graphs.num_nodes)),
-            "connections": int(jnp.max(state.graphs.num_connections)),
+            "nodes": int(jnp.max(state.population.num_nodes)),
+            "connections": int(jnp.max(state.population.num_connections)),
             "cpu_s": time.process_time() - start,
         }
+
+
+def lengthened(state: NEATState, nodes: int) -> NEATState:
+    """The state in tables of so many nodes, and four times as many connections."""
+
+    def is_graph(part: Any) -> bool:
+        return isinstance(part, Graph)
+
+    return jax.tree.map(
+        lambda part: resized(part, nodes, 4 * nodes) if is_graph(part) else part, state, is_leaf=is_graph
+    )
 
 
 def limits_of(search: Search, state: NEATState, settings: Settings) -> list[dict[str, Any]]:
@@ -170,9 +189,7 @@ def limits_of(search: Search, state: NEATState, settings: Settings) -> list[dict
         bounded.__dict__ |= search.__dict__
         bounded.strategy = replace(search.strategy, max_nodes=limit, max_connections=4 * limit)
         live = prepare(bounded.generation, bounded.strategy.roomy(state), key)
-        species = replace(state.species, representatives=resized(state.species.representatives, limit, 4 * limit))
-        long = replace(state, graphs=resized(state.graphs, limit, 4 * limit), species=species, asked=species)
-        full = prepare(bounded.generation, long, key)
+        full = prepare(bounded.generation, lengthened(state, limit), key)
         cost, padded = costs_of([live, full], settings.rounds)
         rows.append({"limit": limit, "seconds": cost.seconds, "padded_s": padded.seconds, "compile_s": cost.compile_s})
     return rows
@@ -216,7 +233,7 @@ def main(settings: Settings) -> None:
         print(f"{bits}-bit parity: {sum(run['solved'] for run in found)} of {len(found)} solved", flush=True)
         print(markdown(tuple(found[0]), [tuple(f"{value:.4g}" for value in run.values()) for run in found]), flush=True)
 
-    state = search.start(0)
+    state, _ = search.start(0)
     for key in jax.random.split(jax.random.key(0), settings.warmup):
         state, _ = search.compiled(search.strategy.roomy(state), key)
     limits = limits_of(search, search.strategy.roomy(state), settings)

@@ -14,25 +14,21 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
-from etm_jax.networks._evaluation import channels_of
-
 from bench._context import context
 from bench._measure import markdown, save
 from etm_jax._command_line import make_suite
 from etm_jax._presets import CLASSIC
 from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax.evolution import make_problem
-from etm_jax.evolution._buckets import ENOUGH, upcoming
-from etm_jax.evolution._generation import init, step
-from etm_jax.evolution._problem import Problem
-from etm_jax.networks import Bounds, LifetimeConfig
+from etm_jax.evolution import Problem, init, make_problem, step
+from etm_jax.evolution._buckets import upcoming
+from etm_jax.networks import Architecture, Bounds, LifetimeConfig
 from etm_jax.networks._batches import groups
-from etm_jax.networks.genome._architecture import Architecture
+from etm_jax.networks._model import ENOUGH
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets
 from etm_jax.networks.genome._cost import multiply_adds
 
 TARGET = 0.8
-HEADINGS = ("generations", "buckets at most", "size_buckets", "padding efficiency, mean", "least", "most")
+HEADINGS = ("generations", "buckets at most", "buckets", "padding efficiency, mean", "least", "most")
 
 
 @dataclass(frozen=True)
@@ -60,33 +56,36 @@ class Settings:
         """The classic preset's space, selection and variation, with short lifetimes on short episodes."""
         tasks = ("copy=0.5,bits=8,max_length=3", "recall=0.3,bits=6,item_length=1,max_items=2")
         lifetime = LifetimeConfig(steps=4, batch_size=4)
-        config = replace(CLASSIC, task=tasks, score_episodes=8, lifetime=lifetime, rebucket_every=self.rebucket_every)
-        return replace(config, population_size=6, bounds=Bounds(num_slots=(8, 32))) if self.quick else config
+        model = replace(CLASSIC.model, lifetime=lifetime, rebucket_every=self.rebucket_every)
+        if self.quick:
+            model = replace(model, bounds=Bounds(num_slots=(8, 32)))
+        size = 6 if self.quick else CLASSIC.population_size
+        return replace(CLASSIC, task=tasks, score_episodes=8, population_size=size, model=model)
 
 
-def share(problem: Problem, architectures: Architecture, ladder: tuple[Bounds, ...]) -> float:
-    """Useful over executed multiply-adds, everybody in the cheapest bucket that holds it."""
-    sizes = channels_of(problem)
-    _, chosen = groups(architectures, 1, ladder)
-    return float(multiply_adds(architectures, *sizes).sum() / bucket_costs(ladder, *sizes)[chosen].sum())
+def share(problem: Problem, architectures: Architecture, buckets: tuple[Bounds, ...]) -> float:
+    """Useful over executed multiply-adds, each individual in the cheapest bucket that holds it."""
+    sizes = problem.model.channels
+    _, chosen = groups(architectures, 1, buckets)
+    return float(multiply_adds(architectures, *sizes).sum() / bucket_costs(buckets, *sizes)[chosen].sum())
 
 
 def shares(settings: Settings, problem: Problem, seed: int) -> dict[tuple[int, int], tuple[int, float]]:
-    """By generation and buckets at most: the buckets there are, and the share; buckets chosen when a run chooses them."""
-    sizes, bounds = channels_of(problem), problem.config.bounds
+    """The number of buckets and the share, by generation and most buckets; chosen when a run chooses them."""
+    sizes, bounds = problem.model.channels, problem.config.model.bounds
     live = jax.jit(lambda state: step(problem, state)[0])
     draw = jax.jit(lambda state: upcoming(problem, state))
-    state, found, ladders = init(problem, jax.random.key(seed)), {}, {}
+    state, found, choices = init(problem, jax.random.key(seed)), {}, {}
     for generation in range(settings.generations):
         if generation % settings.rebucket_every == 0:
             coming = draw(state)
-            ladders = {
-                most: choose_buckets(coming, bounds, *sizes, most=most, enough=ENOUGH) for most in settings.size_buckets
+            choices = {
+                most: choose_buckets(coming, bounds, *sizes, most=most, enough=ENOUGH) for most in settings.buckets
             }
         state = live(state)
         architectures = state.population.genomes.architecture
-        for most, ladder in ladders.items():
-            found[generation, most] = len(ladder), share(problem, architectures, ladder)
+        for most, buckets in choices.items():
+            found[generation, most] = len(buckets), share(problem, architectures, buckets)
     return found
 
 
@@ -100,7 +99,7 @@ def main(settings: Settings) -> None:
     rows, cases = [], []
     for first in range(0, settings.generations, settings.rebucket_every):
         last = min(first + settings.rebucket_every, settings.generations)
-        for most in settings.size_buckets:
+        for most in settings.buckets:
             span = [run[generation, most] for run in found for generation in range(first, last)]
             counts, values = zip(*span, strict=True)
             figures = statistics.mean(values), min(values), max(values)

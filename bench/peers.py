@@ -84,13 +84,15 @@ def num_weights(bounds: Bounds) -> int:
 
 def ours(bounds: Bounds, population_size: int, generations: int) -> Program:
     """Ask and tell of `EvolvingTuringMachine`."""
-    machine = EvolvingTuringMachine(population_size, bounds, INPUT_SIZE, OUTPUT_SIZE)
+    draw = functools.partial(random_genome, bounds=bounds, input_size=INPUT_SIZE, output_size=OUTPUT_SIZE)
+    machine = EvolvingTuringMachine(population_size, draw(jax.random.key(0)), bounds)
     params = machine.default_params
-    start = machine.init(jax.random.key(0), params)
 
     def score(genomes: Genome) -> jax.Array:
         return jax.vmap(sphere)(genomes.params)
 
+    genomes = jax.vmap(draw)(jax.random.split(jax.random.key(0), population_size))
+    start = machine.init(jax.random.key(1), genomes, score(genomes), params)
     return program(machine, score, start, params, generations)
 
 
@@ -111,7 +113,7 @@ def program(algorithm: Any, score: Callable[[Any], jax.Array], start: Any, param
         key_ask, key_tell = jax.random.split(key)
         population, state = algorithm.ask(key_ask, state, params)
         state, metrics = algorithm.tell(key_tell, population, score(population), state, params)
-        return state, metrics["best_fitness"]
+        return state, metrics["best_fitness_in_generation"]
 
     def evolve(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         return jax.lax.scan(generation, state, jax.random.split(key, generations))
@@ -127,7 +129,7 @@ def qdax(dimensions: int, population_size: int, generations: int) -> Program:
     from qdax.utils.metrics import default_ga_metrics
 
     # QDax declares a pair of results for both functions, and takes one.
-    unused: Any = lambda genotypes, key: genotypes  # noqa: E731 - everybody comes of variation
+    unused: Any = lambda genotypes, key: genotypes  # noqa: E731 - every individual comes from variation
     variation: Any = functools.partial(isoline_variation, iso_sigma=NOISE, line_sigma=0.0)
     emitter = MixingEmitter(
         mutation_fn=unused,

@@ -31,8 +31,8 @@ from etm_jax.networks import Bounds, Genome, apply, compact, describe, random_ge
 from etm_jax.networks._batches import groups, over_population
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, uncrop
 from etm_jax.networks.genome._cost import multiply_adds
-from etm_jax.networks.learning._score import default_micro_batch
-from etm_jax.parallel._devices import device_mesh
+from etm_jax.networks.learning._lifetime import default_micro_batch
+from etm_jax.parallel import device_mesh
 from etm_jax.task import Episode, Task
 
 BITS = 8
@@ -104,20 +104,20 @@ def forms(population: Genome, bounds: Bounds, task: Task, buckets: tuple[int, ..
     """Ways to go over a population, each with its padding efficiency; they take a function of a bucket."""
     sizes = task.input_size, task.output_size
     mesh, architectures = device_mesh(1), population.architecture
-    ladders = {
+    choices = {
         f"etm_jax, {most} buckets": choose_buckets(architectures, bounds, *sizes, most=most, enough=1.0)
         for most in buckets
     }
-    ladders = {"etm_jax, one vmap": (bounds,), "etm_jax, one after the other": (bounds,), **ladders}
+    choices = {"etm_jax, one vmap": (bounds,), "etm_jax, one after the other": (bounds,), **choices}
     found = {}
-    for name, ladder in ladders.items():
-        lanes = 0 if "vmap" in name else 1
-        _, chosen = groups(architectures, lanes or len(architectures.num_slots), ladder)
-        executed = bucket_costs(ladder, *sizes)[chosen] * (1 if lanes else len(architectures.num_slots))
+    for name, shapes in choices.items():
+        batch_size = 0 if "vmap" in name else 1
+        _, chosen = groups(architectures, batch_size or len(architectures.num_slots), shapes)
+        executed = bucket_costs(shapes, *sizes)[chosen] * (1 if batch_size else len(architectures.num_slots))
         useful = multiply_adds(architectures, *sizes)
 
-        def over(function: Any, lanes: int = lanes, ladder: Any = ladder) -> Any:
-            run = over_population(function, mesh, lanes, ladder)
+        def over(function: Any, batch_size: int = batch_size, shapes: Any = shapes) -> Any:
+            run = over_population(function, mesh, batch_size, shapes)
             return lambda *own: run(own, own[0].architecture, ())
 
         found[name] = over, float(useful.sum() / executed.sum())
@@ -225,7 +225,7 @@ def main(settings: Settings) -> None:
     pin(settings.threads)
     where = context()
     if settings.quick:
-        settings = replace(settings, population_size=5, repeats=1, buckets=(2,))
+        settings = replace(settings, population_size=5, repeats=1, shapes=(2,))
     bounds = SMALL if settings.quick else CLASSIC
     task = etm_tasks.make("copy", bits=BITS, min_length=settings.length, max_length=settings.length)
     key_genomes, key_episode = jax.random.split(jax.random.key(0))
@@ -234,7 +234,7 @@ def main(settings: Settings) -> None:
     population = draw(keys)
     episode = task.sample(key_episode, settings.batch_size)
 
-    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.size_buckets)
+    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.buckets)
     if settings.peers and importlib.util.find_spec("torch"):
         cases += torch_cases(population, episode, task, bounds, settings.threads)
     elif settings.peers:

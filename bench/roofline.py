@@ -96,7 +96,7 @@ def works(settings: Settings) -> tuple[list[tuple[float, Case]], dict[str, float
     bounds = SMALL if settings.quick else CLASSIC
     task = etm_tasks.make("copy", bits=BITS, min_length=settings.length, max_length=settings.length)
     population, episode = drawn(task, bounds, settings.population_size, settings.batch_size)
-    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.size_buckets)
+    cases, efficiencies = jax_cases(population, episode, task, bounds, settings.buckets)
     needed = float(jnp.sum(multiply_adds(population.architecture, task.input_size, task.output_size)))
     steps = episode.inputs.shape[1]
     found = [(useful_flop(needed, steps, settings.batch_size, FORWARDS[case.work]), case) for case in cases]

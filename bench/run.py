@@ -77,7 +77,7 @@ class Settings:
 
 
 def unregistered() -> list[str]:
-    """Benchmarks in the folder that nobody would run."""
+    """Benchmarks in the folder that the registry lacks."""
     folder = Path(__file__).parent
     scripts = {path.stem for path in folder.glob("[!_]*.py")} - {Path(__file__).stem}
     packages = {path.parent.name for path in folder.glob("*/__main__.py")}

@@ -20,25 +20,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
 from bench._timing import Case
+from etm_jax._command_line import suite_of
 from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax.evolution import make_problem
-from etm_jax.evolution._generation import init, step
-from etm_jax.evolve import suite_of
-from etm_jax.networks import Bounds, LifetimeConfig
-from etm_jax.parallel._devices import replicated
+from etm_jax.evolution import init, make_problem, step
+from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
+from etm_jax.parallel import replicated
 
-# One shape: everybody costs the same, so that no device waits for a dear individual of another.
+# One shape: all individuals cost the same, so that no device waits for a costly individual of another.
 CONFIG = EvolutionaryTuringConfig(
     task=("copy=1,bits=8,max_length=8",),
-    bounds=Bounds((32, 32), (16, 16), (1, 1), (1, 1), (64, 64), addressing=("content_and_location",)),
     score_episodes=32,
-    lifetime=LifetimeConfig(steps=20, batch_size=8),
+    model=NetworksConfig(
+        bounds=Bounds((32, 32), (16, 16), (1, 1), (1, 1), (64, 64), addressing=("content_and_location",)),
+        lifetime=LifetimeConfig(steps=20, batch_size=8),
+    ),
 )
 TINY = replace(
     CONFIG,
     task=("copy=1,bits=2,max_length=2",),
-    bounds=Bounds((5, 5), (3, 3), (1, 1), (1, 1), (4, 4), addressing=("content_and_location",)),
-    lifetime=LifetimeConfig(inheritance="darwinian"),  # nobody learns, which compiles sooner
+    model=NetworksConfig(
+        bounds=Bounds((5, 5), (3, 3), (1, 1), (1, 1), (4, 4), addressing=("content_and_location",)),
+        lifetime=LifetimeConfig(inheritance="darwinian"),  # no learning, which compiles sooner
+    ),
 )
 WEAK, STRONG = "population grows with the devices", "one population"
 HEADINGS = (
@@ -61,7 +64,7 @@ class Settings:
         devices: how many to spread over, the least first; on CPU as many are made as asked for, on an accelerator
             counts beyond what is there are left out.
         per_device: individuals on each device; the one population has this many for each of the most devices.
-        lanes: individuals in one vmap on a device; 0 for what a run takes, 1 on CPU and all elsewhere.
+        batch_size: individuals in one vmap on a device; 0 for what a run takes, 1 on CPU and all elsewhere.
         rounds: timed generations.
         quick: tiny networks, 1 and 2 devices.
         out: JSON file for the figures.
@@ -69,7 +72,7 @@ class Settings:
 
     devices: tuple[int, ...] = (1, 2, 4, 8)
     per_device: int = 4
-    lanes: int = 0
+    batch_size: int = 0
     rounds: int = 5
     quick: bool = False
     out: Path | None = None
@@ -89,7 +92,7 @@ def measure(num_devices: int, population_size: int, settings: Settings) -> dict[
         TINY if settings.quick else CONFIG,
         population_size=population_size,
         devices=num_devices,
-        individuals_per_batch=settings.lanes,
+        individuals_per_batch=settings.batch_size,
     )
     problem = make_problem(config, suite_of(config))
     whole = replicated(problem.mesh)
@@ -124,11 +127,11 @@ def with_efficiency(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     def speed(row: dict[str, Any]) -> float:
         return row["individuals"] / row["wall_s"] / row["devices"]
 
-    def thrift(row: dict[str, Any]) -> float:
+    def economy(row: dict[str, Any]) -> float:
         return row["individuals"] / row["cpu_s"]
 
     return [
-        row | {"wall_efficiency": speed(row) / speed(first), "cpu_efficiency": thrift(row) / thrift(first)}
+        row | {"wall_efficiency": speed(row) / speed(first), "cpu_efficiency": economy(row) / economy(first)}
         for row in rows
     ]
 

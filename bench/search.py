@@ -30,11 +30,26 @@ from bench._measure import markdown, save
 from bench._one_of import problem_of
 from etm_jax._command_line import make_suite
 from etm_jax._presets import PRESETS
-from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, SelectionConfig
-from etm_jax.evolution import make_problem
-from etm_jax.evolution._generation import init, steps
+from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
+from etm_jax.evolution import init, make_problem, steps
 from etm_jax.networks import Bounds, Genome, random_genome
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.learning._score import score
+from etm_jax.selection import (
+    AgingSelection,
+    AnyArchive,
+    AnySelector,
+    LexicaseSelection,
+    MapElitesArchive,
+    NichesSelection,
+    NoArchive,
+    NoveltyArchive,
+    NSGA2Selection,
+    SpeciesSelection,
+    TournamentSelection,
+    TruncationSelection,
+    UniformSelection,
+)
 from etm_jax.training import StrategyConfig, make_strategy
 
 HEADINGS = (
@@ -54,21 +69,21 @@ T_AT_4 = 2.776  # of Student's distribution: the half width of a 95 % interval o
 STRATEGY, SIGMA = "SNES", 0.3  # evosax's, and the first standard deviation of a weight
 KINDS: Any = ("lstm",)  # of controllers; each further one costs compile time
 
-RING = ArchiveConfig(kind="novelty", size=2048, admitted=8)
-NONE = ArchiveConfig(kind="none")
-SEARCHES: dict[str, tuple[SelectionConfig, ArchiveConfig]] = {
-    "tournament": (SelectionConfig(), NONE),
-    "novelty": (SelectionConfig(), RING),
-    "novelty, greedy": (SelectionConfig(tournament_size=7), RING),
-    "half novelty": (SelectionConfig(), replace(RING, novelty_weight=0.5)),
-    "truncation": (SelectionConfig(method="truncation", truncation_share=0.1), NONE),
-    "lexicase": (SelectionConfig(method="lexicase"), NONE),
-    "species": (SelectionConfig(method="species"), NONE),
-    "random parents": (SelectionConfig(method="uniform"), NONE),
-    "aging": (SelectionConfig(method="aging"), NONE),
-    "nsga2": (SelectionConfig(method="nsga2"), NONE),
-    "niches": (SelectionConfig(method="niches"), NONE),
-    "map-elites": (SelectionConfig(method="uniform", num_elites=0), ArchiveConfig(kind="map-elites")),
+RING = NoveltyArchive(size=2048, admitted=8)
+NONE = NoArchive()
+SEARCHES: dict[str, tuple[AnySelector, AnyArchive]] = {
+    "tournament": (TournamentSelection(), NONE),
+    "novelty": (TournamentSelection(), RING),
+    "novelty, greedy": (TournamentSelection(size=7), RING),
+    "half novelty": (TournamentSelection(), replace(RING, weight=0.5)),
+    "truncation": (TruncationSelection(share=0.1), NONE),
+    "lexicase": (LexicaseSelection(), NONE),
+    "species": (SpeciesSelection(), NONE),
+    "random parents": (UniformSelection(num_elites=2), NONE),
+    "aging": (AgingSelection(), NONE),
+    "nsga2": (NSGA2Selection(), NONE),
+    "niches": (NichesSelection(), NONE),
+    "map-elites": (UniformSelection(), MapElitesArchive()),
 }
 # Searches of a group leave as many places to offspring and keep the same archive, so that one program serves them.
 GROUPS = (
@@ -139,7 +154,7 @@ class Settings:
 
 def config_of(environment: str, search: str, settings: Settings) -> EvolutionaryTuringConfig:
     """The preset of acting networks under a search; LSTMs without external memory, which is enough here."""
-    selection, archive = SEARCHES[search]
+    method, archive = SEARCHES[search]
     where, preset = ENVIRONMENTS[environment], PRESETS["acting"]
     return replace(
         preset,
@@ -147,11 +162,11 @@ def config_of(environment: str, search: str, settings: Settings) -> Evolutionary
         population_size=settings.population_size,
         max_generations=settings.generations or where.generations,
         score_episodes=where.episodes,
-        selection=replace(selection, descriptors=where.descriptors),
+        selection=SelectionConfig(method, descriptors=where.descriptors),
         archive=archive,
-        bounds=replace(preset.bounds, memories=("none",), controllers=KINDS),
+        model=replace(preset.model, bounds=replace(preset.model.bounds, memories=("none",), controllers=KINDS)),
         devices=1,
-        individuals_per_batch=settings.population_size // 2 + 1,  # two rows hold everybody and the champion
+        individuals_per_batch=settings.population_size // 2 + 1,  # two batches hold the population and the champion
     )
 
 
@@ -164,15 +179,15 @@ def searched(
     last = configs[0].max_generations
     begin = jax.jit(functools.partial(init, problem_of(problems, 0)))
     live = jax.jit(lambda state, number: steps(problem_of(problems, number), state, jnp.asarray(last), CHECKED_EVERY))
-    judge = judge_of(problems[0].suite, configs[0].bounds)
+    judge = judge_of(problems[0].suite, configs[0].model.bounds)
     jax.block_until_ready(live(begin(jax.random.key(0)), jnp.asarray(0)))  # compiling is no part of a search
     for number, search in enumerate(group):
         found = []
         for seed in seeds_of(settings):
             started, state, rows = time.process_time(), begin(jax.random.key(seed)), []
             while int(state.generation) < last:
-                state, metrics = live(state, jnp.asarray(number))
-                solved = np.where(metrics["alive"], metrics["accuracy"][..., 0], -np.inf).max(axis=-1)
+                state, record = live(state, jnp.asarray(number))
+                solved = np.where(record.alive, record.accuracy[..., 0], -np.inf).max(axis=-1)
                 rows.append(solved[: last - CHECKED_EVERY * len(rows)])
             seconds = time.process_time() - started
             found.append(outcome(seed, np.concatenate(rows), judge(seed, state.champion), seconds))
@@ -182,36 +197,34 @@ def searched(
 def strategy_runs(environment: str, settings: Settings) -> Runs:
     """evosax's strategy over the weights of one network, the largest of the search space, at as many evaluations."""
     config = config_of(environment, "tournament", settings)
-    units = config.bounds.controller_size[1]
+    units = config.model.bounds.controller_size[1]
     bounds = Bounds((8, 8), (4, 4), (1, 1), (1, 1), (units, units), controllers=KINDS, memories=("none",))
     suite: Any = make_suite(config.task)
     draw = functools.partial(random_genome, bounds=bounds, input_size=suite.input_size, output_size=suite.output_size)
     genome = draw(jax.random.key(0))
     strategy = make_strategy(StrategyConfig(STRATEGY, settings.population_size, SIGMA), genome, bounds)
+    network = Lifetime(bounds, suite)
     judge = judge_of(suite, bounds)
 
     def generation(before: Any, key: Array) -> tuple[Any, Array]:
         key_ask, key_tell, key_score = jax.random.split(key, 3)
 
-        def accuracy_and_performance(weights: Array) -> tuple[Array, Array]:
-            one = replace(genome, params=strategy.placed(weights, genome.params))
+        def accuracy_and_performance(params: Any) -> tuple[Array, Array]:
             difficulty = jnp.ones(1)
-            result = score(key_score, one, difficulty, bounds=bounds, suite=suite, num_episodes=config.score_episodes)
+            result = score(network, key_score, replace(genome, params=params), difficulty, config.score_episodes)
             return result.accuracy[0], result.performance[0]
 
-        with jax.numpy_rank_promotion("allow"):  # evosax adds vectors to populations
-            asked, state = strategy.algorithm.ask(key_ask, before, strategy.params)
+        asked, state = strategy.ask(key_ask, before, strategy.default_params)
         accuracy, performance = jax.vmap(accuracy_and_performance)(asked)
-        with jax.numpy_rank_promotion("allow"):
-            told, _ = strategy.algorithm.tell(key_tell, asked, -performance, state, strategy.params)
-        return jax.tree.map(lambda new, old: new.astype(old.dtype), told, before), jnp.max(accuracy)
+        told, _ = strategy.tell(key_tell, asked, -performance, state, strategy.default_params)
+        return told, jnp.max(accuracy)
 
     @jax.jit
     def evolve(key: Array) -> tuple[Genome, Array]:
         key_genome, key_state, key_run = jax.random.split(key, 3)
-        state = strategy.init(key_state, draw(key_genome).params).inner_state
+        state = strategy.init(key_state, draw(key_genome).params, strategy.default_params)
         state, solved = jax.lax.scan(generation, state, jax.random.split(key_run, config.max_generations))
-        return replace(genome, params=strategy.placed(state.mean, genome.params)), solved
+        return replace(genome, params=strategy.placed(state.mean)), solved
 
     jax.block_until_ready(evolve(jax.random.key(0)))
     found = []
@@ -233,7 +246,7 @@ def judge_of(suite: Any, bounds: Bounds) -> Callable[[int, Genome], Any]:
 
     @jax.jit
     def judged(key: Array, genome: Genome) -> Any:
-        return score(key, genome, jnp.ones(1), bounds=bounds, suite=suite, num_episodes=HELD_OUT)
+        return score(Lifetime(bounds, suite), key, genome, jnp.ones(1), HELD_OUT)
 
     return lambda seed, genome: judged(jax.random.fold_in(jax.random.key(seed), HELD_OUT_STREAM), genome)
 

@@ -24,24 +24,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
 from bench._aot import CHIPS, Compiled, Program, compile_program, prepare_without_tpu, topology_devices, tpu_attached
 from bench._context import context, version
+from etm_jax._command_line import suite_of
 from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax.evolution import make_problem
-from etm_jax.evolution._generation import init, steps
-from etm_jax.evolution._problem import Problem
-from etm_jax.evolve import suite_of
-from etm_jax.networks import Bounds, LifetimeConfig
+from etm_jax.evolution import Problem, init, make_problem, steps
+from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
 from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._score import learnable
-from etm_jax.parallel._devices import replicated
+from etm_jax.networks.learning._lifetime import Lifetime, learnable
+from etm_jax.parallel import replicated
 
 TOPOLOGIES = ("v5e:2x2", "v6e:2x4")
 HERE = "here"
 TINY = EvolutionaryTuringConfig(
     task=("copy=1,bits=2,max_length=2",),
     score_episodes=4,
-    bounds=Bounds((5, 7), (3, 4), (1, 1), (1, 1), (4, 6), addressing=("content_and_location",)),
-    lifetime=LifetimeConfig(steps=3, batch_size=2),
+    model=NetworksConfig(
+        bounds=Bounds((5, 7), (3, 4), (1, 1), (1, 1), (4, 6), addressing=("content_and_location",)),
+        lifetime=LifetimeConfig(steps=3, batch_size=2),
+    ),
 )
 REPEATS = 3
 USABLE = 0.95  # share of the memory; the runtime keeps some for itself
@@ -103,21 +103,13 @@ def generation(problem: Problem) -> Program:
 
 
 def training_step(problem: Problem) -> Program:
-    """One gradient step of everybody's lifetime, the population spread over the chips."""
+    """One gradient step of each individual's lifetime, the population spread over the chips."""
     (axis,) = problem.mesh.axis_names
+    model = problem.config.model
+    lifetime = Lifetime(model.bounds, learnable(problem.suite), model.lifetime)
 
     def one(key: jax.Array, genome: Any) -> Any:
-        return learn(
-            key,
-            genome,
-            jnp.ones(len(problem.suite.names)),
-            1.0,
-            1,
-            bounds=problem.config.bounds,
-            suite=learnable(problem.suite),
-            config=problem.config.lifetime,
-            make_optimiser=problem.make_optimiser,
-        )
+        return learn(lifetime, key, genome, jnp.ones(len(problem.suite.names)), 1.0, 1)
 
     def inputs() -> tuple[Any, ...]:
         key_init, key_learn = jax.random.split(jax.random.key(problem.config.seed))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from etm_jax.automata._config import AutomataVariation, EM33Config, EM43Config
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.graphs._config import GraphConfig
+from etm_jax.graphs._variation import GraphRates
 from etm_jax.models._registry import MODELS
 from etm_jax.networks._config import NetworksConfig
 from etm_jax.networks.genome._bounds import Bounds
@@ -13,6 +14,7 @@ from etm_jax.networks.variation._rates import VariationRates
 from etm_jax.selection import LexicaseSelection, TournamentSelection, TruncationSelection
 from etm_jax.task import CurriculumConfig
 
+# --8<-- [start:presets]
 # Small networks that learn to copy and to recall within minutes on two CPU cores, and still differ twofold in cost.
 DEFAULT = EvolutionaryTuringConfig(
     population_size=12,
@@ -123,7 +125,16 @@ ACTING = EvolutionaryTuringConfig(
 # Graphs with a tape that remember a cue and act on it; a minute on a CPU core.
 GRAPHS = replace(
     ACTING,
-    model=GraphConfig(connected=False, slots=12),
+    model=GraphConfig(
+        connected=False,
+        recurrent=True,
+        activations=("tanh",),
+        slots=12,
+        # Tournaments have no species that protect new structure, so it comes often, and what does not help goes again.
+        variation=GraphRates(
+            add_connection_rate=0.5, remove_connection_rate=0.1, add_node_rate=0.1, activation_rate=0.1
+        ),
+    ),
     population_size=300,
     max_generations=60,
     task=("t_maze=1,length=10",),
@@ -136,6 +147,7 @@ GRAPHS = replace(
     ),
     crossover_rate=0.5,
 )
+# --8<-- [end:presets]
 
 PRESETS = {
     "default": DEFAULT,

@@ -91,6 +91,6 @@ def _require_type(name: str, value: object, kind: Any) -> None:
         require(type(value) is kind, name, WORDS.get(kind, f"a {kind.__name__}"), value)
 
 
-def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """One of the choices."""
     require(value in choices, name, f"one of {', '.join(choices)}", value)

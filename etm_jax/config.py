@@ -31,7 +31,7 @@ class SelectionConfig:
     warmup_generations: int = 1  # generations that the first individuals live before selection begins
 
     def __post_init__(self) -> None:
-        require_kind("selection.method", self.method, SELECTORS)
+        _require_kind("selection.method", self.method, SELECTORS)
         require_types(self, "selection.")
         for name in ("objectives", "descriptors"):
             names = getattr(self, name)
@@ -95,8 +95,8 @@ class EvolutionaryTuringConfig:
     islands: IslandConfig = field(default_factory=IslandConfig)
 
     def __post_init__(self) -> None:
-        require_kind("model", self.model, {name: kind.Config for name, kind in MODELS.items()})
-        require_kind("archive", self.archive, ARCHIVES)
+        _require_kind("model", self.model, {name: kind.Config for name, kind in MODELS.items()})
+        _require_kind("archive", self.archive, ARCHIVES)
         require_types(self)
         for name in ("population_size", "max_generations", "input_dim", "output_dim", "score_episodes"):
             require_count(name, getattr(self, name), 1)
@@ -119,7 +119,7 @@ class EvolutionaryTuringConfig:
         require(alone, "islands.count", "1 with an archive, which all members share", count)
 
 
-def require_kind(name: str, value: object, kinds: dict[str, type[Any]]) -> None:
+def _require_kind(name: str, value: object, kinds: dict[str, type[Any]]) -> None:
     """The settings of one of some kinds."""
     names = ", ".join(kind.__name__ for kind in kinds.values())
     require(type(value) in kinds.values(), name, f"one of {names}", value)

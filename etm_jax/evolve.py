@@ -155,7 +155,11 @@ def read_command(argv: list[str]) -> Command:
     named = named_tasks(settings.task, command.settings.task)
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
-        check_resume(settings, command, CHANGEABLE)
+        if source.preset is not None:
+            fail("--resume uses its own settings; leave out --preset")
+        with one_line_errors():
+            before = start_of(Source(resume=source.resume))  # without the selection and the archive that flags name
+        check_resume(before, command, CHANGEABLE)
     check_processes(command)
     return command
 
@@ -197,7 +201,7 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     use_every_core()
     if argv[:1] == ["report"]:
-        remake(parse(Report, argv[1:], COMMAND).run)
+        remake(parse(Report, with_full_help(argv[1:]), COMMAND).run)
         return
     command = read_command(argv)
     if command.list_tasks:

@@ -22,6 +22,7 @@ from etm_jax._command_line import (
     options_of,
     parse,
     set_up_warnings,
+    with_full_help,
     without_help,
 )
 from etm_jax._console import show_summary, show_tasks, training_progress
@@ -89,7 +90,7 @@ def read_command(argv: list[str]) -> Command:
             settings = replaced(settings, table)
         if source.resume is not None:
             settings = old_folder(source.resume).config(settings)
-    command: Command = parse(Command, argv, COMMAND, default=Command(settings=settings))
+    command: Command = parse(Command, with_full_help(argv), COMMAND, default=Command(settings=settings))
     named = named_tasks(settings.task, command.settings.task)
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))
     if source.resume is not None:
@@ -125,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     set_up_warnings()
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["report"]:
-        remake(parse(Report, argv[1:], COMMAND).run)
+        remake(parse(Report, with_full_help(argv[1:]), COMMAND).run)
         return
     command = read_command(argv)
     if command.list_tasks:

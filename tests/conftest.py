@@ -21,7 +21,7 @@ import pytest
 # JAX traces by making objects, hundreds of thousands a test; Python would look through all that live again and again.
 gc.set_threshold(100_000, 20, 50)
 
-# A suite that a shell runs in the background is born deaf to Ctrl-C, which some tests send themselves.
+# A suite that a shell runs in the background starts deaf to Ctrl-C, which some tests send themselves.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

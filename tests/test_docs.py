@@ -24,19 +24,23 @@ PACKAGES = [
     "etm_jax.ae.plot",
     "etm_jax.ae.tape",
     "etm_jax.ae.tape_tasks",
+    "etm_jax.automata",
     "etm_jax.cells",
     "etm_jax.config",
-    "etm_jax.automata",
     "etm_jax.environment",
     "etm_jax.evolution",
-    "etm_jax.networks.genome",
     "etm_jax.graphs",
+    "etm_jax.models",
+    "etm_jax.networks",
+    "etm_jax.networks.variation",
     "etm_jax.number_task",
+    "etm_jax.parallel",
     "etm_jax.report",
+    "etm_jax.runs",
     "etm_jax.selection",
+    "etm_jax.strategies",
     "etm_jax.task",
     "etm_jax.training",
-    "etm_jax.networks.variation",
     "etm_tasks",
 ]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -110,7 +114,7 @@ def blocks_of(page):
 
 def evolves(source):
     """Runs a whole evolution of networks, which takes long to compile."""
-    return "EvolutionaryTuringMachine(" in source or "EvolvingTuringMachine(" in source
+    return any(f"{name}(" in source for name in ("etm.evolve", "EvolutionaryTuringMachine", "EvolvingTuringMachine"))
 
 
 def execute(page, blocks):

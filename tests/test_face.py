@@ -37,7 +37,7 @@ def test_every_way_to_reach_a_name_works_in_a_fresh_process():
         "import etm_jax as etm\n"
         "assert 'Bounds' in dir(etm) and 'ae' in dir(etm) and 'TYPE_CHECKING' not in dir(etm)\n"
         "from etm_jax import Bounds, ae, TaskSuite\n"
-        "assert etm.Bounds is Bounds and etm.genomes.Bounds is Bounds\n"
+        "assert etm.Bounds is Bounds and etm.networks.Bounds is Bounds\n"
         "from etm_jax import *\n"
         "assert load_best is etm.load_best and not hasattr(etm, 'nothing')\n"
     )
@@ -49,6 +49,26 @@ def test_a_module_of_the_library_still_runs_as_a_command():
     )
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
+    assert run.stdout.startswith("usage: python -m etm_jax.evolve")
+
+
+def test_evolve_is_a_function_whether_the_module_of_its_name_is_loaded_or_not():
+    fresh(
+        "import etm_jax as etm\n"
+        "function = etm.evolve\n"
+        "import etm_jax.evolve as command\n"
+        "assert callable(etm.evolve) and etm.evolve is command and command.evolve is function\n"
+        "assert command.__call__ is function and callable(command.main)\n"
+    )
+
+
+def test_the_face_of_the_models_has_the_registry_too():
+    fresh(
+        "from etm_jax import models\n"
+        "assert {'MODELS', 'make_model', 'load_best', 'Model'} <= set(dir(models))\n"
+        "from etm_jax.models._registry import MODELS, load_best\n"
+        "assert models.MODELS is MODELS and models.load_best is load_best and not hasattr(models, 'nothing')\n"
+    )
 
 
 def test_type_checkers_see_the_names_that_are_loaded():

@@ -64,7 +64,7 @@ def compiled_init(suite=SUITE, **changes):
 def changed(state, **leaves):
     """The state with leaves of its population replaced, named as `scores__alive`, each placed like the one before it.
 
-    An array placed otherwise would be traced and compiled for anew.
+    An array placed otherwise would be traced and compiled again.
     """
 
     def replace(node, names, value):
@@ -88,7 +88,7 @@ def _programs(config, suite):
 
 
 def after(generations, suite=SUITE, **changes):
-    """State and metrics after some generations."""
+    """State after some generations, and the record of the last one; None for none."""
     return _after(generations, problem(suite, **changes).config, suite)
 
 
@@ -96,5 +96,5 @@ def after(generations, suite=SUITE, **changes):
 def _after(generations, config, suite):
     start, advance = _programs(config, suite)
     if generations == 0:
-        return start(jax.random.key(0)), {}
+        return start(jax.random.key(0)), None
     return advance(_after(generations - 1, config, suite)[0])

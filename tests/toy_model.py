@@ -1,4 +1,4 @@
-"""A model that compiles in a second: points of the plane, judged by a formula."""
+"""A model that compiles in a second: points of the plane, scored by a formula."""
 
 from dataclasses import dataclass
 

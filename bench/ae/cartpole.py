@@ -121,7 +121,7 @@ def run(quick: bool = False) -> Finding:
     rows, curves, ratios, found_of = [], {}, {}, {}
     for name, (make, rates) in methods.items():
         runs = learn(make, rates, updates, start, seeds)
-        best = int(np.argmax(runs[:, 0].mean((-2, -1))))  # nobody knows of the change beforehand
+        best = int(np.argmax(runs[:, 0].mean((-2, -1))))  # the change is not known beforehand
         taken = recovery(runs[best], start)
         label = f"{name}, best of {len(rates)} rates: {rates[best]:g}" if len(rates) > 1 else name
         for change, lengths_of, steps in zip(CHANGES, runs[best], taken, strict=True):

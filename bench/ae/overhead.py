@@ -14,12 +14,11 @@ from bench._timing import Case, compiled_case, time_rounds
 from bench.ae._finding import Finding, Row, verdict
 from bench.ae._regression import mlp, mlp_init
 from etm_jax import ae
+from etm_jax._command_line import suite_of
 from etm_jax._presets import DEFAULT
-from etm_jax.evolve import suite_of
 from etm_jax.networks import random_genome
 from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._optimisers import make_optimiser
-from etm_jax.networks.learning._score import learnable
+from etm_jax.networks.learning._lifetime import Lifetime, learnable
 
 CRITERION = (
     "ae_adamw: optimiser state <= 2.0 times the parameters' bytes + 1 kB; CPU seconds of a whole training step at "
@@ -84,14 +83,15 @@ def training(name: str, tx: optax.GradientTransformation, steps: int) -> Measure
 def lifetime(optimiser: str, steps: int) -> Case:
     """A case of the gradient steps of one network of the default preset."""
     suite = learnable(suite_of(DEFAULT))
-    config = replace(DEFAULT.lifetime, optimiser=optimiser)
-    settings = {"bounds": DEFAULT.bounds, "suite": suite, "config": config, "make_optimiser": make_optimiser(config)}
-    genome = random_genome(jax.random.key(2026), DEFAULT.bounds, suite.input_size, suite.output_size)
+    bounds = DEFAULT.model.bounds
+    config = replace(DEFAULT.model.lifetime, optimiser=optimiser)
+    network = Lifetime(bounds, suite, config)
+    genome = random_genome(jax.random.key(2026), bounds, suite.input_size, suite.output_size)
     difficulty = jnp.ones(len(suite.names))
     return compiled_case(
         "lifetime",
         optimiser,
-        lambda key, genome: learn(key, genome, difficulty, 1.0, steps, **settings),
+        lambda key, genome: learn(network, key, genome, difficulty, 1.0, steps),
         jax.random.key(0),
         genome,
     )

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import BoolScalar
-from etm_jax.automata._checks import at_least
 from etm_jax.automata._formalism import run_until_halted
+from etm_jax.automata._genome import at_least
 
 SIDE = 20
 # Rows and columns of cells with a meaning.
@@ -29,7 +29,7 @@ class GridRun(NamedTuple):
         outputs: the two output cells of the last grid.
         steps: until the grid halted, `max_steps` where it did not.
         halted: True = the halting cell reached the threshold.
-        grid: the last one, to go on from.
+        grid: the last one, to resume from.
     """
 
     outputs: Float[Array, "2"]
@@ -57,7 +57,7 @@ class ConvolutionalModel:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from etm_jax.automata._convolution import ConvolutionalModel
+        >>> from etm_jax.automata import ConvolutionalModel
         >>> spread_right = jnp.zeros((3, 3)).at[1, 0].set(1.0)
         >>> found = ConvolutionalModel(max_steps=19).run(spread_right, jnp.zeros((20, 20)), jnp.asarray([1.0, 0.0]))
         >>> bool(found.halted), bool(found.outputs[0] > 0), float(found.outputs[1])

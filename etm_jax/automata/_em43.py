@@ -10,10 +10,9 @@ from jaxtyping import Array, Bool, Int, UInt8
 
 from etm_jax._typing import IntScalar
 from etm_jax.automata import _tape
-from etm_jax.automata._checks import at_least, in_range, whole_numbers
-from etm_jax.automata._formalism import EmergentModel, run_until_halted
-from etm_jax.automata._genome import BLUE, RED
-from etm_jax.automata._population import PopulationRun, run_population
+from etm_jax.automata._formalism import EmergentModel, Halted, run_until_halted
+from etm_jax.automata._genome import BLUE, RED, at_least, in_range, whole_numbers
+from etm_jax.automata._tape import PopulationRun, run_population
 
 MAX_OPERANDS = 2
 
@@ -54,8 +53,7 @@ class EM43:
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from etm_jax.automata._em43 import EM43
-        >>> from etm_jax.automata._genome import constrain_rule
+        >>> from etm_jax.automata import EM43, constrain_rule
         >>> keep = constrain_rule(jnp.zeros(64, jnp.uint8))
         >>> outputs, steps, halted = EM43(window=64).run(keep, jnp.zeros(10, jnp.uint8), jnp.arange(4))
         >>> outputs.tolist(), steps.tolist(), halted.all().item()
@@ -73,7 +71,7 @@ class EM43:
         """The largest number that can be written beside a programme; of two, their sum plus 2 must not exceed it.
 
         Example:
-            >>> from etm_jax.automata._em43 import EM43
+            >>> from etm_jax.automata import EM43
             >>> EM43(window=200).largest_input(32)
             163
         """
@@ -101,7 +99,7 @@ class EM43:
         operands = self._operands(inputs, programme.shape[0])
         return _run(rule, programme, operands, self.window, self.max_steps)
 
-    def run_population(self, rules: Any, programmes: Any, inputs: Any, lanes: int = 64) -> PopulationRun:
+    def run_population(self, rules: Any, programmes: Any, inputs: Any, batch_size: int = 64) -> PopulationRun:
         """Run a population on the same inputs, with the results of `run`.
 
         Cells are bits, 32 to a word, and genomes that are done make room for others: see "How it is fast" in the guide.
@@ -111,7 +109,7 @@ class EM43:
             rules: `[population, 64]`, as in `run`.
             programmes: `[population, cell]`.
             inputs: as in `run`.
-            lanes: genomes computed together; the results do not depend on it.
+            batch_size: genomes computed together; the results do not depend on it.
 
         Returns:
             Outputs, steps and whether each tape halted, `[population, batch]` each, and how much was computed.
@@ -119,13 +117,13 @@ class EM43:
         Raises:
             ValueError: as `run`, or the numbers of rules and programmes differ.
         """
-        at_least(1, lanes=lanes)
+        at_least(1, batch_size=batch_size)
         rules = _checked_states("rules", rules, (None, 64), BLUE)
         programmes = _checked_states("programmes", programmes, (rules.shape[0], None), RED)
         at_least(1, population=rules.shape[0])
         operands = self._operands(inputs, programmes.shape[1])
-        lanes = min(lanes, rules.shape[0])
-        return _run_population(rules, programmes, operands, self.window, self.max_steps, lanes)
+        batch_size = min(batch_size, rules.shape[0])
+        return _run_population(rules, programmes, operands, self.window, self.max_steps, batch_size)
 
     def initial_state(self, programme: Any) -> UInt8[Array, "cell"]:
         """The tape before an input is written: the programme and two separators.
@@ -205,7 +203,7 @@ def _run(
     markers = _tape.marker_cells(operands, length)
     before = _tape.initial_tape(programme, window)
 
-    def one(cells: Int[Array, "operand"]) -> tuple[UInt8[Array, "cell"], IntScalar, jax.Array]:
+    def one(cells: Int[Array, "operand"]) -> Halted:
         first = _tape.laid_over(before, _tape.written(cells, window))
         return run_until_halted(partial(_tape.transition, rule), _tape.halts, first, max_steps)
 
@@ -215,4 +213,4 @@ def _run(
     return Run(outputs, jnp.where(halted, steps, max_steps), halted)
 
 
-_run_population = jax.jit(run_population, static_argnames=("window", "max_steps", "lanes"))
+_run_population = jax.jit(run_population, static_argnames=("window", "max_steps", "batch_size"))

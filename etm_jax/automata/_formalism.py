@@ -1,4 +1,4 @@
-"""Emergent models: a fixed local rule is applied to a state until the state says that it is done.
+"""Emergent models: a fixed local rule is applied to a state until the state is final.
 
 y = D(f^T(S_0 + E(x))),    T = min{t >= 1 : H(S_t)}
 """
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from etm_jax._typing import BoolScalar, IntScalar
-from etm_jax.automata._checks import at_least
+from etm_jax.automata._genome import at_least
 
 State = Any  # a pytree of arrays of fixed shapes
 
@@ -34,7 +34,7 @@ class EmergentModel(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a model made of an input.
+    """What a model computed from an input.
 
     Attributes:
         output: decoded from the last state; means nothing where `halted` is False.
@@ -49,12 +49,26 @@ class Answer(NamedTuple):
     halted: BoolScalar
 
 
+class Halted(NamedTuple):
+    """Where a computation stopped.
+
+    Attributes:
+        state: the last one.
+        steps: taken.
+        halted: True = that state is final; False = the cap came first.
+    """
+
+    state: State
+    steps: IntScalar
+    halted: BoolScalar
+
+
 def run_until_halted(
     transition: Callable[[State], State], halts: Callable[[State], Any], state: State, max_steps: int
-) -> tuple[State, IntScalar, BoolScalar]:
+) -> Halted:
     """Apply a transition until a state is final, at least once and at most `max_steps` times.
 
-    The first state isn't tested: an input that looks like an answer is still computed on.
+    The first state is not tested: an input that looks like an answer still takes one step.
 
     Args:
         transition: one step.
@@ -62,35 +76,30 @@ def run_until_halted(
         state: the first one.
         max_steps: the cap.
 
-    Returns:
-        The last state, the steps taken, and whether that state is final.
-
     Raises:
         ValueError: `max_steps` is below 1.
 
     Example:
-        >>> from etm_jax.automata._formalism import run_until_halted
+        >>> from etm_jax.automata import run_until_halted
         >>> state, steps, halted = run_until_halted(lambda n: 2 * n, lambda n: n > 50, 1, max_steps=10)
         >>> int(state), int(steps), bool(halted)
         (64, 6, True)
     """
     at_least(1, max_steps=max_steps)
 
-    def proceeds(carry: tuple[State, IntScalar, BoolScalar]) -> Any:
-        _, steps, halted = carry
-        return ~halted & (steps < max_steps)
+    def proceeds(so_far: Halted) -> Any:
+        return ~so_far.halted & (so_far.steps < max_steps)
 
-    def advance(carry: tuple[State, IntScalar, BoolScalar]) -> tuple[State, IntScalar, BoolScalar]:
-        state, steps, _ = carry
-        state = transition(state)  # eq. 3
-        return state, steps + 1, jnp.asarray(halts(state), bool)
+    def advance(so_far: Halted) -> Halted:
+        state = transition(so_far.state)  # eq. 3
+        return Halted(state, so_far.steps + 1, jnp.asarray(halts(state), bool))
 
     first = jax.tree.map(jnp.asarray, state)
-    return jax.lax.while_loop(proceeds, advance, (first, jnp.int32(0), jnp.asarray(False)))
+    return jax.lax.while_loop(proceeds, advance, Halted(first, jnp.int32(0), jnp.asarray(False)))
 
 
 def answer(model: EmergentModel, state: State, value: Any, max_steps: int) -> Answer:
-    """Lay an input over a state and compute until the model halts.
+    """Lay an input over a state, and compute until the model halts.
 
     Args:
         model: the functions.
@@ -102,8 +111,7 @@ def answer(model: EmergentModel, state: State, value: Any, max_steps: int) -> An
         ValueError: `max_steps` is below 1.
 
     Example:
-        >>> from etm_jax.automata._em43 import EM43
-        >>> from etm_jax.automata._formalism import answer
+        >>> from etm_jax.automata import EM43, answer
         >>> import jax.numpy as jnp
         >>> em = EM43(window=32)
         >>> programme = jnp.zeros(4, jnp.uint8)
@@ -118,7 +126,7 @@ def answer(model: EmergentModel, state: State, value: Any, max_steps: int) -> An
 
 
 def answer_in_turn(model: EmergentModel, state: State, values: Any, max_steps: int) -> Answer:
-    """Answer one input after the other; each is laid over the state in which the one before ended.
+    """Answer inputs in sequence; each is laid over the state in which the one before ended.
 
     Args:
         model: the functions.

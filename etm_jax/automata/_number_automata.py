@@ -13,8 +13,7 @@ from etm_jax._typing import Key, Scalar
 from etm_jax.automata._automata import Automata, Automaton
 from etm_jax.automata._config import EM43Config
 from etm_jax.automata._em43 import EM43
-from etm_jax.automata._evolved import EvolvedEM43
-from etm_jax.automata._file import digits, save_automaton
+from etm_jax.automata._evolved import EvolvedEM43, digits, save_automaton
 from etm_jax.environment import AnySuite
 from etm_jax.models._context import Context
 from etm_jax.models._model import Evaluation, Result

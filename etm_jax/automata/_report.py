@@ -11,8 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from etm_jax.automata._controller import EvolvedEM33
-from etm_jax.automata._evolved import EvolvedEM43
+from etm_jax.automata._evolved import EvolvedEM33, EvolvedEM43
 from etm_jax.automata._number_automata import function_of
 from etm_jax.environment import AnySuite, EnvironmentSuite
 from etm_jax.number_task import NumberTask

@@ -10,9 +10,8 @@ from jaxtyping import Array, Float
 from etm_jax._typing import Key, Scalar
 from etm_jax.automata._automata import Automata, Automaton
 from etm_jax.automata._config import EM33Config
-from etm_jax.automata._controller import EvolvedEM33, RingPolicy, controller
-from etm_jax.automata._em33 import EM33
-from etm_jax.automata._file import digits, save_automaton
+from etm_jax.automata._em33 import EM33, RingPolicy, controller
+from etm_jax.automata._evolved import EvolvedEM33, digits, save_automaton
 from etm_jax.environment import AnySuite, EnvironmentSuite
 from etm_jax.models._acting import environments_of, evaluate_acting, held_out_acting
 from etm_jax.models._context import Context

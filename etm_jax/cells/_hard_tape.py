@@ -6,6 +6,8 @@ there. The tape starts as one slot and grows where a head walks off its end, unt
 ends meet. Slots are taken from a ring, the first on slot 0, so that what lies before it is at the highest numbers.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -28,6 +30,15 @@ class HardTapeFields:
     shift: Float[Array, "*batch write move"]
 
 
+class HardTapeMasks(NamedTuple):
+    """Which slots, columns and heads exist; `Active` holds the same masks among others."""
+
+    slot: Bool[Array, " slot"]
+    width: Bool[Array, " width"]
+    read: Bool[Array, " read"]
+    write: Bool[Array, " write"]
+
+
 @pytree
 class HardTapeState:
     """The ends of the tape, both on it, counted from where it began: `lowest` is at most 0, `highest` at least 0."""
@@ -43,7 +54,7 @@ def initial_hard_tape() -> HardTapeState:
 
 def hard_tape_step(
     fields: HardTapeFields,
-    active: Active,
+    active: Active | HardTapeMasks,
     memory: Float[Array, "width slot"],
     weightings: Float[Array, "head slot"],
     state: HardTapeState,
@@ -101,7 +112,7 @@ def place_on_tape(state: HardTapeState, slot_active: Bool[Array, " slot"]) -> In
 
 def nearest_slots(
     vectors: Float[Array, "head width"],
-    active: Active,
+    active: Active | HardTapeMasks,
     memory: Float[Array, "width slot"],
     state: HardTapeState,
     min_similarity: float | Scalar,

@@ -87,7 +87,7 @@ def make_problem(
 
     Raises:
         ValueError: the model does not evolve on such a suite; individuals are to learn by gradients where there are
-            none; or an objective or a descriptor is unknown.
+            none; an objective or a descriptor is unknown; or the archive does not fit the descriptors.
     """
     made: Any = model or make_model(config, suite)
     if optimiser is not None:
@@ -109,10 +109,19 @@ def make_problem(
 
 
 def make_archive(config: EvolutionaryTuringConfig) -> Archive | None:
-    """The archive that the settings name, or that their selection asks for."""
+    """The archive that the settings name, or that their selection asks for.
+
+    Raises:
+        ValueError: a grid has other axes than there are descriptors.
+    """
     archive = config.archive
     if archive.kind == "auto":
         return FrontArchive() if config.selection.method.kind == "nsga2" else None
-    if getattr(archive, "num_descriptors", None) == 0:
-        return replace(archive, num_descriptors=len(config.selection.descriptors))
-    return None if archive.kind == "none" else archive
+    if archive.kind == "none":
+        return None
+    if hasattr(archive, "num_descriptors"):
+        wanted = len(config.selection.descriptors)
+        rule = f"0 or the number of selection.descriptors ({wanted})"
+        require(archive.num_descriptors in (0, wanted), "archive.num_descriptors", rule, archive.num_descriptors)
+        archive = replace(archive, num_descriptors=wanted)
+    return archive

@@ -9,15 +9,19 @@ from jaxtyping import Array, Float
 
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
 from etm_jax.evolution._state import NO_ID, Population
-from etm_jax.models._model import Model, choose, member
+from etm_jax.models._model import Variation, choose, member
 from etm_jax.parallel._devices import map_in_batches
 from etm_jax.selection import Scores, Selector
 
 
-def first_population(key: Key, scores: Scores, model: Model) -> Population:
+def first_population(key: Key, scores: Scores, model: Variation) -> Population:
     """A population of random genomes with these scores, from `unscored`. The key is consumed."""
+    return founders(jax.vmap(model.random)(jax.random.split(key, scores.fitness.size)), scores)
+
+
+def founders(genomes: Any, scores: Scores) -> Population:
+    """A population without parents, with these scores, from `unscored`."""
     size = scores.fitness.size
-    genomes = jax.vmap(model.random)(jax.random.split(key, size))
     return Population(
         genomes,
         scores,
@@ -30,7 +34,7 @@ def first_population(key: Key, scores: Scores, model: Model) -> Population:
 def propose(
     key: Key,
     population: Population,
-    model: Model,
+    model: Variation,
     selector: Selector,
     *,
     crossover_rate: Scalar | float,
@@ -49,7 +53,7 @@ def propose(
     Args:
         key: consumed.
         population: the last one.
-        model: the kind of genomes.
+        model: how genomes are drawn and varied.
         selector: who survives and who becomes a parent.
         crossover_rate: probability that a child has two parents.
         immigrant_rate: probability that a child is a random genome in truth.

@@ -1,4 +1,4 @@
-"""An evolved graph as a model of its own: without padding, and in a file."""
+"""An evolved graph without padding, as a model and as a file."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -11,8 +11,7 @@ import numpy as np
 from etm_jax._files import read_json, write_atomically
 from etm_jax._require import MOST, require
 from etm_jax.graphs._genome import BIAS, CONNECTION_COLUMNS, INPUT_PLACE, NODE_COLUMNS, OUTPUT_PLACE, Graph
-from etm_jax.graphs._policy import GraphPolicy, Step
-from etm_jax.graphs._tape import GraphTape
+from etm_jax.graphs._policy import GraphPolicy, GraphTape, Step
 
 GRAPH = "graph.json"
 MOST_BYTES, MOST_SLOTS = 2**26, 2**20  # of the file; of a tape
@@ -21,18 +20,16 @@ Columns = dict[str, list[int | float | bool]]
 
 @dataclass(frozen=True, eq=False)
 class EvolvedGraph:
-    """A graph that acts; equal to itself only.
+    """A graph that acts. Two are equal only if they are the same object.
 
     Attributes:
-        acts: what it sees and answers, and its tape.
+        acts: its inputs, outputs and tape.
         nodes: columns of the table of nodes, inputs, bias and outputs first, by name.
         connections: columns of the table of connections, by name.
 
     Example:
         >>> import jax
-        >>> from etm_jax.graphs._evolved import EvolvedGraph
-        >>> from etm_jax.graphs._policy import GraphPolicy
-        >>> from etm_jax.graphs._genome import minimal_graph
+        >>> from etm_jax.graphs import EvolvedGraph, GraphPolicy, minimal_graph
         >>> graph = minimal_graph(jax.random.key(0), 2, 1, max_nodes=9, max_connections=9)
         >>> model = EvolvedGraph.of(graph, GraphPolicy(2, 1))
         >>> model.architecture
@@ -45,7 +42,7 @@ class EvolvedGraph:
 
     @classmethod
     def of(cls, graph: Graph, acts: GraphPolicy) -> "EvolvedGraph":
-        """What exists of a graph."""
+        """The existing nodes and connections of a graph."""
 
         def columns(names: tuple[str, ...], exists: Any) -> Columns:
             return {name: np.asarray(getattr(graph, name))[np.asarray(exists)].tolist() for name in names}
@@ -58,8 +55,8 @@ class EvolvedGraph:
 
     @property
     def graph(self) -> Graph:
-        """The graph, in tables as long as it needs."""
-        # A table of no rows has no position to point at.
+        """The graph, in the shortest tables that hold it."""
+        # Positions are looked up in the table, so it needs a row even where there is no connection.
         spare = {"sources": [0], "targets": [0], "weights": [0.0], "enabled": [False]}
         count = len(self.connections["weights"])
         columns = self.nodes | (self.connections if count else spare)
@@ -72,16 +69,16 @@ class EvolvedGraph:
 
     @property
     def input_size(self) -> int:
-        """Channels that it sees."""
+        """Channels of an observation."""
         return self.acts.input_size
 
     def policy(self) -> tuple[Any, Step]:
-        """What it remembers before the first step, and its step as a recurrent cell."""
+        """Its state before the first step, and its step as a recurrent cell."""
         return self.acts.of(self.graph)
 
     @property
     def architecture(self) -> dict[str, str | int]:
-        """What there is to say of it, for summary and report."""
+        """Its sizes, for summary and report."""
         nodes = len(self.nodes["ids"])
         return {
             "nodes": nodes,
@@ -93,7 +90,7 @@ class EvolvedGraph:
 
 
 def save_graph(model: EvolvedGraph, folder: Path) -> None:
-    """Write `graph.json`; the folder is made if need be."""
+    """Write `graph.json`; the folder is created if needed."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / GRAPH, json.dumps(asdict(model), indent=2) + "\n")
 
@@ -102,7 +99,7 @@ def load_graph(folder: Path) -> EvolvedGraph:
     """Read back what `save_graph` wrote.
 
     Raises:
-        ValueError: the file is missing or damaged, or what it says is no graph.
+        ValueError: the file is missing or damaged, or its tables make no graph.
     """
     try:
         found = read_json(folder / GRAPH, MOST_BYTES)
@@ -118,10 +115,10 @@ def load_graph(folder: Path) -> EvolvedGraph:
 
 
 def _check(acts: GraphPolicy, nodes: Any, connections: Any) -> None:
-    """Refuse tables that are no graph, which would be counted with nevertheless.
+    """Refuse tables that make no graph; unchecked, they would be computed with all the same.
 
     Raises:
-        ValueError: they are none.
+        ValueError: an id, a place, a function or an end of a connection is wrong.
     """
     ids, places, kinds = _columns("nodes", nodes, {"ids": int, "places": float, "activations": int})
     sources, targets, weights, _ = _columns(

@@ -10,6 +10,8 @@ BIAS = 1  # one more input, which is always 1
 INPUT_PLACE, OUTPUT_PLACE = 0.0, 1.0
 NODE_COLUMNS = "ids", "places", "activations", "is_node"  # of the two tables, masks last
 CONNECTION_COLUMNS = "sources", "targets", "weights", "enabled", "is_connection"
+GROWTH = 1, 3  # most nodes and connections that a graph gets in one generation
+LEAST = 16, 32  # shortest tables, which small problems never outgrow
 
 
 @pytree
@@ -17,13 +19,13 @@ class Graph:
     """A network of nodes and connections, or a population with a leading axis on every array.
 
     The first nodes are the inputs, then the bias, then the outputs; their ids are their positions in the table. Rows
-    that exist come before the others. Which connection is which, across graphs, is told by the ids of its two ends:
-    those are historical.
+    that exist come before the others. Two graphs have the same connection where the ids of both its ends agree: ids
+    are historical.
 
     Attributes:
-        ids: of the nodes, the innovation that made a hidden one; without meaning where there is no node.
+        ids: of the nodes; a hidden node's follows from the connection that it split. Meaningless without a node.
         places: of the nodes between inputs (0) and outputs (1); a feed-forward connection leads to a higher place.
-        activations: of the nodes, an index into the settings' functions.
+        activations: of the nodes, an index into the names of functions given beside the graph.
         is_node: True = the node exists.
         sources: ids of the nodes where connections begin.
         targets: ids of the nodes where they end.
@@ -57,8 +59,8 @@ def minimal_graph(
     key: Key,
     num_inputs: int,
     num_outputs: int,
-    max_nodes: int,
-    max_connections: int,
+    max_nodes: int | None = None,
+    max_connections: int | None = None,
     activation: int = 0,
     connected: bool = True,
 ) -> Graph:
@@ -68,13 +70,16 @@ def minimal_graph(
         key: for the weights.
         num_inputs: without the bias.
         num_outputs: of the network.
-        max_nodes: length of the table of nodes.
-        max_connections: length of the table of connections.
+        max_nodes: length of the table of nodes; None for one with room to grow, see `table_lengths`.
+        max_connections: length of the table of connections; None likewise.
         activation: of all nodes.
-        connected: False = no connection at all.
+        connected: False = no connection at all, so that evolution chooses what to look at (FS-NEAT, Whiteson et al.
+            2005). For graphs of many outputs.
     """
     seen = num_inputs + BIAS
     ends, links = seen + num_outputs, seen * num_outputs * connected
+    roomy = table_lengths(ends, links)
+    max_nodes, max_connections = max_nodes or roomy[0], max_connections or roomy[1]
     nodes, connections = (jnp.arange(size, dtype=jnp.int32) for size in (max_nodes, max_connections))
     return Graph(
         ids=nodes,
@@ -89,13 +94,23 @@ def minimal_graph(
     )
 
 
+def table_lengths(nodes: int, connections: int) -> tuple[int, int]:
+    """Table lengths for graphs of so many nodes and connections, and one more generation of growth.
+
+    Lengths are powers of 2, so that a growing population compiles few programs.
+    """
+    needed = nodes + GROWTH[0], connections + GROWTH[1]
+    longer, wider = (max(1 << (length - 1).bit_length(), least) for length, least in zip(needed, LEAST, strict=True))
+    return longer, wider
+
+
 def positions_of(graph: Graph, ids: Int[Array, " any"]) -> Int[Array, " any"]:
-    """Where nodes with these ids are in the table of one graph; 0 where none is."""
+    """Positions of nodes with these ids in the table of one graph; 0 where there is none."""
     return jnp.argmax((ids[:, None] == graph.ids[None]) & graph.is_node[None], axis=1)
 
 
 def resized(graphs: Graph, max_nodes: int, max_connections: int) -> Graph:
-    """The same graphs in tables of other lengths; whatever is cut off must not exist.
+    """The same graphs in tables of other lengths.
 
     Raises:
         ValueError: something that exists would be cut off.
@@ -114,5 +129,5 @@ def resized(graphs: Graph, max_nodes: int, max_connections: int) -> Graph:
 
 
 def live_size(graphs: Graph) -> tuple[int, int]:
-    """Most nodes and most connections of any of some graphs."""
+    """Nodes and connections of the largest of some graphs."""
     return int(jnp.max(graphs.num_nodes)), int(jnp.max(graphs.num_connections))

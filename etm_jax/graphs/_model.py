@@ -11,18 +11,14 @@ from jaxtyping import Array, Float, Int
 from etm_jax._typing import BoolScalar, Key, Scalar
 from etm_jax.environment import AnySuite, EnvironmentSuite
 from etm_jax.graphs._config import GraphConfig
-from etm_jax.graphs._crossover import distances
 from etm_jax.graphs._evolved import EvolvedGraph, save_graph
 from etm_jax.graphs._genome import Graph, minimal_graph
-from etm_jax.graphs._policy import GraphPolicy
-from etm_jax.graphs._rates import GraphRates
-from etm_jax.graphs._tape import GraphTape
-from etm_jax.graphs._variation import num_chances, uniform, vary
+from etm_jax.graphs._policy import GraphPolicy, GraphTape
+from etm_jax.graphs._species import distances
+from etm_jax.graphs._variation import offspring
 from etm_jax.models._acting import environments_of, evaluate_acting, held_out_acting
 from etm_jax.models._context import Context
 from etm_jax.models._model import Evaluation, Inheritance
-
-STRUCTURE = GraphRates(difference_weight=0.0)  # distances by connections alone
 
 
 @dataclass(frozen=True)
@@ -84,29 +80,13 @@ class Graphs:
     def offspring(self, key: Key, first: Graph, second: Graph, mates: BoolScalar, diversity: Scalar) -> Graph:
         """The first parent's graph, with weights of both if it `mates`, then mutations. The key is consumed."""
         del diversity
-        settings = self.config
-        own = GraphRates(
-            perturb_rate=settings.perturb_rate,
-            perturb_scale=settings.perturb_scale,
-            replace_rate=settings.replace_rate,
-            activation_rate=settings.activation_rate,
-            add_connection_rate=settings.add_connection_rate,
-            remove_connection_rate=settings.remove_connection_rate,
-            add_node_rate=settings.add_node_rate,
-        )
-        return vary(
-            uniform(key, (num_chances(settings.max_connections),)),
-            first,
-            second,
-            mates,
-            own,
-            len(settings.activations),
-            settings.recurrent,
-        )
+        own = self.config
+        return offspring(key, first, second, mates, own.variation, len(own.activations), own.recurrent)
 
     def diversity(self, genomes: Graph) -> Scalar:
         """How many connections a member does not have in common with the first one, as a share of both, on average."""
-        return jnp.mean(distances(genomes, jax.tree.map(lambda leaf: leaf[0], genomes), STRUCTURE)) / 2
+        first = jax.tree.map(lambda leaf: leaf[0], genomes)
+        return jnp.mean(distances(genomes, first, excess_weight=1.0, difference_weight=0.0)) / 2
 
     def efficiency(self, genomes: Graph) -> Float[Array, " population"]:
         """Share of the table of connections that is free."""

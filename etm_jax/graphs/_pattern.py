@@ -26,8 +26,7 @@ def paint(
 
     Example:
         >>> import jax
-        >>> from etm_jax.graphs._genome import minimal_graph
-        >>> from etm_jax.graphs._pattern import paint
+        >>> from etm_jax.graphs import minimal_graph, paint
         >>> graph = minimal_graph(jax.random.key(0), num_inputs=3, num_outputs=1, max_nodes=8, max_connections=16)
         >>> paint(graph, 4, 6, ("sine", "gaussian")).shape
         (4, 6, 1)
@@ -68,8 +67,7 @@ def pattern_weights(
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from etm_jax.graphs._genome import minimal_graph
-        >>> from etm_jax.graphs._pattern import pattern_weights
+        >>> from etm_jax.graphs import minimal_graph, pattern_weights
         >>> graph = minimal_graph(jax.random.key(0), num_inputs=3, num_outputs=1, max_nodes=8, max_connections=16)
         >>> pattern_weights(graph, jnp.zeros((4, 1)), jnp.ones((2, 1)), ("tanh",)).shape
         (1, 2, 4)
@@ -113,8 +111,7 @@ def substrate_weights(
 
     Example:
         >>> import jax, numpy as np
-        >>> from etm_jax.graphs._genome import minimal_graph
-        >>> from etm_jax.graphs._pattern import substrate_weights
+        >>> from etm_jax.graphs import minimal_graph, substrate_weights
         >>> line, point = np.linspace(-1, 1, 4)[:, None], np.zeros((1, 1))
         >>> graph = minimal_graph(jax.random.key(0), num_inputs=3, num_outputs=4, max_nodes=8, max_connections=16)
         >>> substrate_weights(graph, [line, point], [line, point], ("tanh",)).shape

@@ -55,7 +55,24 @@ class Evaluation:
 
 
 @runtime_checkable
-class Model(Protocol):
+class Variation(Protocol):
+    """How genomes are drawn and varied: what the next population needs of a model."""
+
+    def random(self, key: Key) -> Any:
+        """One random genome. The key is consumed."""
+        ...
+
+    def offspring(self, key: Key, first: Any, second: Any, mates: BoolScalar, diversity: Scalar) -> Any:
+        """A child of one genome, or of two if it `mates`; `diversity` is the population's. The key is consumed."""
+        ...
+
+    def diversity(self, genomes: Any) -> Scalar:
+        """How much a population's genes differ, 0 for none."""
+        ...
+
+
+@runtime_checkable
+class Model(Variation, Protocol):
     """A kind of genome on one suite: how a genome is drawn, varied, evaluated and described.
 
     Frozen and hashable. A genome is a pytree of arrays of fixed shapes, a population one with a leading axis on every
@@ -81,18 +98,6 @@ class Model(Protocol):
     @property
     def rebucket_every(self) -> int:
         """Generations after which size buckets are chosen again; 0 for a model of one padded shape."""
-        ...
-
-    def random(self, key: Key) -> Any:
-        """One random genome. The key is consumed."""
-        ...
-
-    def offspring(self, key: Key, first: Any, second: Any, mates: BoolScalar, diversity: Scalar) -> Any:
-        """A child of one genome, or of two if it `mates`; `diversity` is the population's. The key is consumed."""
-        ...
-
-    def diversity(self, genomes: Any) -> Scalar:
-        """How much a population's genes differ, 0 for none."""
         ...
 
     def efficiency(self, genomes: Any) -> Float[Array, " population"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from etm_jax.automata._config import EM33Config, EM43Config
-from etm_jax.automata._file import load_em33, load_em43
+from etm_jax.automata._evolved import load_em33, load_em43
 from etm_jax.automata._number_automata import NumberAutomata
 from etm_jax.automata._ring_automata import RingAutomata
 from etm_jax.environment import AnySuite
@@ -116,6 +116,6 @@ def kind_of_run(folder: RunFolder) -> str:
     """The kind of model that a run is of; a training is of a network."""
     model = folder.raw_config().get("model", {})
     kind = model.get("kind", NetworksConfig.kind) if isinstance(model, dict) else model
-    if kind not in MODELS:
+    if kind not in tuple(MODELS):  # it may be anything, a list too
         raise ValueError(f"model.kind in {folder.config_file} must be among {', '.join(MODELS)}, got {kind!r}")
     return kind

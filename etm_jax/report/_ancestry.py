@@ -14,14 +14,14 @@ class Individual:
 
     Attributes:
         id: its id.
-        born: the first generation that lists it.
+        created: the first generation that lists it.
         parents: the one or two known parents, the fitter first; empty for a founder.
         fitness: of its first evaluation; NaN where that failed.
         genes: values by name.
     """
 
     id: int
-    born: int
+    created: int
     parents: tuple[int, ...]
     fitness: float
     genes: dict[str, int]
@@ -33,13 +33,13 @@ class Tree:
 
     Attributes:
         line: the line of descent, the champion first.
-        lanes: the lane of every individual drawn; the line has lane 0.
+        columns: the column of every individual drawn; the line has column 0.
         edges: pairs of (child, parent), both drawn.
         left_out: ancestors that found no room.
     """
 
     line: tuple[int, ...]
-    lanes: dict[int, int]
+    columns: dict[int, int]
     edges: tuple[tuple[int, int], ...]
     left_out: int
 
@@ -53,8 +53,8 @@ def best_of(row: LineageRow) -> int | None:
 def ancestry(rows: Sequence[LineageRow], champion: int) -> dict[int, Individual]:
     """The champion and all its ancestors by id, found by walking from the last row to the first.
 
-    An individual that survives is listed in many rows; it counts as born in the first. Ids that no row lists are left
-    out, also from their children's parents.
+    An individual that survives is listed in many rows; it counts as created in the first. Ids that no row lists are
+    left out, also from their children's parents.
     """
     wanted, births = {champion}, {}
     for row in reversed(rows):
@@ -63,11 +63,11 @@ def ancestry(rows: Sequence[LineageRow], champion: int) -> dict[int, Individual]
             wanted.update(parent for parent in row.parents[index].tolist() if parent != NO_PARENT)
     people: dict[int, Individual] = {}
     for one, (row, index) in sorted(births.items(), key=lambda item: item[1][0].generation):
-        known = {p for p in row.parents[index].tolist() if p in people and people[p].born < row.generation}
+        known = {p for p in row.parents[index].tolist() if p in people and people[p].created < row.generation}
         order = row.parents[index].tolist().index
         people[one] = Individual(
             id=one,
-            born=row.generation,
+            created=row.generation,
             parents=tuple(sorted(known, key=lambda parent: (-_finite(people[parent].fitness), order(parent)))),
             fitness=float(row.fitness[index]),
             genes={name: int(values[index]) for name, values in row.genes.items()},
@@ -95,27 +95,27 @@ def changed_genes(people: dict[int, Individual], one: int) -> dict[str, tuple[in
     }
 
 
-def lay_out(people: dict[int, Individual], champion: int, num_lanes: int) -> Tree:
-    """Give the line of descent lane 0, and the other parents' lines free stretches of the lanes 1 to `num_lanes`.
+def lay_out(people: dict[int, Individual], champion: int, num_columns: int) -> Tree:
+    """Give the line of descent column 0, and the other parents' lines free stretches of columns 1 to `num_columns`.
 
-    A branch follows fitter parents until it meets somebody who is drawn. The youngest branches come first; one that
-    finds no free lane is left out, and so are the branches of branches.
+    A branch follows fitter parents until it meets one that is drawn. The youngest branches come first; one that
+    finds no free column is left out, and so are the branches of branches.
     """
     line = line_of_descent(people, champion)
-    lanes = dict.fromkeys(line, 0)
-    taken: list[list[tuple[int, int]]] = [[] for _ in range(num_lanes)]
+    columns = dict.fromkeys(line, 0)
+    taken: list[list[tuple[int, int]]] = [[] for _ in range(num_columns)]
     for other in (parent for one in line for parent in people[one].parents[1:]):
-        branch = list(takewhile(lambda one: one not in lanes, line_of_descent(people, other)))
+        branch = list(takewhile(lambda one: one not in columns, line_of_descent(people, other)))
         if not branch:
             continue
-        first, last = people[branch[-1]].born, people[branch[0]].born
+        first, last = people[branch[-1]].created, people[branch[0]].created
         free = (n for n, spans in enumerate(taken) if all(last < start or end < first for start, end in spans))
-        lane = next(free, None)
-        if lane is not None:
-            taken[lane].append((first, last))
-            lanes.update(dict.fromkeys(branch, lane + 1))
-    edges = tuple((one, parent) for one in lanes for parent in people[one].parents if parent in lanes)
-    return Tree(line=tuple(line), lanes=lanes, edges=edges, left_out=len(people) - len(lanes))
+        column = next(free, None)
+        if column is not None:
+            taken[column].append((first, last))
+            columns.update(dict.fromkeys(branch, column + 1))
+    edges = tuple((one, parent) for one in columns for parent in people[one].parents if parent in columns)
+    return Tree(line=tuple(line), columns=columns, edges=edges, left_out=len(people) - len(columns))
 
 
 def _finite(fitness: float) -> float:

@@ -65,7 +65,7 @@ def _notes(rows: Sequence[LineageRow], step: int) -> list[str]:
     fixed = [name for name, values in rows[-1].genes.items() if not _varies(name, rows) and len(values)]
     same = ", ".join(f"{gene_word(name)} {value_word(name, int(rows[-1].genes[name][0]))}" for name in fixed)
     notes = [f"One generation in {step} is drawn."] if step > 1 else []
-    return [*notes, f"The same for everybody at all times: {same}."] if same else notes
+    return [*notes, f"The same for every individual at all times: {same}."] if same else notes
 
 
 def spread(rows: Sequence[LineageRow], gene: str) -> np.ndarray:

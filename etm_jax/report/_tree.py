@@ -18,7 +18,7 @@ from etm_jax.report._words import counted, gene_word, value_word
 
 TITLE = "Ancestry of the champion"
 NUM_LANES = 5
-LABEL_ROOM = 15.0  # lanes' widths
+LABEL_ROOM = 15.0  # columns' widths
 MOST_LABELS = 40
 CROWDED = 150  # generations; a longer line is drawn without branches
 LABEL_HEIGHT = 0.155  # inches
@@ -31,17 +31,17 @@ def tree_section(people: dict[int, Individual], champion: int | None) -> Section
     if champion is None or champion not in people:
         return Section(TITLE, "The lineage on record does not hold a champion, so there is nothing to draw.")
     if len(people) == 1:
-        born = people[champion].born
-        return Section(TITLE, f"Individual {champion}, born in generation {born}, has no ancestors on record.")
+        created = people[champion].created
+        return Section(TITLE, f"Individual {champion}, created in generation {created}, has no ancestors on record.")
     line = line_of_descent(people, champion)
-    first, last = people[line[-1]].born, people[champion].born
+    first, last = people[line[-1]].created, people[champion].created
     tree = lay_out(people, champion, NUM_LANES if last - first <= CROWDED else 0)
     labels = chosen_labels(people, tree)
     changes = sum(bool(changed_genes(people, one)) for one in tree.line)
     rings = [Key("a gene changed", SECOND, "ring")] if labels else []
     notes = []
     if tree.left_out:
-        notes.append(f"{len(tree.lanes):,} of {len(people):,} ancestors are drawn; the rest are side branches.")
+        notes.append(f"{len(tree.columns):,} of {len(people):,} ancestors are drawn; the rest are side branches.")
     if len(labels) < changes:
         notes.append(f"{len(labels)} of the {changes} gene changes are marked, those with the largest gain in fitness.")
     alt = (
@@ -97,11 +97,11 @@ def _change(gene: str, values: tuple[int, int]) -> str:
 
 def _draw(figure: Figure, people: dict[int, Individual], tree: Tree, labels: dict[int, str]) -> None:
     axes = figure.add_subplot()
-    births = [people[one].born for one in tree.lanes]
+    births = [people[one].created for one in tree.columns]
     _edges(axes, people, tree)
     nodes = _nodes(axes, people, tree, labels)
     _label(axes, people, labels, (min(births), max(births)))
-    axes.set_xlim(-max(tree.lanes.values()) - 0.6, LABEL_ROOM)
+    axes.set_xlim(-max(tree.columns.values()) - 0.6, LABEL_ROOM)
     axes.set_ylim(max(births) + 0.8, min(births) - 0.8)
     axes.set(ylabel="generation of birth", xticks=[])
     axes.spines["bottom"].set_visible(False)
@@ -114,7 +114,7 @@ def _draw(figure: Figure, people: dict[int, Individual], tree: Tree, labels: dic
 
 def _edges(axes: Axes, people: dict[int, Individual], tree: Tree) -> None:
     def place(one: int) -> tuple[float, float]:
-        return float(-tree.lanes[one]), float(people[one].born)
+        return float(-tree.columns[one]), float(people[one].created)
 
     line = set(tree.line)
     beside = [(place(a), place(b)) for a, b in tree.edges if not line.issuperset((a, b))]
@@ -123,26 +123,26 @@ def _edges(axes: Axes, people: dict[int, Individual], tree: Tree) -> None:
 
 
 def _nodes(axes: Axes, people: dict[int, Individual], tree: Tree, ringed: Collection[int]) -> PathCollection:
-    known = [people[one].fitness for one in tree.lanes if not math.isnan(people[one].fitness)] or [0.0, 1.0]
+    known = [people[one].fitness for one in tree.columns if not math.isnan(people[one].fitness)] or [0.0, 1.0]
     colours = {"cmap": FITNESS_SCALE.with_extremes(bad=MUTED), "vmin": min(known), "vmax": max(known)}
 
     def dots(some: list[int], **look: Any) -> PathCollection:
         fitness = np.ma.masked_invalid([people[one].fitness for one in some])
-        x, y = [-tree.lanes[one] for one in some], [people[one].born for one in some]
+        x, y = [-tree.columns[one] for one in some], [people[one].created for one in some]
         return axes.scatter(x, y, c=fitness, plotnonfinite=True, zorder=3, **colours, **look)
 
-    crowded = people[tree.line[0]].born - people[tree.line[-1]].born > CROWDED
-    dots([one for one, lane in tree.lanes.items() if lane], s=13, edgecolors=PAPER, linewidths=0.4)
+    crowded = people[tree.line[0]].created - people[tree.line[-1]].created > CROWDED
+    dots([one for one, column in tree.columns.items() if column], s=13, edgecolors=PAPER, linewidths=0.4)
     nodes = dots(list(tree.line), s=10 if crowded else 34, edgecolors="none" if crowded else PAPER, linewidths=1.3)
     dots(list(ringed), s=34, edgecolors=SECOND, linewidths=1.3)
-    axes.scatter(0, people[tree.line[0]].born, s=60, marker="D", color=INK, edgecolors=PAPER, zorder=4)
+    axes.scatter(0, people[tree.line[0]].created, s=60, marker="D", color=INK, edgecolors=PAPER, zorder=4)
     return nodes
 
 
 def _label(axes: Axes, people: dict[int, Individual], labels: dict[int, str], span: tuple[int, int]) -> None:
     first, last = span
-    births = [float(people[one].born) for one in labels]
+    births = [float(people[one].created) for one in labels]
     gap = (last - first + 2) / (height_of(last - first) / LABEL_HEIGHT)
     for one, y in zip(labels, spaced(births, gap, first - 0.5, last + 0.5), strict=True):
-        axes.plot([0.25, 0.8, 1.1], [people[one].born, y, y], color=SECOND, lw=0.5, alpha=0.8)
+        axes.plot([0.25, 0.8, 1.1], [people[one].created, y, y], color=SECOND, lw=0.5, alpha=0.8)
         axes.text(1.2, y, labels[one], fontsize=8, va="center")

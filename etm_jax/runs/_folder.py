@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from etm_jax._files import locked, present, replace_folder, sync, write_atomically
-from etm_jax.runs._rows import Row, as_lines, ranges_of, read_rows
 from etm_jax import __version__
+from etm_jax._files import locked, present, replace_folder, sync, write_atomically
 from etm_jax._toml import read_table, replaced, to_toml
+from etm_jax.runs._rows import Row, as_lines, ranges_of, read_rows
 
 logger = logging.getLogger(__name__)
 

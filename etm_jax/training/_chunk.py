@@ -17,6 +17,7 @@ from etm_jax.networks.genome._learning import neutral
 from etm_jax.networks.learning._gradient import gradient_step
 from etm_jax.networks.learning._optimisers import LEARNING_RATE
 from etm_jax.networks.learning._score import score
+from etm_jax.training._strategy import first_strategy_state, strategy_step
 from etm_jax.training._training import Training
 
 
@@ -71,7 +72,7 @@ def init(training: Training, key: Key) -> TrainState:
     if training.strategy is None:
         optimiser = training.optimiser.init(genome.params)
     else:
-        optimiser = training.strategy.init(jax.random.fold_in(key_run, 0), genome.params)
+        optimiser = first_strategy_state(jax.random.fold_in(key_run, 0), training.strategy, genome.params)
     return TrainState(
         key=key_run,
         chunk=jnp.array(0, jnp.int32),
@@ -105,7 +106,7 @@ def chunk(training: Training, state: TrainState, last: IntScalar | int) -> tuple
         mask = mask_of(state.genome, training.bounds)
         take: Any = functools.partial(gradient_step, lifetime, training.optimiser, mask)
     else:
-        take = functools.partial(training.strategy.step, lifetime)
+        take = functools.partial(strategy_step, lifetime, training.strategy)
 
     def step(index: IntScalar, carry: tuple[Params, optax.OptState, Scalar]) -> tuple[Params, optax.OptState, Scalar]:
         params, optimiser, total = carry

@@ -33,31 +33,62 @@ def promoting() -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class WeightStrategy:
-    """A distribution-based algorithm of evosax over the weights of one network that exist, as one flat vector.
+    """A distribution-based algorithm of evosax over the weights of one network that exist, with evosax's signatures.
 
-    Weights that do not exist are kept and are no dimension of the search. Losses go to evosax unchanged: both sides
-    minimise.
+    evosax sees one flat vector of these weights; `init`, `ask` and `tell` take and give whole pytrees. Weights that do
+    not exist are no dimension of the search, and are those of `solution` in every candidate. Both sides minimise.
 
     Attributes:
         algorithm: evosax's, of the flat vector.
-        params: its settings.
-        mask: which weights exist, as NumPy arrays.
+        default_params: its settings.
+        solution: weights of the network.
+        mask: which of them exist, as NumPy arrays.
     """
 
     algorithm: Any
-    params: Any
+    default_params: Any
+    solution: Params
     mask: Mask
 
-    def live(self, params: Params) -> Float[Array, " weight"]:
-        """The weights that exist as one vector, in the order of the arrays."""
+    @property
+    def population_size(self) -> int:
+        """Candidates of a step."""
+        return self.algorithm.population_size
 
-        def keep(array: Array, exists: np.ndarray) -> Array:
-            return array if exists.all() else array[np.nonzero(exists)]
+    @property
+    def num_dims(self) -> int:
+        """Weights that exist."""
+        return self.algorithm.num_dims
 
-        return ravel_pytree(jax.tree.map(keep, params, self.mask))[0]
+    def init(self, key: Key, mean: Params, params: Any) -> Any:
+        """evosax's state before the first step, about these weights. The key is consumed."""
+        with promoting():
+            state = self.algorithm.init(key, flat(mean, self.mask), params)
+        # No leaf weakly typed: the state of every later step has the same types.
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), state)
 
-    def placed(self, live: Float[Array, " weight"], params: Params) -> Params:
-        """The inverse of `live`; weights that do not exist are those of `params`."""
+    def ask(self, key: Key, state: Any, params: Any) -> tuple[Params, Any]:
+        """The candidates to score, with a leading axis. The key is consumed."""
+        with promoting():
+            candidates, asked = self.algorithm.ask(key, state, params)
+        return jax.vmap(self.placed)(candidates), _like(asked, state)
+
+    def tell(
+        self, key: Key, population: Params, fitness: Float[Array, " population"], state: Any, params: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """Take in the losses of the candidates asked for; solutions in the metrics are flat. The key is consumed.
+
+        A candidate without a finite loss counts as bad as the worst that has one.
+        """
+        sound = jnp.isfinite(fitness)
+        ranked = jnp.where(sound, fitness, jnp.max(jnp.where(sound, fitness, -jnp.inf)))
+        candidates = jax.vmap(lambda candidate: flat(candidate, self.mask))(population)
+        with promoting():
+            told, metrics = self.algorithm.tell(key, candidates, ranked, state, params)
+        return _like(told, state), metrics
+
+    def placed(self, live: Float[Array, " weight"], params: Params | None = None) -> Params:
+        """The inverse of `flat`; what does not exist is as in `params`, or as in the solution."""
         ends = np.cumsum([np.sum(exists) for exists in jax.tree.leaves(self.mask)])[:-1].tolist()
         parts = jax.tree.unflatten(jax.tree.structure(self.mask), jnp.split(live, ends))
 
@@ -65,72 +96,78 @@ class WeightStrategy:
             part = part.astype(array.dtype)
             return part.reshape(array.shape) if exists.all() else array.at[np.nonzero(exists)].set(part)
 
-        return jax.tree.map(place, params, self.mask, parts)
+        return jax.tree.map(place, self.solution if params is None else params, self.mask, parts)
 
-    def init(self, key: Key, params: Params) -> optax.ApplyIfFiniteState:
-        """The state before the first step, with these weights as the mean; it counts skipped steps as optax does.
 
-        The key is consumed.
-        """
-        with promoting():
-            state = self.algorithm.init(key, self.live(params), self.params)
-        zero = jnp.zeros((), jnp.int32)
-        typed = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), state)  # none is weakly typed
-        return optax.ApplyIfFiniteState(zero, jnp.array(True), zero, typed)
+def flat(params: Params, mask: Mask) -> Float[Array, " weight"]:
+    """The weights that exist, in the order of the arrays."""
 
-    def step(
-        self,
-        lifetime: Lifetime,
-        key: Key,
-        genome: Genome,
-        state: optax.ApplyIfFiniteState,
-        difficulty: Float[Array, " task"],
-    ) -> tuple[Genome, optax.ApplyIfFiniteState, Scalar]:
-        """Ask, score all candidates on the same fresh episodes, tell.
+    def keep(array: Array, exists: np.ndarray) -> Array:
+        return array if exists.all() else array[np.nonzero(exists)]
 
-        A candidate without a finite loss counts as bad as the worst that has one. If none has one, or the new mean is not
-        finite, the step is left out.
+    return ravel_pytree(jax.tree.map(keep, params, mask))[0]
 
-        Args:
-            lifetime: the tasks, the batch size and how to compute; with environments the loss is minus the mean total
-                reward.
-            key: consumed.
-            genome: the network, with the present mean as its weights.
-            state: the strategy's.
-            difficulty: of each task, 0 to 1.
 
-        Returns:
-            The genome with the new mean, the state, and the candidates' mean loss.
-        """
-        key_ask, key_tell, key_episodes = jax.random.split(key, 3)
-        before = state.inner_state
+def _like(new: Any, old: Any) -> Any:
+    """The same state with the types of another, since evosax's arithmetic promotes some."""
+    return jax.tree.map(lambda one, other: one.astype(other.dtype), new, old)
 
-        def loss_of(candidate: Float[Array, " weight"]) -> Scalar:
-            params = self.placed(candidate, genome.params)
-            if lifetime.suite.kind == "environments":
-                network, num_episodes = replace(genome, params=params), lifetime.config.batch_size
-                return score(lifetime, key_episodes, network, difficulty, num_episodes).loss
-            return batch_loss(params, lifetime, key_episodes, genome, difficulty)
 
-        with promoting():
-            candidates, asked = self.algorithm.ask(key_ask, before, self.params)
-        losses = map_in_batches(loss_of, candidates, default_batch_size())
-        sound = jnp.isfinite(losses)
-        ranked = jnp.where(sound, losses, jnp.max(jnp.where(sound, losses, -jnp.inf)))
-        with promoting():
-            told, _ = self.algorithm.tell(key_tell, candidates, ranked, asked, self.params)
-        taken = jnp.any(sound) & jnp.all(jnp.isfinite(told.mean))
-        after = jax.tree.map(lambda new, old: jnp.where(taken, new, old).astype(old.dtype), told, before)
-        counted = optax.ApplyIfFiniteState(
-            notfinite_count=jnp.where(taken, 0, state.notfinite_count + 1),
-            last_finite=taken,
-            total_notfinite=state.total_notfinite + (~taken).astype(jnp.int32),
-            inner_state=after,
-        )
-        loss = jnp.sum(jnp.where(sound, losses, 0)) / jnp.maximum(jnp.sum(sound, dtype=losses.dtype), 1)
-        params = self.placed(after.mean, genome.params)
-        moved = jax.tree.map(lambda new, old: jnp.where(taken, new, old), params, genome.params)
-        return replace(genome, params=moved), counted, loss
+def first_strategy_state(key: Key, strategy: WeightStrategy, params: Params) -> optax.ApplyIfFiniteState:
+    """The state of `strategy_step` about these weights; it counts steps left out as optax does. The key is consumed."""
+    zero = jnp.zeros((), jnp.int32)
+    return optax.ApplyIfFiniteState(zero, jnp.array(True), zero, strategy.init(key, params, strategy.default_params))
+
+
+def strategy_step(
+    lifetime: Lifetime,
+    strategy: WeightStrategy,
+    key: Key,
+    genome: Genome,
+    state: optax.ApplyIfFiniteState,
+    difficulty: Float[Array, " task"],
+) -> tuple[Genome, optax.ApplyIfFiniteState, Scalar]:
+    """Ask, score all candidates on the same fresh episodes, tell.
+
+    If no candidate has a finite loss, or the new mean is not finite, the step is left out.
+
+    Args:
+        lifetime: the tasks, the batch size and how to compute; with environments the loss is minus the mean total
+            reward.
+        strategy: over the network's weights.
+        key: consumed.
+        genome: the network, with the present mean as its weights.
+        state: from `first_strategy_state`, or of the step before.
+        difficulty: of each task, 0 to 1.
+
+    Returns:
+        The genome with the new mean, the state, and the candidates' mean loss.
+    """
+    key_ask, key_tell, key_episodes = jax.random.split(key, 3)
+    before = state.inner_state
+
+    def loss_of(params: Params) -> Scalar:
+        if lifetime.suite.kind == "environments":
+            network, num_episodes = replace(genome, params=params), lifetime.config.batch_size
+            return score(lifetime, key_episodes, network, difficulty, num_episodes).loss
+        return batch_loss(params, lifetime, key_episodes, genome, difficulty)
+
+    candidates, asked = strategy.ask(key_ask, before, strategy.default_params)
+    losses = map_in_batches(loss_of, candidates, default_batch_size())
+    told, _ = strategy.tell(key_tell, candidates, losses, asked, strategy.default_params)
+    sound = jnp.isfinite(losses)
+    taken = jnp.any(sound) & jnp.all(jnp.isfinite(told.mean))
+    after = jax.tree.map(lambda new, old: jnp.where(taken, new, old), told, before)
+    counted = optax.ApplyIfFiniteState(
+        notfinite_count=jnp.where(taken, 0, state.notfinite_count + 1),
+        last_finite=taken,
+        total_notfinite=state.total_notfinite + (~taken).astype(jnp.int32),
+        inner_state=after,
+    )
+    loss = jnp.sum(jnp.where(sound, losses, 0)) / jnp.maximum(jnp.sum(sound, dtype=losses.dtype), 1)
+    params = strategy.placed(after.mean, genome.params)
+    moved = jax.tree.map(lambda new, old: jnp.where(taken, new, old), params, genome.params)
+    return replace(genome, params=moved), counted, loss
 
 
 def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> WeightStrategy:
@@ -141,7 +178,7 @@ def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> Wei
 
     Args:
         config: the settings.
-        genome: the network; its weights do not matter.
+        genome: the network; of its weights only those that do not exist matter.
         bounds: the search space that it belongs to.
 
     Raises:
@@ -154,7 +191,7 @@ def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> Wei
         >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
         >>> genome = random_genome(jax.random.key(0), bounds, 3, 2)
         >>> strategy = make_strategy(StrategyConfig("SNES", population=6), genome, bounds)
-        >>> strategy.algorithm.num_dims == int(num_parameters(genome, bounds))
+        >>> strategy.num_dims == int(num_parameters(genome, bounds))
         True
     """
     kind = strategies()[config.name]
@@ -167,8 +204,7 @@ def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> Wei
         options["optimizer"] = optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
     if "sampling_fn" in taken:
         channels = num_channels_of(genome.params, bounds.family), genome.params["output"]["bias"].shape[0]
-        fresh = WeightStrategy(None, None, mask).live
-        options["sampling_fn"] = lambda key: fresh(genome_of(key, bounds, *channels, genome.architecture).params)
+        options["sampling_fn"] = lambda key: flat(genome_of(key, bounds, *channels, genome.architecture).params, mask)
     try:
         with promoting():
             algorithm = kind(config.population, np.zeros(size, genome.params["output"]["bias"].dtype), **options)
@@ -179,4 +215,4 @@ def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> Wei
         ) from None
     if hasattr(params, "std_init"):
         params = params.replace(std_init=jnp.full_like(jnp.asarray(params.std_init, float), config.sigma))
-    return WeightStrategy(algorithm, params, mask)
+    return WeightStrategy(algorithm, params, genome.params, mask)

@@ -11,8 +11,7 @@ from etm_jax.automata._em33 import EM33
 from etm_jax.automata._em43 import EM43
 from etm_jax.automata._formalism import answer_in_turn
 from etm_jax.automata._genome import constrain_programme, constrain_rule, random_genome
-from etm_jax.automata._population import ROUND
-from etm_jax.automata._tape import NO_OUTPUT
+from etm_jax.automata._tape import NO_OUTPUT, ROUND
 
 DOUBLER_PROGRAMME = np.array([*map(int, "00000000000001000000000000200000")])
 DOUBLER_RULE = np.array([*map(int, "0100123223201003122210112213030102202303301200000121031103023121")])
@@ -52,7 +51,7 @@ def test_packed_plain_and_oracle_agree_on_random_genomes(inputs):
     rules, programmes = genomes(70)
     rules[40:] = np.random.default_rng(0).integers(0, 4, (30, 64))  # rules without their fixed entries
     want = expected(rules, programmes, inputs, SMALL)
-    packed = SMALL.run_population(rules, programmes, inputs, lanes=16)
+    packed = SMALL.run_population(rules, programmes, inputs, batch_size=16)
     for have, should in zip(packed[:3], want, strict=True):
         np.testing.assert_array_equal(have, should)
     assert 0.2 < want[2].mean() < 0.95  # tapes of both kinds
@@ -78,7 +77,7 @@ def test_no_genome_is_lost_whatever_the_size_of_a_block():
     rules[:20], programmes[:20] = DOUBLER_RULE, 0
     programmes[:20, 4] = 1
     em = EM43(window=64, max_steps=100)
-    runs = [em.run_population(rules, programmes, NUMBERS, lanes=lanes) for lanes in (5, 33, 64)]
+    runs = [em.run_population(rules, programmes, NUMBERS, batch_size=size) for size in (5, 33, 64)]
     for run in runs:
         for have, should in zip(run[:3], runs[1][:3], strict=True):
             np.testing.assert_array_equal(have, should)
@@ -128,9 +127,9 @@ def test_a_halted_tape_without_red_has_no_output():
 def test_without_jit_the_same():
     rules, programmes = genomes(2, seed=2)
     em = EM43(window=40, max_steps=ROUND + 1)
-    jitted = em.run_population(rules, programmes, [0, 5], lanes=1)
+    jitted = em.run_population(rules, programmes, [0, 5], batch_size=1)
     with jax.disable_jit():
-        for have, should in zip(em.run_population(rules, programmes, [0, 5], lanes=1), jitted, strict=True):
+        for have, should in zip(em.run_population(rules, programmes, [0, 5], batch_size=1), jitted, strict=True):
             np.testing.assert_array_equal(have, should)
 
 

@@ -1,4 +1,4 @@
-"""Rings of automata that act: the policy, the family under the engine, the command line, the report."""
+"""Rings of automata that act: the policy, the model under the engine, the command line, the report."""
 
 import dataclasses
 import json
@@ -11,16 +11,17 @@ from helpers import assert_trees_equal, start_command
 
 import etm_jax as etm
 import etm_tasks
-from etm_jax import evolve
 from etm_jax._presets import PRESETS
-from etm_jax.automata._controller import EvolvedEM33, controller
-from etm_jax.automata._em33 import EM33
-from etm_jax.automata._file import load_automaton, save_automaton
+from etm_jax.automata._em33 import EM33, controller
+from etm_jax.automata._evolved import EvolvedEM33, load_em33, save_automaton
 from etm_jax.automata._genome import genome_from
+from etm_jax.config import SelectionConfig
 from etm_jax.environment import EnvironmentSuite, rollout
 from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
 from etm_jax.evolution._run import run
+from etm_jax.evolve import main
+from etm_jax.selection import TournamentSelection
 
 EM = EM33(num_variables=4, bins=3, programme_cells=2, steps=3)
 POLE = etm_tasks.make("cart_pole", steps=60)
@@ -30,8 +31,8 @@ TINY = dataclasses.replace(
     max_generations=2,
     score_episodes=2,
     devices=1,
-    selection=dataclasses.replace(PRESETS["em33"].selection, num_elites=4),
-    emergent=dataclasses.replace(PRESETS["em33"].emergent, bins=3, programme_cells=2, steps=3),
+    model=dataclasses.replace(PRESETS["em33"].model, bins=3, programme_cells=2, steps=3),
+    selection=SelectionConfig(TournamentSelection(size=4, num_elites=4)),
 )
 
 
@@ -71,7 +72,7 @@ def test_rings_under_two_vmaps_are_the_rings_one_by_one():
             assert_trees_equal(alone, jax.tree.map(lambda leaf, at=(ring, episode): leaf[at], together))
 
 
-def test_the_ring_goes_on_within_an_episode_and_starts_anew_in_the_next():
+def test_the_ring_continues_within_an_episode_and_starts_again_in_the_next():
     rules, programmes = rings(8)
     for rule, programme in zip(rules, programmes, strict=True):
         start, step = controller(EM, 1, rule, programme)
@@ -88,22 +89,23 @@ def test_more_actions_than_variables_are_refused():
         controller(EM, 5, jnp.zeros(27, jnp.uint8), jnp.zeros(EM.num_cells, jnp.uint8))
 
 
-def test_scores_are_those_of_the_ring_in_the_same_episodes_whatever_the_lanes_and_devices():
+def test_scores_are_those_of_the_ring_in_the_same_episodes_whatever_the_batch_size_and_devices():
     made = problem()
     state, key = init(made, jax.random.key(3)), jax.random.key(7)
     genomes = state.population.genomes
     asked = (key, genomes, state.champion, jnp.ones(1))
-    result, validation_scores, champions = made.family.judge(made, *asked)
+    found = made.model.evaluate(made.context, *asked)
     for index in (0, 11, 23):
-        alone = made.family.export(jax.tree.map(lambda leaf, i=index: leaf[i], genomes))
+        alone = made.model.export(jax.tree.map(lambda leaf, i=index: leaf[i], genomes))
         total = made.suite.rollouts(key, *alone.policy(), 2, jnp.ones(1))[0].total_reward
-        assert float(result.loss[index]) == pytest.approx(-float(total.mean()))
-        assert float(validation_scores[index]) == pytest.approx(
+        assert float(found.result.loss[index]) == pytest.approx(-float(total.mean()))
+        assert float(found.validation_scores[index]) == pytest.approx(
             float(POLE.performance(total) + POLE.accuracy(total)), abs=1e-6
         )
-    assert float(champions) == float(validation_scores[0])
+    assert float(found.champion_score) == float(found.validation_scores[0])
     for other in (problem(individuals_per_batch=5), problem(devices=4)):
-        assert_trees_equal((result, validation_scores), jax.jit(lambda o=other: o.family.judge(o, *asked)[:2])())
+        again = jax.jit(lambda o=other: o.model.evaluate(o.context, *asked))()
+        assert_trees_equal((found.result, found.validation_scores), (again.result, again.validation_scores))
 
 
 def test_rings_learn_to_balance_for_longer():
@@ -114,7 +116,7 @@ def test_rings_learn_to_balance_for_longer():
 def test_a_ring_is_saved_and_read_back(tmp_path):
     model = EvolvedEM33("0" * 26 + "2", "01" * 14, num_variables=2, num_actions=1, bins=2)
     save_automaton(model, tmp_path / "best")
-    assert load_automaton(tmp_path / "best") == model
+    assert load_em33(tmp_path / "best") == model
     assert model.architecture["live_cells"] == 14
 
 
@@ -122,7 +124,7 @@ def test_a_ring_is_saved_and_read_back(tmp_path):
 def test_a_run_of_rings_resumes_and_reports_with_its_pictures(tmp_path):
     folder = tmp_path / "run"
     flags = ["--model=em33", "--task=car,previous=0", "--population-size=16", "--selection.num-elites=2"]
-    flags += ["--score-episodes=1", "--emergent.bins=2", "--emergent.programme-cells=1", "--emergent.steps=2"]
+    flags += ["--score-episodes=1", "--bins=2", "--programme-cells=1", "--steps=2"]
     first = start_command(*flags, "--devices=1", "--max-generations=1", "--out", str(folder))
     assert first.returncode == 0, first.stderr
     second = start_command("--resume", str(folder), "--max-generations=2")
@@ -145,15 +147,16 @@ def test_a_run_of_rings_resumes_and_reports_with_its_pictures(tmp_path):
         (["--model=em33", "--task=copy"], "model em33 evolves in environments, such as cart_pole, got copy"),
         (["--model=em33", "--task=doubling"], "model em33 evolves in environments, such as cart_pole, got doubling"),
         (["--model=em43", "--task=car"], "model em43 evolves on a function of numbers, such as doubling, got car"),
-        (["--model=em33", "--emergent.bins=0"], "emergent.bins must be a whole number of at least 1, got 0"),
-        (["--model=em33", f"--emergent.rule={'0' * 64}"], "emergent.rule must have 27 digits for this model, got 64"),
-        (["--model=em33", f"--emergent.rule={'3' * 27}"], "emergent.rule must be 64 digits from 0 to 3 (em43), 27"),
+        (["--model=em33", "--bins=0"], "bins must be a whole number of at least 1, got 0"),
+        (["--model=em33", f"--variation.rule={'0' * 64}"], "variation.rule must be 27 digits from 0 to 2, or empty"),
+        (["--model=em33", f"--variation.rule={'3' * 27}"], "variation.rule must be 27 digits from 0 to 2, or empty"),
+        (["--model=em33", "--window=99"], "Unrecognized options: --window=99"),
         (["--model=em33", "--task=car,every=0"], "car needs every >= 1, got 0"),
         (["--preset=acting", "--model=em33"], "--model em33 does not fit these settings"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(flags, says, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        evolve.main([*flags, "--out", str(tmp_path / "run"), "--compile-cache=off"])
+        main([*flags, "--out", str(tmp_path / "run"), "--compile-cache=off"])
     errors = capsys.readouterr().err
     assert stop.value.code == 2 and says in errors and errors.count("\n") == 1

@@ -131,7 +131,7 @@ def test_compiles_are_counted_once_each_and_named():
         first_of_its_kind(x)
         first_of_its_kind(x)
         first_of_its_kind(y)
-    first_of_its_kind(jnp.ones(5))  # nobody listens any more
+    first_of_its_kind(jnp.ones(5))  # no longer counted
     names = [program.name for program in compiles.programs]
     assert names == ["jit(first_of_its_kind)"] * 2
     assert all(program.end > program.start for program in compiles.programs)

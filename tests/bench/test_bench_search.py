@@ -38,7 +38,9 @@ def test_every_search_belongs_to_a_group_of_its_kind():
     for group in search.GROUPS:
         rings = {archive.size for name in group if (archive := search.SEARCHES[name][1]).kind == "novelty"}
         assert len(rings) <= 1
-        assert len({search.SEARCHES[name][0].num_elites for name in group}) == 1
+        methods = [search.SEARCHES[name][0] for name in group]
+        assert len({getattr(method, "num_elites", None) for method in methods}) == 1
+        assert len({getattr(method, "turnover", None) for method in methods}) == 1
 
 
 def test_a_goal_counts_as_found_from_the_first_generation_that_solves_all_its_episodes():

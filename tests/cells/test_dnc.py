@@ -295,7 +295,7 @@ THINGS = 3 * np.eye(3)
 OPEN_3 = [[20]] * 3
 
 
-def test_reading_goes_on_and_back_along_what_was_written_in_order():
+def test_reading_moves_forward_and_back_along_what_was_written_in_order():
     # write three things into free slots; find the second by content, go on, go back, go back
     back, on, neither = [20, -20], [-20, 20], [-20, -20]
     weightings, _ = follow_orders(

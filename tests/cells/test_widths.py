@@ -8,18 +8,17 @@ from flax import nnx
 from helpers import TINY, make_genome
 from tiny import problem
 
-from etm_jax.automata._controller import EvolvedEM33
-from etm_jax.automata._evolved import EvolvedEM43
+from etm_jax.automata._evolved import EvolvedEM33, EvolvedEM43
 from etm_jax.cells import NTMCell
 from etm_jax.config import SelectionConfig
 from etm_jax.evolution._measure import descriptors_of
 from etm_jax.graphs._evolved import EvolvedGraph
 from etm_jax.graphs._forward import apply_graph
 from etm_jax.graphs._genome import minimal_graph
-from etm_jax.graphs._policy import GraphPolicy
-from etm_jax.graphs._tape import GraphTape
+from etm_jax.graphs._policy import GraphPolicy, GraphTape
 from etm_jax.models._model import Result
-from etm_jax.networks import apply, compact
+from etm_jax.networks import Networks, apply, compact
+from etm_jax.selection import SpeciesSelection
 
 NETWORK = compact(make_genome(TINY), TINY)
 CELL = NTMCell(4, 2, num_slots=5, slot_width=3, controller_size=3, rngs=nnx.Rngs(0))
@@ -63,11 +62,15 @@ def test_inputs_of_the_right_width_are_taken():
     assert IDENTITY([3, 7]).outputs.tolist() == [3, 7]
 
 
-def test_slots_used_is_a_share_of_the_most_slots():
-    made = problem(selection=SelectionConfig(method="species", descriptors=("slots_used", "read_sharpness")))
-    zeros, used = jnp.zeros(3), jnp.array([7.0, 3.5, 0.0])
-    result = Result(zeros, zeros, zeros, zeros == 0, behaviour={"slots_used": used, "read_sharpness": zeros + 1})
-    genomes = jax.eval_shape(lambda key: jax.vmap(made.family.random)(jax.random.split(key, 3)), jax.random.key(0))
+def test_slots_used_is_a_share_of_the_most_slots(monkeypatch):
+    """Four members and the champion, whose networks have counted their slots."""
+    made = problem(selection=SelectionConfig(SpeciesSelection(), descriptors=("slots_used", "read_sharpness")))
+    zeros, used = jnp.zeros(5), jnp.array([7.0, 3.5, 0.0, 1.75, 7.0])
+    counted = Result(zeros, zeros, zeros, zeros == 0, behaviour={"slots_used": used, "read_sharpness": zeros + 1})
+    monkeypatch.setattr(Networks, "_spread", lambda *_: (counted, zeros))
+    genomes = jax.eval_shape(lambda key: jax.vmap(made.model.random)(jax.random.split(key, 4)), jax.random.key(0))
     genomes = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), genomes)
-    found = descriptors_of(made, genomes, result)
-    np.testing.assert_allclose(found, [[1, 1], [0.5, 1], [0, 1]])  # the bounds have 7 slots at most
+    asked = jax.random.key(0), genomes, genomes.architecture, jnp.ones(2)
+    result = made.model.evaluate_decoded(made.context, *asked, lambda one: one).result
+    found = descriptors_of(made.descriptors, made.model, genomes, result)
+    np.testing.assert_allclose(found, [[1, 1], [0.5, 1], [0, 1], [0.25, 1]])  # the bounds have 7 slots at most

@@ -1,36 +1,66 @@
 """What the command lines and the settings refuse, each in one line; and what they must take."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
-from tests.test_genomes import unchecked_types
 
-from etm_jax import evolve, train
+import etm_tasks
 from etm_jax._checks import check_suite
-from etm_jax.config import EvolutionaryTuringConfig, parse_task
-from etm_jax.models._registry import load_best
-from etm_jax.networks import Bounds, LifetimeConfig
+from etm_jax._presets import PRESETS, preset_of
+from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig, parse_task
+from etm_jax.environment import EnvironmentSuite, as_suite
+from etm_jax.evolve import main as evolve
+from etm_jax.evolve import read_command
+from etm_jax.models import MODELS, load_best, make_model
+from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
 from etm_jax.runs._folder import RunFolder
+from etm_jax.selection import ARCHIVES, SELECTORS
+from etm_jax.task import CurriculumConfig
+from etm_jax.train import main as train
 from etm_jax.training import NetworkConfig, TrainConfig
+from tests.networks.test_genomes import unchecked_types
 
 
 def failure(capsys, command, *flags):
     with pytest.raises(SystemExit) as stop:
-        command.main(list(flags))
+        command(list(flags))
     errors = capsys.readouterr().err
     assert (stop.value.code, errors.count("\n")) == (2, 1)
     return errors
 
 
+def shown(capsys, command, *flags):
+    """What a command prints that ends at once and well."""
+    with pytest.raises(SystemExit) as stop:
+        command(list(flags))
+    printed = capsys.readouterr()
+    assert (stop.value.code, printed.err) == (0, "")
+    return printed.out
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--model=graph", "--lifetime.steps=7"], "--lifetime.steps is read by --model networks, not by graph"),
-        (["--model=graph", "--bounds.memories", "dnc"], "--bounds.memories is read by --model networks"),
-        (["--model=em43", "--score-episodes=3"], "--score-episodes is read by --model networks and em33 and graph"),
-        (["--model=em33", "--emergent.window=99"], "--emergent.window is read by --model em43, not by em33"),
-        (["--graph.slots=3"], "--graph.slots is read by --model graph, not by networks"),
+        (["--model=graph", "--lifetime.steps=7"], "Unrecognized options: --lifetime.steps=7"),
+        (["--model=graph", "--bounds.memories", "dnc"], "Unrecognized options: --bounds.memories"),
+        (
+            ["--model=graph", "--input-dim=3", "--output-dim=3"],
+            "input_dim is read by the models networks, not by graph",
+        ),
+        (["--model=em43", "--score-episodes=3"], "score_episodes is read by the models networks and em33 and graph"),
+        (["--model=em43", "--curriculum.start=0.5"], "curriculum is read by the models networks and em33 and graph"),
+        (["--model=em33", "--window=99"], "Unrecognized options: --window=99"),
+        (["--model=em43", "--bins=3"], "Unrecognized options: --bins=3"),
+        (["--slots=3"], "Unrecognized options: --slots=3"),
+        (["--selection=truncation", "--selection.size=3"], "Unrecognized options: --selection.size=3"),
+        (["--archive=front", "--archive.bins=3"], "Unrecognized options: --archive.bins=3"),
+        (["--archive.size=3"], "Unrecognized options: --archive.size=3"),
+        (["--model=ntm"], "invalid choice"),
+        (["--model=graph", "--preset=quick"], "--model graph does not fit these settings, which are of the model netw"),
+        (["--size_bucket=3"], "did you mean --size-buckets?"),
+        (["--help", "--model=ntm"], "invalid choice"),
         (["--popultion-size=3"], "did you mean --population-size?"),
         (["--task=copy=1,bits=2,bits=3"], "option 'bits' of task 'copy' must be given once"),
         (["--task=copy=1e39"], "which float32 can hold"),
@@ -65,11 +95,100 @@ def test_train_refuses_in_one_line(capsys, tmp_path, monkeypatch, flags, message
     assert message in failure(capsys, train, *flags)
 
 
-@pytest.mark.parametrize("model", ["networks", "em43", "em33", "graph"])
+@pytest.mark.parametrize("model", MODELS)
 def test_every_model_takes_its_own_preset_and_what_a_run_of_it_wrote(tmp_path, model):
-    settings = evolve.read_command([f"--model={model}"]).settings
+    settings = read_command([f"--model={model}"]).settings
+    assert settings == preset_of(model)
     folder = RunFolder.create(tmp_path / "run", settings)
-    assert evolve.read_command(["--config", str(folder.config_file)]).settings == settings
+    assert read_command(["--config", str(folder.config_file)]).settings == settings
+
+
+def flags_of(config, prefix=""):
+    """The flags of some settings."""
+    found = set()
+    for item in dataclasses.fields(config):
+        value, name = getattr(config, item.name), prefix + item.name.replace("_", "-")
+        found |= flags_of(value, f"{name}.") if dataclasses.is_dataclass(value) else {f"--{name}"}
+    return found
+
+
+def listed(help_text):
+    """The flags that a help lists."""
+    return set(re.findall(r"^[│| ] ? ?(--[\w.-]+)", help_text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_full_help_of_a_model_lists_its_flags_and_no_other_model_s(capsys, model):
+    found = listed(shown(capsys, evolve, f"--model={model}", "--help-all"))
+    own = {kind: flags_of(MODELS[kind].Config()) for kind in MODELS}
+    assert own[model] <= found
+    assert not found & (set().union(*own.values()) - own[model])
+    assert {"--population-size", "--selection.warmup-generations", "--islands.count", "--out", "--model"} <= found
+
+
+@pytest.mark.parametrize(("name", "kinds"), [("selection", SELECTORS), ("archive", ARCHIVES)])
+def test_the_full_help_lists_the_options_of_the_selector_and_of_the_archive_that_are_chosen(capsys, name, kinds):
+    own = {kind: flags_of(kinds[kind](), f"{name}.") for kind in kinds}
+    everyones = flags_of(SelectionConfig(), "selection.") if name == "selection" else set()
+    everyones -= flags_of(SelectionConfig().method, "selection.method.")
+    for kind in kinds:
+        found = {flag for flag in listed(shown(capsys, evolve, f"--{name}={kind}", "--help-all")) if f"{name}." in flag}
+        assert found == own[kind] | everyones
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["-h"], ["--model=graph", "--help"], ["--preset=quick", "-h"]])
+def test_the_help_is_short_with_examples_first(capsys, flags):
+    text = shown(capsys, evolve, *flags)
+    lines = text.splitlines()
+    assert lines[0].startswith("usage: python -m etm_jax.evolve") and len(lines) < 40
+    examples = [index for index, line in enumerate(lines) if line.startswith("  python -m etm_jax.evolve")]
+    settings = [index for index, line in enumerate(lines) if line.startswith("  --")]
+    assert len(examples) >= 4 and len(settings) >= 4 and max(examples) < min(settings)
+    assert lines[-1] == "--help-all lists every flag; --list-tasks lists the tasks"
+    choices = {"model": MODELS, "preset": PRESETS, "selection": SELECTORS, "archive": ARCHIVES}
+    for name, kinds in choices.items():
+        assert f"  --{name} {{{','.join(kinds)}}}" in lines
+    size = {"--model=graph": 300, "--preset=quick": 4}.get(flags[0], 12)
+    assert f"  --population-size {size}\n" in text
+
+
+def test_every_example_of_the_help_is_taken(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^  python -m etm_jax.evolve(.*?)(?:  .*)?$", shown(capsys, evolve, "--help"), re.MULTILINE)
+    taken = [command.split() for command in commands if "runs/NAME" not in command]
+    assert len(taken) >= 4
+    for flags in taken:
+        read_command(flags)
+
+
+@pytest.mark.parametrize("command", [evolve, train])
+@pytest.mark.parametrize("flags", [["--help-all"], ["report", "--help-all"], ["report", "--help"]])
+def test_every_command_has_a_full_help(capsys, command, flags):
+    assert "--help" in shown(capsys, command, *flags)
+
+
+UNREAD = {"input_dim": {"input_dim": 3, "output_dim": 3}, "output_dim": {"input_dim": 3, "output_dim": 3}}
+UNREAD |= {"score_episodes": {"score_episodes": 3}, "curriculum": {"curriculum": CurriculumConfig(start=0.5)}}
+SUITES = {
+    "em43": as_suite([etm_tasks.make("increment")], [1.0]),
+    "em33": EnvironmentSuite((etm_tasks.make("cart_pole"),), (1.0,)),
+    "graph": EnvironmentSuite((etm_tasks.make("t_maze"),), (1.0,)),
+}
+
+
+@pytest.mark.parametrize(("model", "name"), [(model, name) for model in MODELS for name in MODELS[model].unread])
+def test_settings_of_the_engine_that_a_model_does_not_read_are_refused(model, name):
+    settings = EvolutionaryTuringConfig(model=MODELS[model].Config())
+    make_model(settings, SUITES[model])
+    with pytest.raises(
+        ValueError, match=rf"^\w+ is read by the models networks\b.*, not by {model}, got .*; leave"
+    ) as caught:
+        make_model(dataclasses.replace(settings, **UNREAD[name]), SUITES[model])
+    assert "\n" not in str(caught.value)
+
+
+def test_networks_read_every_setting_of_the_engine():
+    assert MODELS["networks"].unread == ()
 
 
 @pytest.mark.parametrize(
@@ -78,8 +197,14 @@ def test_every_model_takes_its_own_preset_and_what_a_run_of_it_wrote(tmp_path, m
         (lambda: EvolutionaryTuringConfig(population_size=True), "population_size must be a whole number"),
         (lambda: EvolutionaryTuringConfig(task="copy"), "task must be a tuple of texts"),
         (lambda: EvolutionaryTuringConfig(task=("copy", 1)), "an entry of task must be a text"),
-        (lambda: EvolutionaryTuringConfig(bounds=None), "bounds must be a Bounds"),
-        (lambda: EvolutionaryTuringConfig(lifetime=None), "lifetime must be a LifetimeConfig"),
+        (lambda: NetworksConfig(bounds=None), "bounds must be a Bounds"),
+        (lambda: NetworksConfig(lifetime=None), "lifetime must be a LifetimeConfig"),
+        (lambda: EvolutionaryTuringConfig(model=None), "model must be one of NetworksConfig, EM43Config, EM33Config"),
+        (lambda: EvolutionaryTuringConfig(model="graph"), "model must be one of NetworksConfig, EM43Config, EM33Con"),
+        (lambda: EvolutionaryTuringConfig(archive=None), "archive must be one of AutoArchive, NoArchive, FrontArch"),
+        (lambda: EvolutionaryTuringConfig(selection=None), "selection must be a SelectionConfig"),
+        (lambda: SelectionConfig(method="species"), "selection.method must be one of TournamentSelection, Truncation"),
+        (lambda: SelectionConfig(method=None), "selection.method must be one of TournamentSelection, Truncation"),
         (lambda: EvolutionaryTuringConfig(seed=1.0), "seed must be a whole number"),
         (lambda: EvolutionaryTuringConfig(efficiency_weight=True), "efficiency_weight must be a number"),
         (lambda: EvolutionaryTuringConfig(efficiency_weight=1e39), "which float32 can hold"),
@@ -117,15 +242,7 @@ def test_a_strategy_trains_in_an_environment(tmp_path, capsys):
     sizes = ["--num-slots=3", "--slot-width=2", "--controller-size=2", "--cell=none", "--controller=rnn"]
     few = ["--steps=2", "--steps-per-chunk=1", "--batch-size=2", "--score-episodes=2", "--strategy-population=4"]
     flags = ["--strategy=SNES", "--task=t_maze=1,length=2", *sizes, *few, "--compile-cache=off"]
-    train.main([*flags, "--out", str(folder)])
+    train([*flags, "--out", str(folder)])
     assert [row["step"] for row in RunFolder.open(folder).rows("chunk")] == [1, 2]
     assert load_best(folder).architecture["controller"] == "rnn"
     assert "strategy step" in (folder / "report.html").read_text()
-
-
-def test_the_readers_are_settings():
-    from etm_jax._presets import READERS, _named
-
-    named = _named(EvolutionaryTuringConfig())
-    groups = {item.name for item in dataclasses.fields(EvolutionaryTuringConfig)}
-    assert set(READERS) <= set(named) | groups

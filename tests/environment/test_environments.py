@@ -268,7 +268,7 @@ def test_settings_that_make_no_sense_are_refused_by_name(name):
 
 
 def test_with_a_temperature_actions_are_drawn_by_the_softmax_of_bounded_logits():
-    """The junction of a t_maze, reached by whoever goes on in the corridor of one step."""
+    """The junction of a t_maze, reached by going on in the corridor of one step."""
     maze = etm_tasks.make("t_maze", length=1)
     logits = np.array([1.0, 0.0, -0.5])
     for temperature in (0.5, 2.0):

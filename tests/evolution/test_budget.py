@@ -6,19 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etm_jax.evolution._budget import CAP, FLOOR, lifetime_steps
 from helpers import assert_trees_close
 from tiny import CONFIG as RUN
 from tiny import after, changed, compiled_step
 
-from etm_jax.evolution._state import NO_PARENT
+from etm_jax.evolution._generation import forebears
+from etm_jax.evolution._state import NO_ID
 from etm_jax.networks import LifetimeConfig
 from etm_jax.networks._batches import dealt
+from etm_jax.networks.learning._budget import CAP, FLOOR, lifetime_steps
 
 CONFIG = LifetimeConfig(steps=100, budget="swarm")
 
-
-shared_out = jax.jit(lambda before, after: lifetime_steps(CONFIG, before, after))
+shared_out = jax.jit(lambda before, after: lifetime_steps(CONFIG.steps, *forebears(before, after)))
 
 
 def steps_of(fitness, ids, parents):
@@ -35,7 +35,7 @@ def size():
 
 
 def test_fitter_individuals_get_more_steps_of_the_same_sum(size):
-    steps = steps_of(np.linspace(0.1, 0.9, size), range(size), [NO_PARENT] * size)
+    steps = steps_of(np.linspace(0.1, 0.9, size), range(size), [NO_ID] * size)
     assert steps.sum() == size * CONFIG.steps
     assert np.all(np.diff(steps) >= 0) and steps[-1] > steps[0]
     assert steps.min() >= FLOOR * CONFIG.steps and steps.max() <= CAP * CONFIG.steps
@@ -44,11 +44,11 @@ def test_fitter_individuals_get_more_steps_of_the_same_sum(size):
 def test_a_child_counts_as_its_first_parent(size):
     fitness = np.linspace(0.1, 0.9, size)
     children = steps_of(fitness, range(100, 100 + size), range(size)[::-1])
-    np.testing.assert_array_equal(children, steps_of(fitness, range(size), [NO_PARENT] * size)[::-1])
+    np.testing.assert_array_equal(children, steps_of(fitness, range(size), [NO_ID] * size)[::-1])
 
 
 def test_where_nothing_is_known_shares_are_even(size):
-    np.testing.assert_array_equal(steps_of([np.nan] * size, range(size), [NO_PARENT] * size), CONFIG.steps)
+    np.testing.assert_array_equal(steps_of([np.nan] * size, range(size), [NO_ID] * size), CONFIG.steps)
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
@@ -62,9 +62,9 @@ def test_devices_are_dealt_about_the_same_number_of_steps(devices):
 
 @pytest.mark.slow
 def test_a_generation_of_unknowns_is_the_even_one_and_the_next_one_shares_by_fitness():
-    """Nobody is known in the first generation, so all live equally long; then the shares differ and all still learn."""
-    shared = compiled_step(lifetime=dataclasses.replace(RUN.lifetime, budget="swarm"))
+    """In the first generation no fitness is known, so all learn equally long; then by fitness, and all still learn."""
+    shared = compiled_step(lifetime=dataclasses.replace(RUN.model.lifetime, budget="swarm"))
     first, _ = shared(after(0)[0])
     assert_trees_close(first.population.genomes, after(1)[0].population.genomes, rtol=1e-3, atol=1e-5)
-    _, metrics = shared(first)
-    assert np.all(np.isfinite(metrics["fitness"]))
+    _, record = shared(first)
+    assert np.all(np.isfinite(record.fitness))

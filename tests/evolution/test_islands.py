@@ -13,18 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import assert_trees_close, assert_trees_equal
-from tiny import BOUNDS, CONFIG, COPY, DARWINIAN, compiled_init, compiled_step
+from tiny import CONFIG, COPY, DARWINIAN, compiled_init, compiled_step, settings
 from tiny import problem as tiny_problem
 
-from etm_jax.config import ArchiveConfig, EvolutionaryTuringConfig, IslandConfig, from_toml, to_toml
+from etm_jax._toml import from_toml, to_toml
+from etm_jax.config import EvolutionaryTuringConfig, IslandConfig, SelectionConfig
 from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import fitness_of, init, step
 from etm_jax.evolution._islands import migrate, pick, state_sharding
 from etm_jax.evolution._programs import compile_generation, first_state, lower_stages
 from etm_jax.evolution._propose import first_population, propose, scored
 from etm_jax.evolution._state import unscored
-from etm_jax.networks._model import Networks
 from etm_jax.parallel._devices import device_mesh
+from etm_jax.selection import MapElitesArchive, NSGA2Selection
 
 ROOT = Path(__file__).parents[2]
 EIGHT = dataclasses.replace(CONFIG, population_size=16, islands=IslandConfig(count=8, migrate_every=2))
@@ -39,9 +40,9 @@ def evolve(config, generations=GENERATIONS):
     generation = compile_generation(problem, state)
     found = []
     for _ in range(generations):
-        state, metrics = generation(state)
+        state, record = generation(state)
         host = dataclasses.replace(state, key=jax.random.key_data(state.key))
-        found.append(jax.tree.map(np.asarray, (host, metrics)))
+        found.append(jax.tree.map(np.asarray, (host, record)))
     return found
 
 
@@ -61,11 +62,20 @@ def undivided(problem, state):
     """A generation without learning as it was before there were islands: its population."""
     key, key_propose, key_evaluate = jax.random.split(state.key, 3)
     warming_up = state.generation < problem.config.selection.warmup_generations
-    family, rates = problem.family, problem.config.variation
-    population = propose(key_propose, state.population, family, problem.selector, rates, warming_up)
+    config, model = problem.config, problem.model
+    population = propose(
+        key_propose,
+        state.population,
+        model,
+        problem.selector,
+        crossover_rate=config.crossover_rate,
+        immigrant_rate=config.immigrant_rate,
+        warming_up=warming_up,
+    )
     genomes = population.genomes
-    result, _, _ = family.judge(problem, key_evaluate, genomes, state.champion, state.difficulty)
-    population = scored(population, genomes, fitness_of(problem, genomes, result), result.by_case)
+    result = model.evaluate(problem.context, key_evaluate, genomes, state.champion, state.difficulty).result
+    fitness = fitness_of(problem.suite, model, config.efficiency_weight, genomes, result)
+    population = scored(population, genomes, fitness, result.by_case)
     return dataclasses.replace(state, key=key, generation=state.generation + 1, population=population)
 
 
@@ -107,14 +117,14 @@ def a_population(num_islands):
     alive = np.ones(size, bool)
     alive[2::4] = draws.random(num_islands) < 0.5
     alive[1:4] = False
-    draw = jax.jit(lambda key: first_population(key, unscored(size), Networks(BOUNDS, 3, 2)))
+    draw = jax.jit(lambda key: first_population(key, unscored(size), tiny_problem(COPY).model))
     population = jax.tree.map(np.asarray, draw(jax.random.key(1)))
     scores = dataclasses.replace(population.scores, fitness=fitness, alive=alive)
     return dataclasses.replace(population, scores=scores)
 
 
 def moved(population, num_islands, num_migrants):
-    """Whose place holds whom after a migration: indices into the population, by plain loops."""
+    """Which member each place holds after a migration: indices into the population, by plain loops."""
     fitness, alive = population.scores.fitness, population.scores.alive
     holds, ids = np.arange(fitness.size), np.asarray(population.ids)
     size = fitness.size // num_islands
@@ -139,7 +149,7 @@ def test_the_best_replace_the_worst_of_the_next_island(num_islands, devices):
     placed = jax.device_put(population, state_sharding(num_islands, mesh).population)
     after_it = jax.jit(lambda population, due: migrate(population, due, num_islands, 2, mesh))
     holds = moved(population, num_islands, 2)
-    assert np.sum(holds != np.arange(holds.size)) >= num_islands  # somebody moves
+    assert np.sum(holds != np.arange(holds.size)) >= num_islands  # some move
     expected = jax.tree.map(lambda leaf: leaf[holds] if leaf.ndim else leaf, population)
     assert_trees_equal(after_it(placed, jnp.asarray(True)), expected)
     assert_trees_equal(after_it(placed, jnp.asarray(False)), population)
@@ -153,29 +163,29 @@ def test_a_copy_is_not_let_in_where_its_id_lives():
 
 
 def test_islands_migrate_at_their_generations_and_at_no_other():
-    differ = [bool(np.any(state.population.ids != metrics["ids"])) for state, metrics in on_one_device()]
+    differ = [bool(np.any(state.population.ids != record.ids)) for state, record in on_one_device()]
     assert differ == [False, True, False, True]
-    for state, metrics in on_one_device()[1::2]:
-        before, now = metrics["ids"].reshape(8, 2), state.population.ids.reshape(8, 2)
-        best = np.argmax(metrics["fitness"].reshape(8, 2), axis=1)
+    for state, record in on_one_device()[1::2]:
+        before, now = record.ids.reshape(8, 2), state.population.ids.reshape(8, 2)
+        best = np.argmax(record.fitness.reshape(8, 2), axis=1)
         for island in range(8):
             assert before[island - 1, best[island - 1]] in now[island]
 
 
 def test_an_id_is_given_once_and_is_alone_on_its_island():
     seen = set()
-    for _, metrics in on_one_device():
-        ids = metrics["ids"].tolist()
-        born = [one for one in ids if one not in seen]
-        assert len(born) == len(set(born))
-        assert all(len(set(island)) == 2 for island in metrics["ids"].reshape(8, 2).tolist())
+    for _, record in on_one_device():
+        ids = record.ids.tolist()
+        created = [one for one in ids if one not in seen]
+        assert len(created) == len(set(created))
+        assert all(len(set(island)) == 2 for island in record.ids.reshape(8, 2).tolist())
         seen |= set(ids)
     assert len(seen) > 16
 
 
 def test_parents_live_on_the_same_island():
     (first, _), (_, second) = on_one_device()[1:3]
-    by_island = second["ids"].reshape(8, 2), second["parents"].reshape(8, 2, 2)
+    by_island = second.ids.reshape(8, 2), second.parents.reshape(8, 2, 2)
     lived = first.population.ids.reshape(8, 2)  # migrants included
     for island, (ids, parents) in enumerate(zip(*by_island, strict=True)):
         for one, pair in zip(ids, parents, strict=True):
@@ -205,7 +215,7 @@ def named_arrays(config):
     state = found[-1][0]
     leaves = jax.tree.leaves_with_path((state.population, state.champion, state.champion_id))
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves} | {
-        "ids": np.stack([metrics["ids"] for _, metrics in found])
+        "ids": np.stack([record.ids for _, record in found])
     }
 
 
@@ -214,7 +224,7 @@ def test_many_devices_are_the_same_run_as_one(on_many_devices):
     many, _ = on_many_devices
     one = on_one_device()
     state = one[-1][0]
-    np.testing.assert_array_equal(many["ids"], np.stack([metrics["ids"] for _, metrics in one]))
+    np.testing.assert_array_equal(many["ids"], np.stack([record.ids for _, record in one]))
     leaves = jax.tree.leaves_with_path((state.population, state.champion, state.champion_id))
     assert len(leaves) + 1 == len(many)
     for path, leaf in leaves:
@@ -254,8 +264,8 @@ def sequences(text):
         {"islands": IslandConfig(count=2)},
         {},
         {"individuals_per_batch": 0},
-        {"lifetime": dataclasses.replace(CONFIG.lifetime, budget="swarm")},
-        {"archive": ArchiveConfig("map-elites")},
+        {"lifetime": dataclasses.replace(CONFIG.model.lifetime, budget="swarm")},
+        {"archive": MapElitesArchive()},
     ],
     ids=str,
 )
@@ -264,8 +274,7 @@ def test_devices_exchange_in_one_sequence_of_a_program(changes):
 
     With collectives both inside a loop or `cond` and outside it, the devices deadlock.
     """
-    config = dataclasses.replace(CONFIG, population_size=16, devices=4, **changes)
-    texts = program_texts(config)
+    texts = program_texts(settings(population_size=16, devices=4, **changes))
     assert any(collectives(text) for text in texts)
     assert [len(sequences(text)) <= 1 for text in texts] == [True] * len(texts)
 
@@ -285,26 +294,30 @@ def test_only_migrants_and_small_tables_cross_devices(on_many_devices):
 def test_several_devices_may_share_each_island():
     """2 islands on 4 devices, 3 of which would otherwise rest."""
     islands = IslandConfig(count=2, migrate_every=1)
-    config = dataclasses.replace(CONFIG, population_size=8, islands=islands, lifetime=DARWINIAN, devices=0)
+    config = settings(population_size=8, islands=islands, lifetime=DARWINIAN, devices=0)
     assert make_problem(config, COPY).mesh.size == 4
     many, one = (evolve(dataclasses.replace(config, devices=devices), 3)[-1] for devices in (0, 1))
     for name in ("ids", "parents"):
-        np.testing.assert_array_equal(many[1][name], one[1][name])
+        np.testing.assert_array_equal(getattr(many[1], name), getattr(one[1], name))
     assert_trees_close(many[0].population, one[0].population, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("individuals_per_batch", [pytest.param(0, marks=pytest.mark.slow), 8])
-def test_budgets_and_lanes_are_an_islands_own(lanes):
-    """Traced only: everybody of every island in one vmap, and budgets within islands."""
-    lifetime = dataclasses.replace(CONFIG.lifetime, budget="swarm")
-    config = dataclasses.replace(
-        CONFIG, population_size=8, islands=IslandConfig(2), lifetime=lifetime, individuals_per_batch=lanes, devices=0
+def test_budgets_and_batches_are_an_islands_own(individuals_per_batch):
+    """Traced only: all individuals of every island in one vmap, and budgets within islands."""
+    lifetime = dataclasses.replace(CONFIG.model.lifetime, budget="swarm")
+    problem = tiny_problem(
+        COPY,
+        population_size=8,
+        islands=IslandConfig(2),
+        lifetime=lifetime,
+        individuals_per_batch=individuals_per_batch,
+        devices=0,
     )
-    problem = make_problem(config, COPY)
     state = jax.eval_shape(lambda key: init(problem, key), jax.random.key(0))
-    _, metrics = jax.eval_shape(lambda state: step(problem, state), state)
-    assert metrics["ids"].shape == (8,)
-    assert metrics["performance"].shape == (8, 1)
+    _, record = jax.eval_shape(lambda state: step(problem, state), state)
+    assert record.ids.shape == (8,)
+    assert record.performance.shape == (8, 1)
 
 
 def test_an_entry_is_picked_exactly():
@@ -330,9 +343,16 @@ def test_wrong_islands_are_refused_with_the_rule(islands, message):
         EvolutionaryTuringConfig(population_size=16, islands=IslandConfig(**islands))
 
 
+@pytest.mark.parametrize("changes", [{"archive": MapElitesArchive()}, {"selection": SelectionConfig(NSGA2Selection())}])
+def test_islands_with_an_archive_are_refused(changes):
+    with pytest.raises(ValueError, match=r"islands\.count must be 1 with an archive, which all members share, got 2"):
+        settings(population_size=8, islands=IslandConfig(count=2), **changes)
+
+
 def test_islands_survive_a_round_trip_through_toml():
-    assert from_toml(to_toml(EIGHT)) == EIGHT
-    assert from_toml("[islands]\ncount = 4\n").islands == IslandConfig(count=4)
+    default = EvolutionaryTuringConfig()
+    assert from_toml(to_toml(EIGHT), default) == EIGHT
+    assert from_toml("[islands]\ncount = 4\n", default).islands == IslandConfig(count=4)
 
 
 if __name__ == "__main__":

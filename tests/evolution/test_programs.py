@@ -8,12 +8,12 @@ from etm_jax.evolution._generation import init
 from etm_jax.evolution._programs import lower_first, lower_stages
 from etm_jax.networks import LifetimeConfig
 
-MOST = {"init": 2_600, "born": 12_000, "learned": 8_000, "judged": 6_400, "closed": 2_000}
+MOST = {"init": 2_600, "create": 12_000, "learn": 8_000, "evaluate": 6_400, "close": 2_000}
 
 
 @pytest.mark.parametrize(
     ("lifetime", "devices"),
-    [(CONFIG.lifetime, 4), (LifetimeConfig(steps=2, batch_size=2), 1)],
+    [(CONFIG.model.lifetime, 4), (LifetimeConfig(steps=2, batch_size=2), 1)],
     ids=["sgd", "ae_schedule_free_adamw"],
 )
 def test_the_tiny_generation_stays_small(lifetime, devices):

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 import etm_jax as etm
-from etm_jax import evolve
+from etm_jax._command_line import suite_of
+from etm_jax._presets import PRESETS
+from etm_jax.evolve import main, read_command
 from etm_jax.networks import num_parameters, pad
 from etm_jax.runs._folder import RunFolder
 
@@ -104,9 +106,10 @@ def test_the_best_network_loads_with_one_call_and_is_the_champion(whole):
     model = etm.load_best(folder)
     summary = json.loads((folder / "summary.json").read_text())
     assert model.architecture == summary["architecture"]
-    bounds = RunFolder.open(folder).config().bounds
+    config = RunFolder.open(folder).config(etm.EvolutionaryTuringConfig())
+    bounds = config.model.bounds
     assert int(num_parameters(pad(model, bounds), bounds)) == summary["num_parameters"]
-    suite = evolve.suite_of(RunFolder.open(folder).config())
+    suite = suite_of(config)
     assert model(jnp.zeros((2, 5, suite.input_size))).shape == (2, 5, suite.output_size)
 
 
@@ -161,7 +164,7 @@ def test_foreign_checkpoints_are_refused(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_ends_cleanly_and_resume_goes_on(whole, tmp_path):
+def test_ctrl_c_saves_and_ends_cleanly(whole, tmp_path):
     folder = tmp_path / "stopped"
     process = start(*FLAGS, "--out", str(folder), "--max-generations=100000")
     wait_for_rows(process, folder, 2)
@@ -177,7 +180,7 @@ def test_ctrl_c_saves_and_ends_cleanly_and_resume_goes_on(whole, tmp_path):
 def run_main(capsys, *flags):
     """Status and standard error of the command line, in this process."""
     with pytest.raises(SystemExit) as stop:
-        evolve.main(list(flags))
+        main(list(flags))
     return stop.value.code, capsys.readouterr().err
 
 
@@ -227,7 +230,7 @@ def test_report_makes_the_report_again(capsys, whole, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(whole[0], folder)
     (folder / "report.html").unlink()
-    evolve.main(["report", str(folder)])
+    main(["report", str(folder)])
     assert capsys.readouterr().out.strip() == str(folder / "report.html")
     assert (folder / "report.html").stat().st_size > 10_000
 
@@ -235,29 +238,40 @@ def test_report_makes_the_report_again(capsys, whole, tmp_path):
 def test_a_config_file_is_read_and_flags_change_it(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("seed = 5\npopulation_size = 6\n")
-    settings = evolve.read_command(["--config", str(path), "--population-size", "7", "--preset", "quick"]).settings
+    settings = read_command(["--config", str(path), "--population-size", "7", "--preset", "quick"]).settings
     assert (settings.seed, settings.population_size) == (5, 7)
-    assert settings.bounds == evolve.PRESETS["quick"].bounds
+    assert settings.model == PRESETS["quick"].model
 
 
 def test_tasks_named_replace_those_of_the_preset():
-    named = evolve.read_command(["--task", "copy=1,bits=2", "--task=recall=2"]).settings.task
+    named = read_command(["--task", "copy=1,bits=2", "--task=recall=2"]).settings.task
     assert named == ("copy=1,bits=2", "recall=2")
-    assert evolve.read_command([]).settings.task == evolve.PRESETS["default"].task
+    assert read_command([]).settings.task == PRESETS["default"].task
 
 
 def test_tasks_are_listed_with_their_options(capsys):
-    evolve.main(["--list-tasks"])
+    main(["--list-tasks"])
     listed = capsys.readouterr().out
     assert "copy" in listed
     assert "max_items=6" in listed
 
 
-def test_help_shows_every_group_of_settings(capsys):
+def help_text(capsys, flag):
     with pytest.raises(SystemExit) as stop:
-        evolve.main(["--help"])
+        main([flag])
     assert stop.value.code in (0, None)
-    text = capsys.readouterr().out
+    return capsys.readouterr().out
+
+
+def test_help_is_short_and_names_the_full_one(capsys):
+    text = help_text(capsys, "--help")
+    for flag in ("--preset", "--resume", "--task", "--help-all", "--list-tasks"):
+        assert flag in text
+    assert len(text.splitlines()) < 40
+
+
+def test_full_help_shows_every_group_of_settings(capsys):
+    text = help_text(capsys, "--help-all")
     for flag in ("--preset", "--resume", "--task", "--lifetime.learning-rate", "--bounds.num-slots", "--list-tasks"):
         assert flag in text
 

@@ -1,4 +1,4 @@
-"""The same run again: the same key, one chunk or several, other devices and lanes."""
+"""The same run again: the same key, one chunk or several, other devices and batches."""
 
 import jax
 import jax.numpy as jnp
@@ -42,12 +42,12 @@ def test_a_second_generation_compiles_nothing():
         jax.monitoring.unregister_event_duration_listener(count)
 
 
-def test_several_generations_in_one_trip_are_the_same_run():
+def test_several_generations_in_one_chunk_are_the_same_run():
     """Of three chunks of two generations the last has one to do, so its second row is void and left out."""
     outcome = run(problem())
     apart, last = after(5)
     assert len(outcome.history) == int(outcome.state.generation) == 5
-    assert outcome.history.rows[-1]["best_fitness"] == pytest.approx(float(jnp.max(last["fitness"])), rel=1e-5)
+    assert outcome.history.rows[-1]["best_fitness"] == pytest.approx(float(jnp.max(last.fitness)), rel=1e-5)
     assert_trees_equal(outcome.state.population.ids, apart.population.ids)
     assert_trees_equal(outcome.state.population.genomes.architecture, apart.population.genomes.architecture)
 
@@ -65,15 +65,15 @@ def test_several_devices_are_the_same_run_as_one(devices):
     np.testing.assert_allclose(many.population.fitness, one.population.fitness, atol=1e-5)
 
 
-def test_all_lanes_at_once_score_as_one_by_one():
+def test_one_batch_of_all_scores_as_one_by_one():
     """A wide vmap orders sums in another way, so floats agree to rounding."""
     state = compiled_init(COPY)(jax.random.key(0))
     found = []
-    for lanes in (1, 4):
-        made = problem(COPY, individuals_per_batch=lanes, lifetime=DARWINIAN)
+    for size in (1, 4):
+        made = problem(COPY, individuals_per_batch=size, lifetime=DARWINIAN)
         score = jax.jit(
-            lambda state, made=made: made.family.judge(
-                made, state.key, state.population.genomes, state.champion, state.difficulty
+            lambda state, made=made: made.model.evaluate(
+                made.context, state.key, state.population.genomes, state.champion, state.difficulty
             )
         )
         found.append(score(state))
@@ -81,7 +81,7 @@ def test_all_lanes_at_once_score_as_one_by_one():
 
 
 @pytest.mark.slow
-def test_all_lanes_at_once_are_the_same_run_as_one_by_one():
+def test_one_batch_of_all_is_the_same_run_as_one_by_one():
     """A wide vmap orders sums in another way, so floats agree to rounding and descent exactly."""
     wide, _ = after(1, individuals_per_batch=4)
     narrow, _ = after(1)

@@ -10,23 +10,27 @@ import numpy as np
 import pytest
 from helpers import assert_trees_equal
 
-from etm_jax.graphs._activation import ACTIVATIONS
-from etm_jax.graphs._crossover import cross, distances
-from etm_jax.graphs._forward import apply_graph, unroll_graph
+from etm_jax.graphs._forward import ACTIVATIONS, apply_graph, unroll_graph
 from etm_jax.graphs._genome import minimal_graph, resized
-from etm_jax.graphs._mutation import add_connection, add_node, change_weights, remove_connection
 from etm_jax.graphs._neat import NEAT
-from etm_jax.graphs._rates import GraphRates
-from etm_jax.graphs._species import NO_SPECIES, assign, breed, no_species
+from etm_jax.graphs._species import NO_SPECIES, NEATParams, assign, breed, distances, no_species
+from etm_jax.graphs._variation import GraphRates, add_connection, add_node, change_weights, cross, remove_connection
 
 INPUTS, OUTPUTS, SIZE = 2, 2, 24
 SEEN = INPUTS + 1
 FUNCTIONS = tuple(ACTIVATIONS)
-STRATEGY = NEAT(SIZE, INPUTS, OUTPUTS, activations=FUNCTIONS)
-BUSY = GraphRates(
+SOLUTION = minimal_graph(jax.random.key(0), INPUTS, OUTPUTS)
+STRATEGY = NEAT(SIZE, SOLUTION, activations=FUNCTIONS)
+BUSY = NEATParams(
     add_node_rate=0.6, add_connection_rate=0.8, remove_connection_rate=0.2, toggle_rate=0.2, activation_rate=0.5
 )
 X = np.random.default_rng(0).normal(size=(5, INPUTS)).astype(np.float32)
+
+
+def first_graphs(seed=0, size=SIZE, num_inputs=INPUTS, num_outputs=OUTPUTS, **lengths):
+    """A population of minimal graphs."""
+    keys = jax.random.split(jax.random.key(seed), size)
+    return jax.jit(jax.vmap(lambda key: minimal_graph(key, num_inputs, num_outputs, **lengths)))(keys)
 
 
 @functools.cache
@@ -40,7 +44,7 @@ def grown(recurrent=False):
         cost = jax.random.uniform(jax.random.fold_in(key, 1), (SIZE,))
         return strategy.tell(key, graphs, cost, state, BUSY)[0]
 
-    states = [strategy.init(jax.random.key(0), BUSY)]
+    states = [strategy.init(jax.random.key(0), first_graphs(), jnp.zeros(SIZE), BUSY)]
     for key in jax.random.split(jax.random.key(1), 8):
         states.append(step(key, strategy.roomy(states[-1])))
     return states
@@ -70,7 +74,7 @@ def nodes(graph):
 
 
 def function(kind, x):
-    """The activations, written anew."""
+    """The activations in plain Python."""
     return {
         "sigmoid": lambda: 1 / (1 + math.exp(-4.9 * x)),
         "tanh": lambda: math.tanh(x),
@@ -106,7 +110,7 @@ def assert_sound(graph, recurrent=False):
 
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_graphs_stay_sound_and_grow(recurrent):
-    last = grown(recurrent)[-1].graphs
+    last = grown(recurrent)[-1].population
     for index in range(SIZE):
         assert_sound(member(last, index), recurrent)
     assert int(jnp.max(last.num_nodes)) >= SEEN + OUTPUTS + 3
@@ -118,14 +122,14 @@ def test_graphs_stay_sound_and_grow(recurrent):
 
 
 def test_outputs_are_those_of_node_by_node_evaluation():
-    graphs = grown()[-1].graphs
+    graphs = grown()[-1].population
     found = jax.jit(jax.vmap(lambda graph: apply_graph(graph, jnp.asarray(X), OUTPUTS, FUNCTIONS)))(graphs)
     expected = [[evaluated(member(graphs, index), row) for row in X] for index in range(SIZE)]
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
 
 
 def test_a_recurrent_graph_keeps_its_values_over_time():
-    graphs = grown(True)[-1].graphs
+    graphs = grown(True)[-1].population
     found = jax.jit(jax.vmap(lambda graph: unroll_graph(graph, jnp.asarray(X), OUTPUTS, FUNCTIONS)))(graphs)
     for index in range(SIZE):
         graph = member(graphs, index)
@@ -139,7 +143,7 @@ def test_a_recurrent_graph_keeps_its_values_over_time():
 
 
 def test_longer_tables_change_nothing_and_shorter_ones_are_refused():
-    graphs = grown()[-1].graphs
+    graphs = grown()[-1].population
     longer = resized(graphs, 50, 90)
     run = jax.jit(jax.vmap(lambda graph: apply_graph(graph, jnp.asarray(X), OUTPUTS, FUNCTIONS)))
     np.testing.assert_allclose(run(longer), run(graphs), rtol=1e-5, atol=1e-6)
@@ -174,7 +178,7 @@ def test_who_splits_the_same_connection_makes_the_same_node_in_whatever_generati
 
 
 def test_a_new_connection_is_between_nodes_that_had_none_until_none_is_left():
-    graph = resized(jax.tree.map(jnp.asarray, member(grown()[-1].graphs, 0)), 32, 256)
+    graph = resized(jax.tree.map(jnp.asarray, member(grown()[-1].population, 0)), 32, 256)
     add = jax.jit(lambda chance, graph: add_connection(chance, graph, GraphRates(add_connection_rate=1.0), False))
     places = [place for place, _ in nodes(graph).values()]
     most = sum(one < other for one in places for other in places)
@@ -186,7 +190,7 @@ def test_a_new_connection_is_between_nodes_that_had_none_until_none_is_left():
 
 
 def test_a_graph_loses_connections_and_the_nodes_that_nothing_joins_any_more():
-    graph = max((member(grown()[-1].graphs, index) for index in range(SIZE)), key=lambda one: len(nodes(one)))
+    graph = max((member(grown()[-1].population, index) for index in range(SIZE)), key=lambda one: len(nodes(one)))
     remove = jax.jit(lambda chance, graph: remove_connection(chance, graph, GraphRates(remove_connection_rate=1.0)))
     hidden, gone = len(nodes(graph)) - SEEN - OUTPUTS, set()
     for chance in chances(4, len(links(graph)), 2):
@@ -207,24 +211,24 @@ def test_neat_takes_connections_away_at_their_rate():
         name: 0 for name in ("perturb_rate", "replace_rate", "add_node_rate", "add_connection_rate", "toggle_rate")
     }
     state = grown()[-1]
-    twins = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * SIZE), state.graphs)
-    species = no_species(twins, STRATEGY.max_species, 1.0)
-    state = state.replace(graphs=twins, fitness=jnp.arange(float(SIZE)), species=species)
-    rates = GraphRates(remove_connection_rate=1.0, **still)
-    children, _ = jax.jit(lambda key, state: STRATEGY.ask(key, state, rates))(jax.random.key(5), state)
+    twins = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * SIZE), state.population)
+    rates = NEATParams(remove_connection_rate=1.0, **still)
+    state = STRATEGY.init(jax.random.key(4), twins, jnp.arange(float(SIZE)), rates)
+    children, _ = STRATEGY.ask(jax.random.key(5), state, rates)
     had = int(twins.num_connections[0])
     assert sorted(np.asarray(children.num_connections).tolist()) == [had - 1] * (SIZE - 1) + [had]
 
 
 def test_full_tables_stop_growth():
-    small = NEAT(SIZE, INPUTS, OUTPUTS, max_nodes=7, max_connections=10)
+    limits = {"max_nodes": 7, "max_connections": 10}
+    small = NEAT(SIZE, minimal_graph(jax.random.key(0), INPUTS, OUTPUTS, **limits), **limits)
 
     @jax.jit
     def step(key, state):
         graphs, state = small.ask(key, state, BUSY)
         return graphs, small.tell(key, graphs, jnp.arange(float(SIZE)), state, BUSY)[0]
 
-    state = small.init(jax.random.key(0), BUSY)
+    state = small.init(jax.random.key(0), first_graphs(**limits), jnp.zeros(SIZE), BUSY)
     for key in jax.random.split(jax.random.key(1), 6):
         graphs, state = step(key, small.roomy(state))
     assert graphs.ids.shape == (SIZE, 7) and int(graphs.num_connections.max()) == 10
@@ -233,7 +237,7 @@ def test_full_tables_stop_growth():
 
 
 def test_a_child_has_the_fitter_parents_graph_and_common_weights_of_either():
-    graphs = grown()[-1].graphs
+    graphs = grown()[-1].population
     bear = jax.jit(lambda chance, one, two: cross(chance, one, two, True, GraphRates()))
     taken = {True: 0, False: 0}
     for index in range(SIZE - 1):
@@ -250,9 +254,9 @@ def test_a_child_has_the_fitter_parents_graph_and_common_weights_of_either():
 
 
 def test_distances_are_those_of_a_loop_over_connections():
-    graphs, rates = grown()[-1].graphs, GraphRates()
+    graphs = grown()[-1].population
     one = member(graphs, 3)
-    found = jax.jit(lambda graphs, one: distances(graphs, one, rates))(graphs, one)
+    found = jax.jit(distances)(graphs, one, 1.0, 0.4)
     for index in range(SIZE):
         mine, other = links(one), links(member(graphs, index))
         both = set(mine) & set(other)
@@ -262,21 +266,21 @@ def test_distances_are_those_of_a_loop_over_connections():
     assert found[3] == 0
 
 
-def test_nobody_joins_a_species_that_has_died():
-    graphs = grown()[-1].graphs
+def test_no_graph_joins_a_species_that_has_died():
+    graphs = grown()[-1].population
     table = no_species(graphs, 3, 100.0)  # every row is represented by the first graph, within reach of all
     lives = jnp.array([False, True, False])
-    belongs, after = jax.jit(lambda table: assign(graphs, table, GraphRates()))(table.replace(lives=lives))
+    belongs, after = jax.jit(lambda table: assign(graphs, table, NEATParams()))(table.replace(lives=lives))
     assert set(np.asarray(belongs).tolist()) == {1}
     np.testing.assert_array_equal(after.lives, lives)
 
 
 def test_species_breed_by_their_mean_and_keep_their_best():
     belongs = jnp.array([0] * 8 + [1] * 8 + [2] * 8)
-    fitness = jnp.concatenate([jnp.arange(8.0), jnp.full(8, 7.0), jnp.full(8, -jnp.inf)])  # means 3.5, 7, nobody
-    table = no_species(grown()[0].graphs, 4, 1.0)
+    fitness = jnp.concatenate([jnp.arange(8.0), jnp.full(8, 7.0), jnp.full(8, -jnp.inf)])  # means 3.5, 7, none
+    table = no_species(grown()[0].population, 4, 1.0)
     survivors, parents, species = jax.jit(breed)(
-        chances(0, 3, SIZE), belongs, fitness, table, GraphRates(survival=0.25)
+        chances(0, 3, SIZE), belongs, fitness, table, NEATParams(survival=0.25)
     )
     kept = [int(one) for one in survivors if one != NO_SPECIES]
     assert kept[0] == 7 and len(kept) == 2 and 8 <= kept[1] < 16
@@ -290,27 +294,26 @@ def test_species_breed_by_their_mean_and_keep_their_best():
 
 def test_an_idle_species_has_no_children_unless_it_has_the_best():
     belongs, fitness = jnp.array([0, 1] * 12), jnp.array([1.0, 2.0] * 12)
-    table = no_species(grown()[0].graphs, 4, 1.0).replace(best=jnp.full(4, 9.0), idle=jnp.full(4, 15))
-    survivors, parents, _ = jax.jit(breed)(chances(0, 3, SIZE), belongs, fitness, table, GraphRates())
+    table = no_species(grown()[0].population, 4, 1.0).replace(best=jnp.full(4, 9.0), idle=jnp.full(4, 15))
+    survivors, parents, _ = jax.jit(breed)(chances(0, 3, SIZE), belongs, fitness, table, NEATParams())
     assert set(np.asarray(belongs[parents]).ravel().tolist()) == {1}
     assert sum(int(one) != NO_SPECIES for one in survivors) == 1
 
 
-def test_whoever_failed_is_no_parent_and_all_may_fail():
-    ask = jax.jit(STRATEGY.ask)
-    tell = jax.jit(STRATEGY.tell)
-    for cost in (jnp.where(jnp.arange(SIZE) < 20, jnp.nan, 1.0), jnp.full(SIZE, jnp.nan)):
-        state = STRATEGY.init(jax.random.key(0), BUSY)
-        graphs, state = ask(jax.random.key(1), state, BUSY)
-        state, metrics = tell(jax.random.key(2), graphs, cost, state, BUSY)
-        assert int(metrics["failed"]) == int(np.isnan(cost).sum())
-        children, _ = ask(jax.random.key(3), state, BUSY)
+def test_failed_graphs_are_no_parents_and_all_may_fail():
+    cost = np.where(np.arange(SIZE) < 20, np.nan, 1.0)
+    for told in (cost, np.full(SIZE, np.nan)):
+        state = STRATEGY.init(jax.random.key(0), first_graphs(), jnp.zeros(SIZE), BUSY)
+        graphs, state = STRATEGY.ask(jax.random.key(1), state, BUSY)
+        state, metrics = STRATEGY.tell(jax.random.key(2), graphs, jnp.asarray(told), state, BUSY)
+        assert int(metrics["failed"]) == int(np.isnan(told).sum())
+        children, _ = STRATEGY.ask(jax.random.key(3), state, BUSY)
         for index in range(SIZE):
             assert_sound(member(children, index))
-    still = GraphRates(perturb_rate=0, replace_rate=0, add_node_rate=0, add_connection_rate=0, toggle_rate=0)
-    state = state.replace(fitness=jnp.where(jnp.arange(SIZE) < 20, -jnp.inf, 1.0))
-    children, _ = ask(jax.random.key(4), state, still)
-    weights = {tuple(np.asarray(row)) for row in state.graphs.weights[20:, :6]}
+    still = NEATParams(perturb_rate=0, replace_rate=0, add_node_rate=0, add_connection_rate=0, toggle_rate=0)
+    state = STRATEGY.init(jax.random.key(4), state.population, jnp.asarray(cost), still)
+    children, _ = STRATEGY.ask(jax.random.key(4), state, still)
+    weights = {tuple(np.asarray(row)) for row in state.population.weights[20:, :6]}
     mixed = np.asarray(children.weights[:, :6])
     allowed = [{row[column] for row in weights} for column in range(6)]
     assert all(value in allowed[column] for row in mixed for column, value in enumerate(row))
@@ -322,7 +325,7 @@ def test_weights_change_as_often_as_the_rates_say():
     after = jax.jit(lambda chance: change_weights(chance, graph, rates))(chances(1, 2002))
     step = np.abs(np.asarray(after.weights - graph.weights))
     assert abs(np.mean(step == 0) - 0.2) < 0.05
-    assert abs(np.mean((step > 0) & (step < 0.35)) - 0.6) < 0.12  # some of those drawn anew are near
+    assert abs(np.mean((step > 0) & (step < 0.35)) - 0.6) < 0.12  # some of those redrawn are near
     assert np.all(np.asarray(after.enabled) == np.asarray(graph.enabled))
     sure = dataclasses.replace(rates, perturb_rate=1.0, replace_rate=0.0)
     moved = jax.jit(lambda chance: change_weights(chance, graph, sure))(chances(2, 2002))
@@ -336,20 +339,24 @@ def test_neat_solves_xor_and_compiles_once():
     """150 graphs, at most 100 generations, two of three seeds."""
     x = jnp.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
     y = jnp.array([0.0, 1, 1, 0])
-    strategy = NEAT(150, 2, 1, max_nodes=16, max_connections=32)
-    traced = []
+    strategy = NEAT(150, minimal_graph(jax.random.key(0), 2, 1), max_nodes=16, max_connections=32)
+    params, traced = strategy.default_params, []
+
+    def judged(graphs):
+        outputs = jax.vmap(lambda graph: apply_graph(graph, x, 1))(graphs)[..., 0]
+        wrong = jnp.min(jnp.sum((outputs > 0.5) != (y[None] > 0.5), axis=1))
+        return jnp.mean((outputs - y[None]) ** 2, axis=1), wrong
 
     @jax.jit
     def step(key, state):
         traced.append(True)
-        graphs, state = strategy.ask(key, state, strategy.default_params)
-        outputs = jax.vmap(lambda graph: apply_graph(graph, x, 1))(graphs)[..., 0]
-        wrong = jnp.min(jnp.sum((outputs > 0.5) != (y[None] > 0.5), axis=1))
-        cost = jnp.mean((outputs - y[None]) ** 2, axis=1)
-        return strategy.tell(key, graphs, cost, state, strategy.default_params)[0], wrong
+        graphs, state = strategy.ask(key, state, params)
+        cost, wrong = judged(graphs)
+        return strategy.tell(key, graphs, cost, state, params)[0], wrong
 
     def solved(seed):
-        state = strategy.init(jax.random.key(seed), strategy.default_params)
+        graphs = first_graphs(seed, 150, 2, 1)
+        state = strategy.init(jax.random.key(seed), graphs, jax.jit(judged)(graphs)[0], params)
         for key in jax.random.split(jax.random.key(seed), 100):
             state, wrong = step(key, state)
             if wrong == 0:
@@ -364,13 +371,38 @@ def test_neat_solves_xor_and_compiles_once():
     ("changes", "message"),
     [
         ({"population_size": 1}, "population_size must be a whole number of at least 2, got 1"),
-        ({"num_inputs": 0}, "num_inputs must be a whole number of at least 1, got 0"),
-        ({"max_nodes": 4}, "max_nodes must be a whole number of at least 5, got 4"),
-        ({"max_connections": 5}, "max_connections must be a whole number of at least 6, got 5"),
+        ({"max_species": 0}, "max_species must be a whole number of at least 1, got 0"),
+        ({"max_nodes": 15}, "max_nodes must be a whole number of at least 16, got 15"),
+        ({"max_connections": 31}, "max_connections must be a whole number of at least 32, got 31"),
+        ({"solution": first_graphs(size=2)}, "solution must be one graph"),
         ({"activations": ("softplus",)}, "activations must be some of sigmoid, tanh"),
         ({"activations": ()}, "activations must be some of"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        NEAT(**{"population_size": 4, "num_inputs": INPUTS, "num_outputs": OUTPUTS} | changes)
+        NEAT(**{"population_size": 4, "solution": SOLUTION} | changes)
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        (GraphRates(add_node_rate=1.5), "graph.add_node_rate must be a number from 0 to 1, got 1.5"),
+        (GraphRates(perturb_scale=-1.0), "graph.perturb_scale must be a finite number of at least 0, got -1.0"),
+        (NEATParams(toggle_rate="often"), "graph.toggle_rate must be a number, got 'often'"),
+        (NEATParams(survival=2), "graph.survival must be a number from 0 to 1, got 2.0"),
+        (NEATParams(patience=math.nan), "graph.patience must be a finite number of at least 0, got nan"),
+    ],
+)
+def test_rates_outside_their_ranges_are_refused(rates, message):
+    with pytest.raises(ValueError, match=message):
+        rates.check("graph.")
+
+
+def test_traced_rates_are_not_checked():
+    jax.eval_shape(lambda rates: rates.check(), NEATParams())
+
+
+def test_scores_of_another_number_of_graphs_are_refused():
+    with pytest.raises(ValueError, match=r"fitness must have shape \(24,\), one of each individual, got \(23,\)"):
+        STRATEGY.init(jax.random.key(0), first_graphs(), jnp.zeros(SIZE - 1), BUSY)

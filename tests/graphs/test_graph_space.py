@@ -13,7 +13,7 @@ from bench import evolved_ntm
 from etm_jax.graphs._forward import graph_stepper, unroll_graph
 from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._pattern import paint, pattern_weights, substrate_weights
-from etm_jax.graphs._tape import GraphTape, with_tape
+from etm_jax.graphs._policy import GraphTape, with_tape
 
 WIDTH = 3
 

@@ -12,14 +12,15 @@ import policies
 import pytest
 from flax import nnx
 from helpers import assert_trees_close
-from tiny import BOUNDS, CONFIG
+from tiny import BOUNDS, settings
 
 import etm_tasks
-from etm_jax import evolve
 from etm_jax.environment import Environment, EnvironmentSuite, as_suite, from_gymnax, rollout
 from etm_jax.evolution import make_problem
-from etm_jax.models._registry import load_best
+from etm_jax.evolve import main
+from etm_jax.models._registry import MODELS, load_best
 from etm_jax.networks import LifetimeConfig, apply, compact, random_genome, stepper
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.learning._score import score
 from etm_jax.report import write_report
 from etm_jax.task import TaskSuite
@@ -27,7 +28,7 @@ from etm_jax.task import TaskSuite
 T_MAZE = etm_tasks.make("t_maze", length=2)
 DOUBLE = etm_tasks.make("double_t_maze", length=1)
 SUITE = EnvironmentSuite((T_MAZE, DOUBLE), (0.5, 1.5))
-DARWINIAN = dataclasses.replace(CONFIG, devices=1, lifetime=LifetimeConfig(inheritance="darwinian"))
+DARWINIAN = settings(devices=1, lifetime=LifetimeConfig(inheritance="darwinian"))
 
 
 @functools.cache
@@ -120,7 +121,7 @@ class Params(NamedTuple):
 
 
 class Counts:
-    """Gymnax's interface: action 1 pays 1; over at the third one, then begun anew."""
+    """Gymnax's interface: action 1 pays 1; over at the third one, then begun again."""
 
     name = "Counts"
 
@@ -207,27 +208,28 @@ def test_gymnax_itself():
 
 def test_learning_by_gradients_is_refused_on_environments_with_the_way_out():
     for inheritance in ("lamarckian", "baldwinian"):
-        config = dataclasses.replace(CONFIG, lifetime=LifetimeConfig(inheritance=inheritance))
+        config = settings(lifetime=LifetimeConfig(inheritance=inheritance))
         with pytest.raises(ValueError, match=r"got the environments t_maze, double_t_maze,.* with --lifetime"):
             make_problem(config, SUITE)
 
 
 def test_a_score_is_that_of_the_rollouts_and_a_network_that_is_not_finite_fails():
     problem = make_problem(DARWINIAN, SUITE)
-    settings = {"bounds": BOUNDS, "suite": SUITE, "num_episodes": 4}
-    judge = jax.jit(lambda genome: score(jax.random.key(5), genome, jnp.ones(2), **settings))
+    where = Lifetime(BOUNDS, SUITE)
+    score_of = jax.jit(lambda genome: score(where, jax.random.key(5), genome, jnp.ones(2), 4))
     lived = jax.jit(lambda genome: SUITE.rollouts(jax.random.key(5), *stepper(genome, BOUNDS), 4, jnp.ones(2)))
-    result = judge(genome())
+    result = score_of(genome())
     np.testing.assert_allclose(result.performance, SUITE.performance(lived(genome())), rtol=1e-6)
     assert bool(result.finite)
     broken = jax.tree.map(lambda array: jnp.full_like(array, jnp.nan), genome().params)
     broken = dataclasses.replace(genome(), params=broken)
-    assert not bool(judge(broken).finite)
+    assert not bool(score_of(broken).finite)
 
     two = jax.tree.map(lambda *arrays: jnp.stack(arrays), genome(), broken, genome(1), genome())
     arguments = (jax.random.key(0), two, genome(), jnp.ones(2))
-    results, validation_scores, _ = jax.jit(lambda *arguments: problem.family.judge(problem, *arguments))(*arguments)
-    np.testing.assert_array_equal(results.finite, [True, False, True, True])
+    evaluation = jax.jit(lambda *arguments: problem.model.evaluate(problem.context, *arguments))(*arguments)
+    validation_scores = evaluation.validation_scores
+    np.testing.assert_array_equal(evaluation.result.finite, [True, False, True, True])
     np.testing.assert_array_equal(np.isnan(validation_scores), [False, True, False, False])
     assert float(validation_scores[0]) == float(validation_scores[3])  # the same episodes
 
@@ -241,9 +243,9 @@ def run(tmp_path_factory):
     flags += ["--bounds.num-slots", "4", "6", "--bounds.slot-width", "3", "4", "--bounds.controller-size", "4", "8"]
     flags += ["--bounds.num-read-heads", "1", "1", "--bounds.num-write-heads", "1", "1"]
     flags += ["--variation.noise-rate", "0.9", "--variation.noise-scale", "0.3", "--efficiency-weight", "0.02"]
-    flags += ["--variation.gene-rate", "0.1", "--variation.controller-sigma", "2", "--selection.tournament-size", "5"]
+    flags += ["--variation.gene-rate", "0.1", "--variation.controller-sigma", "2", "--selection.size", "5"]
     flags += ["--selection.num-elites", "4", "--selection.warmup-generations", "1", "--out", str(folder)]
-    evolve.main(flags)
+    main(flags)
     return folder
 
 
@@ -270,18 +272,18 @@ def test_scores_at_twice_the_length_are_left_out_of_summary_and_report(run):
 @pytest.mark.slow
 def test_the_report_of_a_run_on_environments_can_be_made_again(run, capsys):
     before = (run / "report.html").read_text()
-    evolve.main(["report", str(run)])
+    main(["report", str(run)])
     assert (run / "report.html").read_text() == before
     with pytest.raises(ValueError, match="model takes 4 input channels but the suite has 6"):
-        write_report(run, load_best(run), SUITE)
+        write_report(run, load_best(run), SUITE, MODELS["networks"].report)
 
 
 def test_the_command_line_refuses_a_mixture_and_lists_the_environments(capsys):
     with pytest.raises(SystemExit):
-        evolve.main(["--task=t_maze", "--task=copy", "--lifetime.inheritance=darwinian"])
+        main(["--task=t_maze", "--task=copy", "--lifetime.inheritance=darwinian"])
     assert "a run evolves on tasks or on environments" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        evolve.main(["--task=t_maze"])
+        main(["--task=t_maze"])
     assert "evolve on them with --lifetime.inheritance darwinian" in capsys.readouterr().err
-    evolve.main(["--list-tasks"])
+    main(["--list-tasks"])
     assert "double_t_maze" in capsys.readouterr().out

@@ -9,19 +9,19 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from etm_jax.automata._controller import EvolvedEM33
-from etm_jax.automata._evolved import EvolvedEM43
-from etm_jax.automata._file import save_automaton
+from etm_jax.automata._evolved import EvolvedEM33, EvolvedEM43, save_automaton
+from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.graphs._evolved import EvolvedGraph, save_graph
 from etm_jax.graphs._genome import minimal_graph
-from etm_jax.graphs._policy import GraphPolicy
-from etm_jax.graphs._tape import GraphTape
-from etm_jax.models._registry import load_model
+from etm_jax.graphs._policy import GraphPolicy, GraphTape
+from etm_jax.models._registry import MODELS, load_best, load_model
 from etm_jax.networks import compact, save_network
+from etm_jax.runs._folder import RunFolder
 from tests.helpers import TINY, make_genome
 
-NUMBER = EvolvedEM43(rule="0" * 64, programme="0120", window=40, max_steps=9)
-RING = EvolvedEM33("0" * 27, "0" * 28, num_variables=2, num_actions=1, bins=2)
+EM43 = EvolvedEM43(rule="0" * 64, programme="0120", window=40, max_steps=9)
+EM33 = EvolvedEM33("0" * 27, "0" * 28, num_variables=2, num_actions=1, bins=2)
+AUTOMATA = {"em43": EM43, "em33": EM33}
 
 
 @pytest.fixture
@@ -38,12 +38,12 @@ def graph(tmp_path):
     return tmp_path
 
 
-def refused(folder, match):
+def refused(folder, kind, match):
     """One line of its own: the checks of annotations, which only tests switch on, are off."""
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         with pytest.raises(ValueError, match=match) as stop:
-            load_model(folder)
+            load_model(folder, kind)
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
     assert len(str(stop.value)) < 1000
@@ -57,7 +57,7 @@ def test_a_file_that_is_something_else_is_refused(network, name, content):
         (network / name).mkdir()
     else:
         (network / name).write_bytes(content)
-    refused(network, "holds no network that can be read")
+    refused(network, "networks", "holds no network that can be read")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_file_that_is_something_else_is_refused(network, name, content):
 def test_an_architecture_with_a_wrong_gene_is_refused(network, gene, value):
     path = network / "architecture.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {gene: value}))
-    refused(network, "holds no network that can be read")
+    refused(network, "networks", "holds no network that can be read")
 
 
 def weights_with(folder, name, data):
@@ -111,9 +111,9 @@ BIAS = np.zeros(2, np.float32)
     ],
 )
 def test_weights_that_are_not_the_architecture_s_are_refused(network, name, data, match):
-    load_model(network)
+    load_model(network, "networks")
     weights_with(network, name, data)
-    refused(network, match)
+    refused(network, "networks", match)
 
 
 def test_a_flipped_bit_is_refused(network):
@@ -121,19 +121,19 @@ def test_a_flipped_bit_is_refused(network):
     data = bytearray(path.read_bytes())
     data[data.index(b"\x93NUMPY") + 130] ^= 1
     path.write_bytes(data)
-    refused(network, "holds no network that can be read")
+    refused(network, "networks", "holds no network that can be read")
 
 
 def test_a_huge_file_is_refused_unread(network):
     with (network / "architecture.json").open("r+b") as file:
         file.truncate(2**40)  # sparse: no bytes on disk
-    refused(network, "and at most 65,536 make sense")
+    refused(network, "networks", "and at most 65,536 make sense")
 
 
 @pytest.mark.parametrize("content", ["null", "[]", "{}", "", "[" * 50_000, '{"acts": null}'])
 def test_a_graph_file_that_is_something_else_is_refused(graph, content):
     (graph / "graph.json").write_text(content)
-    refused(graph, "holds no graph that can be read")
+    refused(graph, "graph", "holds no graph that can be read")
 
 
 @pytest.mark.parametrize(
@@ -164,34 +164,57 @@ def test_a_graph_file_that_is_something_else_is_refused(graph, content):
     ],
 )
 def test_a_graph_that_cannot_be_is_refused(graph, part, name, change):
-    load_model(graph)
+    load_model(graph, "graph")
     path = graph / "graph.json"
     found = json.loads(path.read_text())
     found[part][name] = change(found[part].get(name))
     path.write_text(json.dumps(found))
-    refused(graph, "holds no graph that can be read")
+    refused(graph, "graph", "holds no graph that can be read")
 
 
 @pytest.mark.parametrize(
-    ("model", "change"),
+    ("kind", "change"),
     [
-        (NUMBER, {"rule": "0" * 63 + "4"}), (NUMBER, {"rule": "0" * 63}), (NUMBER, {"rule": ["0"] * 64}),
-        (NUMBER, {"programme": "3"}), (NUMBER, {"programme": ""}), (NUMBER, {"programme": "٣"}),
-        (NUMBER, {"window": 8}), (NUMBER, {"window": 10**12}), (NUMBER, {"window": 40.0}), (NUMBER, {"window": True}),
-        (NUMBER, {"max_steps": 0}), (NUMBER, {"max_steps": None}), (NUMBER, {"surplus": 1}),
-        (RING, {"rule": "0" * 26 + "3"}), (RING, {"programme": "0" * 27}), (RING, {"num_actions": 3}),
-        (RING, {"num_variables": 10**9}), (RING, {"steps": 0}), (RING, {"steps": 2**31}), (RING, {"bins": "2"}),
+        ("em43", {"rule": "0" * 63 + "4"}), ("em43", {"rule": "0" * 63}), ("em43", {"rule": ["0"] * 64}),
+        ("em43", {"programme": "3"}), ("em43", {"programme": ""}), ("em43", {"programme": "٣"}),
+        ("em43", {"window": 8}), ("em43", {"window": 10**12}), ("em43", {"window": 40.0}), ("em43", {"window": True}),
+        ("em43", {"max_steps": 0}), ("em43", {"max_steps": None}), ("em43", {"surplus": 1}),
+        ("em33", {"rule": "0" * 26 + "3"}), ("em33", {"programme": "0" * 27}), ("em33", {"num_actions": 3}),
+        ("em33", {"num_variables": 10**9}), ("em33", {"steps": 0}), ("em33", {"steps": 2**31}), ("em33", {"bins": "2"}),
     ],
 )  # fmt: skip
-def test_an_automaton_that_cannot_be_is_refused(tmp_path, model, change):
+def test_an_automaton_that_cannot_be_is_refused(tmp_path, kind, change):
+    model = AUTOMATA[kind]
     save_automaton(model, tmp_path)
-    assert load_model(tmp_path) == model
+    assert load_model(tmp_path, kind) == model
     path = tmp_path / "automaton.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    refused(tmp_path, "holds no automaton that can be read")
+    refused(tmp_path, kind, "holds no automaton that can be read")
 
 
+@pytest.mark.parametrize("kind", AUTOMATA)
 @pytest.mark.parametrize("content", ["null", "[]", "7", "", "{", "[" * 50_000])
-def test_an_automaton_file_that_is_something_else_is_refused(tmp_path, content):
+def test_an_automaton_file_that_is_something_else_is_refused(tmp_path, content, kind):
     (tmp_path / "automaton.json").write_text(content)
-    refused(tmp_path, "holds no automaton that can be read")
+    refused(tmp_path, kind, "holds no automaton that can be read")
+
+
+@pytest.mark.parametrize(("kind", "other"), [("em43", "em33"), ("em33", "em43")])
+def test_an_automaton_of_another_kind_is_refused(tmp_path, kind, other):
+    save_automaton(AUTOMATA[kind], tmp_path)
+    refused(tmp_path, other, "holds no automaton that can be read")
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_folder_without_a_model_is_refused(tmp_path, kind):
+    refused(tmp_path, kind, "holds no (network|automaton|graph) that can be read")
+
+
+@pytest.mark.parametrize("kind", ["'plants'", "3", "[1]"])
+def test_a_run_of_an_unknown_kind_is_refused(tmp_path, kind):
+    folder = RunFolder.create(tmp_path / "run", EvolutionaryTuringConfig())
+    text = folder.config_file.read_text()
+    assert 'kind = "networks"' in text
+    folder.config_file.write_text(text.replace('kind = "networks"', f"kind = {kind}"))
+    with pytest.raises(ValueError, match=r"model\.kind in .* must be among networks, em43, em33, graph, got"):
+        load_best(folder.path)

@@ -33,9 +33,9 @@ def learnt(seed):
 
 
 def test_learning_lowers_the_loss_on_fresh_episodes():
-    judge = jax.jit(lambda genome: score(Lifetime(BOUNDS, SUITE), jax.random.key(99), genome, jnp.ones(2), 64).loss)
+    loss_of = jax.jit(lambda genome: score(Lifetime(BOUNDS, SUITE), jax.random.key(99), genome, jnp.ones(2), 64).loss)
     before, later = learnt(0)
-    assert float(judge(later)) < float(judge(before)) - 0.01
+    assert float(loss_of(later)) < float(loss_of(before)) - 0.01
 
 
 def test_learning_leaves_weights_that_do_not_exist_alone():

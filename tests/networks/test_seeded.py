@@ -8,23 +8,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etm_jax.networks._evaluation import judge
-from helpers import INPUT_SIZE, OUTPUT_SIZE, TINY, assert_trees_equal, start_command
-from tiny import BOUNDS, CONFIG, SUITE
+from helpers import TINY, assert_trees_equal, start_command
+from tiny import BOUNDS, CONFIG, SUITE, settings
 
 import etm_jax as etm
-from etm_jax import evolve
-from etm_jax._presets import PRESETS
+from etm_jax._toml import from_toml
 from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
+from etm_jax.evolve import main
 from etm_jax.models._model import member
+from etm_jax.models._registry import MODELS
 from etm_jax.networks import LifetimeConfig, VariationRates, mask_of
 from etm_jax.networks._model import Networks
 from etm_jax.networks._seeded import SeededNetworks, seeded_noise
+from etm_jax.parallel._devices import with_champion
 
-RATES = VariationRates(gene_rate=0.0, crossover_rate=0.0, noise_rate=1.0, noise_scale=0.0213)
-SEEDED = dataclasses.replace(
-    CONFIG,
+RATES = VariationRates(gene_rate=0.0, noise_rate=1.0, noise_scale=0.0213)
+SEEDED = settings(
+    crossover_rate=0.0,
     population_storage="seeds",
     seed_capacity=8,
     lifetime=LifetimeConfig(inheritance="darwinian"),
@@ -32,20 +33,21 @@ SEEDED = dataclasses.replace(
 )
 FLAGS = [
     "--population-storage=seeds", "--seed-capacity=8", "--lifetime.inheritance=darwinian", "--variation.gene-rate=0",
-    "--variation.crossover-rate=0", "--variation.noise-rate=1", "--population-size=4", "--score-episodes=4",
+    "--crossover-rate=0", "--variation.noise-rate=1", "--population-size=4", "--score-episodes=4",
     "--task=copy=1,bits=2,max_length=2", "--bounds.num-slots", "5", "7", "--bounds.slot-width", "3", "4",
     "--bounds.controller-size", "4", "6", "--devices=1",
 ]  # fmt: skip
-FAMILY = SeededNetworks(Networks(TINY, INPUT_SIZE, OUTPUT_SIZE), capacity=5)
-decode = jax.jit(FAMILY.decode)
+OWN = dataclasses.replace(SEEDED.model, bounds=TINY, seed_capacity=5)
+MODEL = SeededNetworks(Networks.of(OWN, SUITE))
+decode = jax.jit(MODEL.decode)
 
 
 def lineage(generations, seed=0):
-    """A founder and its first-born, down so many generations."""
-    bear = jax.jit(lambda key, parent: FAMILY.offspring(key, parent, parent, jnp.asarray(False), RATES, 0.0))
-    line = [jax.jit(FAMILY.random)(jax.random.key(seed))]
+    """A random genome, its child, its grandchild, down so many generations."""
+    child_of = jax.jit(lambda key, parent: MODEL.offspring(key, parent, parent, jnp.asarray(False), jnp.zeros(())))
+    line = [jax.jit(MODEL.random)(jax.random.key(seed))]
     for key in jax.random.split(jax.random.key(seed + 1), generations):
-        line.append(bear(key, line[-1]))
+        line.append(child_of(key, line[-1]))
     return line
 
 
@@ -62,7 +64,7 @@ def test_a_child_is_its_parent_and_sigma_times_noise_bit_for_bit():
         expected = jax.tree.map(lambda old, draw, s=sigma: np.asarray(old) + s * np.asarray(draw), parent.params, noise)
         assert_trees_equal(child.params, expected)
         assert_trees_equal(child.architecture, parent.architecture)
-    together = jax.jit(jax.vmap(FAMILY.decode))(jax.tree.map(lambda *leaves: jnp.stack(leaves), *line))
+    together = jax.jit(jax.vmap(MODEL.decode))(jax.tree.map(lambda *leaves: jnp.stack(leaves), *line))
     for index, network in enumerate(networks):
         assert_trees_equal(jax.tree.map(lambda leaf, index=index: leaf[index], together), network)
 
@@ -85,14 +87,16 @@ def test_a_full_genome_has_identical_children_and_rate_zero_mutates_none():
     last = lineage(6)[-3:]
     assert [int(genome.length) for genome in last] == [5, 5, 5]
     assert_trees_equal(last[0], last[2])
-    still = RATES.replace(noise_rate=0.0)
+    own = dataclasses.replace(OWN, variation=dataclasses.replace(RATES, noise_rate=0.0))
+    still = SeededNetworks(Networks.of(own, SUITE))
     founder = lineage(0)[0]
-    assert_trees_equal(FAMILY.offspring(jax.random.key(0), founder, founder, jnp.asarray(False), still, 0.0), founder)
+    child = still.offspring(jax.random.key(0), founder, founder, jnp.asarray(False), jnp.zeros(()))
+    assert_trees_equal(child, founder)
 
 
 def stored_bytes(**changes):
     """Of a state between two generations, besides what does not depend on the genomes."""
-    problem = make_problem(dataclasses.replace(SEEDED, **changes), SUITE)
+    problem = make_problem(settings(SEEDED, **changes), SUITE)
     state = jax.eval_shape(lambda key: init(problem, key), jax.random.key(0))
     genomes = (state.population.genomes, state.champion)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(genomes))
@@ -109,10 +113,9 @@ def test_a_checkpoint_grows_with_generations_and_not_with_weights():
 def test_it_scores_the_networks_that_it_decodes():
     """Mutants as seeds, and the same as weights, get the same scores to the bit."""
     problem = make_problem(dataclasses.replace(SEEDED, devices=1), SUITE)
-    family = problem.family
-    still = jnp.asarray(False)
-    founders = jax.vmap(family.random)(jax.random.split(jax.random.key(2), 4))
-    mutants = jax.vmap(lambda key, genome: family.offspring(key, genome, genome, still, RATES, 0.0))(
+    model, context, alone = problem.model, problem.context, jnp.asarray(False)
+    founders = jax.vmap(model.random)(jax.random.split(jax.random.key(2), 4))
+    mutants = jax.vmap(lambda key, genome: model.offspring(key, genome, genome, alone, jnp.zeros(())))(
         jax.random.split(jax.random.key(3), 4), founders
     )
     champion = member(founders, 0)
@@ -120,14 +123,16 @@ def test_it_scores_the_networks_that_it_decodes():
 
     @jax.jit
     def both(mutants, champion):
-        decoded = jax.vmap(family.decode)(mutants), family.decode(champion)
+        decoded = jax.vmap(model.decode)(mutants), model.decode(champion)
         key, difficulty = shared
-        own = family.judge(problem, key, mutants, champion, difficulty)
-        return own, judge(problem, key, *decoded, difficulty)
+        own = model.evaluate(context, key, mutants, champion, difficulty)
+        everyone = with_champion(*decoded, context.mesh)
+        same = everyone, everyone.architecture, difficulty, lambda network: network
+        return own, model.networks.evaluate_decoded(context, key, *same)
 
     own, theirs = both(mutants, champion)
     assert_trees_equal(own, theirs)
-    assert len(np.unique(own[0].loss)) == 4
+    assert len(np.unique(own.result.loss)) == 4
 
 
 @pytest.mark.slow
@@ -162,22 +167,26 @@ def test_a_run_of_the_command_line_is_resumed_and_leaves_a_network(tmp_path):
             'lifetime.inheritance must be darwinian with population_storage "seeds", since what is learnt has no seed; '
             "set --lifetime.inheritance darwinian, or store genomes, got 'lamarckian'",
         ),
-        (["--variation.crossover-rate=0.1"], 'variation.crossover_rate must be 0 with population_storage "seeds"'),
+        (["--crossover-rate=0.1"], 'crossover_rate must be 0 with population_storage "seeds"'),
         (["--variation.gene-rate=0.2"], "only weights mutate; set --variation.gene-rate 0, or store genomes, got 0.2"),
-        (["--size-buckets=2"], 'buckets must be 1 with population_storage "seeds"'),
+        (["--size-buckets=2"], 'size_buckets must be 1 with population_storage "seeds"'),
         (["--max-generations=9"], "seed_capacity must be at least max_generations (9)"),
         (["--seed-capacity=0"], "seed_capacity must be a whole number of at least 1, got 0"),
     ],
 )
 def test_what_has_no_seed_is_refused_in_one_line(flags, says, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        evolve.main([*FLAGS, *flags, "--out", str(tmp_path / "run"), "--compile-cache=off"])
+        main([*FLAGS, *flags, "--out", str(tmp_path / "run"), "--compile-cache=off"])
     errors = capsys.readouterr().err
     assert stop.value.code == 2 and says in errors and errors.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
-def test_automata_have_no_seeds():
-    automata = dataclasses.replace(PRESETS["em43"], population_storage="seeds")
-    with pytest.raises(ValueError, match="em43 has no seeds, so population_storage must be genomes, got seeds"):
-        make_problem(automata, evolve.suite_of(automata))
+@pytest.mark.parametrize("kind", sorted(set(MODELS) - {"networks"}))
+def test_other_models_have_no_seeds(kind, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([f"--model={kind}", "--population-storage=seeds", "--out", str(tmp_path / "run")])
+    errors = capsys.readouterr().err
+    assert stop.value.code == 2 and "--population-storage" in errors and errors.count("\n") == 1
+    with pytest.raises(ValueError, match=r"unknown config key model\.'population_storage'; the keys are "):
+        from_toml(f'[model]\nkind = "{kind}"\npopulation_storage = "seeds"', CONFIG)

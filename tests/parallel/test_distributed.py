@@ -18,11 +18,12 @@ import pytest
 import tiny
 from helpers import assert_trees_close, assert_trees_equal
 
-from etm_jax import evolve
+from etm_jax._command_line import suite_of
 from etm_jax._toml import to_toml
 from etm_jax.config import IslandConfig
 from etm_jax.evolution import make_problem
 from etm_jax.evolution._run import run
+from etm_jax.evolve import CHANGEABLE, main
 from etm_jax.networks import Bounds, LifetimeConfig
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import RunFolder
@@ -30,8 +31,7 @@ from etm_jax.runs._folder import RunFolder
 ROOT = Path(__file__).parents[2]
 GENERATIONS = 8
 # Islands, so that no process holds the whole population; plain gradient descent, so that rounding stays rounding.
-CONFIG = dataclasses.replace(
-    tiny.CONFIG,
+CONFIG = tiny.settings(
     devices=0,
     max_generations=GENERATIONS,
     task=("copy=1,bits=2,max_length=2",),
@@ -41,7 +41,7 @@ CONFIG = dataclasses.replace(
     lifetime=LifetimeConfig(steps=2, batch_size=2, optimiser="sgd", learning_rate=0.1),
     islands=IslandConfig(count=2, migrate_every=2),
 )
-SETTINGS = to_toml(dataclasses.replace(CONFIG, **{name: 1 for name in evolve.CHANGEABLE}))
+SETTINGS = to_toml(dataclasses.replace(CONFIG, **{name: 1 for name in CHANGEABLE}))
 TIMED = ("compile_seconds", "run_seconds", "individuals_per_second")
 TIMEOUT = 600  # for two compiles at once on a busy machine
 
@@ -116,7 +116,7 @@ def whole(settings, tmp_path_factory):
 def alone():
     """The same problem in this process, on one device."""
     config = dataclasses.replace(CONFIG, devices=1)
-    return make_problem(config, evolve.suite_of(config))
+    return make_problem(config, suite_of(config))
 
 
 def restored(folder, like):
@@ -199,7 +199,7 @@ def test_different_settings_are_refused_by_both(settings, tmp_path):
 def run_main(capsys, *flags):
     """Status and standard error of the command line, in this process."""
     with pytest.raises(SystemExit) as stop:
-        evolve.main(list(flags))
+        main(list(flags))
     return stop.value.code, capsys.readouterr().err
 
 

@@ -1,7 +1,6 @@
 """Every program lowers for TPUs and NVIDIA GPUs, on a machine that has neither."""
 
 import re
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +14,11 @@ from etm_jax.evolution._generation import init, step
 from etm_jax.models._model import member
 from etm_jax.networks import apply
 from etm_jax.networks.learning._gradient import learn
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.parallel._devices import replicated
 
 PLATFORMS = ("tpu", "cuda")
-WIDE = {"individuals_per_batch": tiny.CONFIG.population_size}  # everybody in one vmap, as on a TPU or a GPU
+WIDE = {"individuals_per_batch": tiny.CONFIG.population_size}  # all in one vmap, as on a TPU or a GPU
 KEY = jax.eval_shape(lambda: jax.random.key(0))
 
 
@@ -47,31 +47,22 @@ def a_generation():
 
 
 def an_evaluation():
-    problem = tiny.problem(**WIDE, lifetime=replace(tiny.CONFIG.lifetime, inheritance="darwinian"))
+    problem = tiny.problem(**WIDE, lifetime=tiny.DARWINIAN)
     whole = replicated(problem.mesh)
 
     def score(key, state):
-        return problem.family.judge(problem, key, state.population.genomes, state.champion, state.difficulty)
+        return problem.model.evaluate(problem.context, key, state.population.genomes, state.champion, state.difficulty)
 
     spread = jax.jit(score, in_shardings=whole, out_shardings=whole)
     return export.export(spread, platforms=PLATFORMS)(KEY, first_state())
 
 
 def a_lifetime_step():
-    problem = tiny.problem(**WIDE)
+    config = tiny.CONFIG.model
+    lifetime = Lifetime(config.bounds, tiny.SUITE, config.lifetime)
 
     def live(key, genome):
-        return learn(
-            key,
-            genome,
-            jnp.ones(len(problem.suite.tasks)),
-            1.0,
-            1,
-            bounds=problem.config.bounds,
-            suite=problem.suite,
-            config=problem.config.lifetime,
-            make_optimiser=problem.make_optimiser,
-        )
+        return learn(lifetime, key, genome, jnp.ones(len(tiny.SUITE.tasks)), 1.0, 1)
 
     return exported(live, KEY, one_genome())
 

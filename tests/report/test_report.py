@@ -10,19 +10,22 @@ import numpy as np
 import pytest
 
 import etm_tasks
+from etm_jax.models import MODELS
 from etm_jax.networks import Bounds, compact, random_genome
+from etm_jax.networks._report import sections, trace
 from etm_jax.networks.genome._architecture import GENES
 from etm_jax.networks.genome._learning import LEARNING_GENES
 from etm_jax.report import write_report
 from etm_jax.report._ancestry import ancestry, best_of, changed_genes, lay_out, line_of_descent
-from etm_jax.report._attention import attention_section, slots_in_use, trace
 from etm_jax.report._genes import spread
 from etm_jax.report._members import LABEL, _named, members_sections
 from etm_jax.report._run import LineageRow, column, read_run
+from etm_jax.report._trace import slots_in_use
 from etm_jax.report._tree import spaced
 from etm_jax.task import TaskSuite
 
 BOUNDS = Bounds(num_slots=(5, 8), slot_width=(3, 4), num_read_heads=(2, 2), controller_size=(4, 6))
+AT_WORK = MODELS["networks"].report
 HOSTILE = "<script>alert('&')</script>"
 FIGURES = (
     "Fitness over",
@@ -99,7 +102,7 @@ def run(tmp_path):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory, model, suite):
     """The report of a finished run; read only, as drawing it takes a second."""
-    return write_report(make_run(tmp_path_factory.mktemp("run")), model, suite)
+    return write_report(make_run(tmp_path_factory.mktemp("run")), model, suite, AT_WORK)
 
 
 def lineage_of(rows):
@@ -138,7 +141,7 @@ def test_a_finished_run_makes_a_page_with_its_numbers_and_every_figure(report):
         assert shown in text
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
     assert len(labels) == text.count("<svg") == 6 + 2 + len(LEARNING_GENES) + 2  # slots and addressing vary
-    assert "The same for everybody at all times: slot width 1, read heads 1" in text
+    assert "The same for every individual at all times: slot width 1, read heads 1" in text
     for figure in FIGURES:
         assert any(label.startswith(figure) for label in labels), figure
     assert text.count("<figcaption>") == 4
@@ -165,7 +168,7 @@ def test_every_id_occurs_once_and_every_reference_finds_its_id(report):
 def test_making_it_again_replaces_it_with_the_same_page(report, model, suite):
     before = report.read_bytes()
     report.write_text("an older report")
-    assert write_report(report.parent, model, suite) == report
+    assert write_report(report.parent, model, suite, AT_WORK) == report
     assert report.read_bytes() == before
 
 
@@ -175,13 +178,13 @@ def test_what_the_user_names_is_escaped(run, model):
 
     task = Hostile(bits=2, max_length=3)
     other = etm_tasks.make("recall", bits=2)
-    text = write_report(run, model, TaskSuite((task, other), (1.0, 1.0))).read_text()
+    text = write_report(run, model, TaskSuite((task, other), (1.0, 1.0)), AT_WORK).read_text()
     assert HOSTILE not in text
     assert text.count("&lt;script&gt;") >= 3  # the configuration, the table of scores, the key of the figure
 
 
 def test_an_empty_run_makes_a_page_that_says_so(tmp_path, suite):
-    text = write_report(tmp_path, None, suite).read_text()
+    text = write_report(tmp_path, None, suite, AT_WORK).read_text()
     assert "No generation has been recorded yet" in text
     for name in ("metrics.jsonl", "lineage.jsonl", "summary.json", "config.toml"):
         assert f"{name} is missing" in text
@@ -195,10 +198,10 @@ def test_a_stopped_run_shows_what_there_is(run, suite, num_generations):
     for name in ("metrics.jsonl", "lineage.jsonl"):
         lines = (run / name).read_text().splitlines(keepends=True)
         (run / name).write_text("".join(lines[:num_generations]))
-    text = write_report(run, None, suite).read_text()
+    text = write_report(run, None, suite, AT_WORK).read_text()
     assert f"Unfinished: {num_generations} of 3 generations" in text
     assert "summary.json is missing" in text and "Not measured yet" in text
-    best_so_far = ["Individual 1, born in generation 0, has no ancestors", "Ancestry of individual 4:"]
+    best_so_far = ["Individual 1, created in generation 0, has no ancestors", "Ancestry of individual 4:"]
     assert best_so_far[num_generations - 1] in text
 
 
@@ -207,16 +210,16 @@ def test_a_run_in_which_everything_failed_is_reported(run, suite):
     write_lines(run / "metrics.jsonl", [{"generation": g, "failed": 3, **nothing} for g in range(2)])
     write_lines(run / "lineage.jsonl", [lineage_row(0, [0, 1], [[-1, -1]] * 2, [None, None], [5, 6])])
     (run / "summary.json").unlink()
-    text = write_report(run, None, suite).read_text()
+    text = write_report(run, None, suite, AT_WORK).read_text()
     assert "generations with failed evaluations (6 in all)" in text
     assert "does not hold a champion" in text
 
 
 def test_a_run_that_was_interrupted_is_unfinished_though_it_has_a_summary(run, suite):
     (run / "config.toml").write_text("max_generations = 1000\n")
-    assert "Unfinished: 3 of 1,000 generations" in write_report(run, None, suite).read_text()
+    assert "Unfinished: 3 of 1,000 generations" in write_report(run, None, suite, AT_WORK).read_text()
     (run / "config.toml").write_text("max_generations = ")
-    assert "Finished after 3 generations" in write_report(run, None, suite).read_text()
+    assert "Finished after 3 generations" in write_report(run, None, suite, AT_WORK).read_text()
 
 
 def test_a_torn_last_line_is_ignored_and_damage_elsewhere_is_named(run):
@@ -238,12 +241,12 @@ def test_a_generation_written_twice_counts_once_with_its_later_row(run):
 
 def test_a_missing_folder_is_named(tmp_path, suite):
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        write_report(tmp_path / "nowhere", None, suite)
+        write_report(tmp_path / "nowhere", None, suite, AT_WORK)
 
 
 def test_a_model_of_another_suite_is_refused(run, model):
     with pytest.raises(ValueError, match="3"):
-        write_report(run, model, TaskSuite((etm_tasks.make("copy", bits=2),), (1.0,)))
+        write_report(run, model, TaskSuite((etm_tasks.make("copy", bits=2),), (1.0,)), AT_WORK)
 
 
 def test_columns_read_nested_values_and_turn_what_is_missing_into_nan():
@@ -254,7 +257,7 @@ def test_columns_read_nested_values_and_turn_what_is_missing_into_nan():
 def test_ancestry_walks_back_to_the_founders_and_no_further():
     people = ancestry(lineage_of(LINEAGE), 7)
     assert set(people) == {7, 3, 4, 0, 1}
-    assert {one: people[one].born for one in people} == {0: 0, 1: 0, 3: 1, 4: 1, 7: 2}
+    assert {one: people[one].created for one in people} == {0: 0, 1: 0, 3: 1, 4: 1, 7: 2}
     assert people[7].parents == (4, 3)  # the fitter first
     assert people[4].parents == (1,)  # one parent named twice
     assert people[4].fitness == 0.5  # at birth, not when it survived
@@ -282,14 +285,14 @@ def test_the_best_of_a_generation_has_finite_fitness():
     assert [best_of(row) for row in rows] == [1, 4, 7, None]
 
 
-def test_branches_take_free_lanes_and_what_finds_none_is_counted():
+def test_branches_take_free_columns_and_what_finds_none_is_counted():
     people = ancestry(lineage_of(LINEAGE), 7)
-    tree = lay_out(people, 7, num_lanes=1)
+    tree = lay_out(people, 7, num_columns=1)
     assert tree.line == (7, 4, 1)
-    assert tree.lanes == {7: 0, 4: 0, 1: 0, 3: 1}
+    assert tree.columns == {7: 0, 4: 0, 1: 0, 3: 1}
     assert set(tree.edges) == {(7, 4), (7, 3), (4, 1), (3, 1)}
     assert tree.left_out == 1  # 0, the other parent of a branch
-    assert lay_out(people, 7, num_lanes=0).left_out == 2
+    assert lay_out(people, 7, num_columns=0).left_out == 2
 
 
 def test_labels_keep_their_order_and_distance_within_the_room():
@@ -324,10 +327,10 @@ def test_a_network_that_ponders_has_a_trace_too(suite):
     assert lived.channels["Inputs"].shape[1] == lived.reads.shape[2]
 
 
-def test_without_a_memory_the_report_draws_the_answers_alone(suite):
+def test_without_a_memory_the_report_draws_the_answers_alone(suite, tmp_path):
     bounds = dataclasses.replace(BOUNDS, memories=("none",))
     model = compact(random_genome(jax.random.key(0), bounds, suite.input_size, suite.output_size), bounds)
-    section = attention_section(model, suite, "network")
+    (section,) = sections(model, suite, tmp_path, "network")
     assert section.title == "What the network answers"
     (panel,) = section.panels
     assert "Outputs" in panel and "head" not in panel

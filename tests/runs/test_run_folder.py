@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,25 +17,28 @@ import pytest
 from flax import struct
 
 import etm_jax as etm
-from etm_jax import evolve
-from etm_jax.runs._interrupts import interrupts
+from etm_jax import train
 from etm_jax._output import Output
-from etm_jax.runs._rows import ranges_of, read_rows
+from etm_jax._toml import read_table
 from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax.networks import LifetimeConfig
-from etm_jax._toml import read_config
+from etm_jax.evolution import _run
+from etm_jax.evolution._state import NO_ID
+from etm_jax.evolve import main, read_command
+from etm_jax.models._registry import load_best
+from etm_jax.networks import LifetimeConfig, NetworksConfig
+from etm_jax.report._run import read_run
 from etm_jax.runs._checkpoint import CheckpointError, Checkpoints
 from etm_jax.runs._folder import RunFolder
-from etm_jax.evolution import _run
-from etm_jax.models._registry import load_best
-from etm_jax.report._run import read_run
+from etm_jax.runs._interrupts import interrupts
+from etm_jax.runs._rows import ranges_of, read_rows
+from etm_jax.training import TrainConfig
 from tests import tiny
 from tests.helpers import ROOT
 
 CONFIG = EvolutionaryTuringConfig()
 FLAGS = [
     "--model=em43", "--task=increment", "--population-size=6", "--max-generations=3", "--selection=tournament",
-    "--emergent.programme-length=4", "--emergent.window=60", "--emergent.max-steps=20", "--checkpoint-every=1",
+    "--programme-length=4", "--window=60", "--max-steps=20", "--checkpoint-every=1",
     "--generations-per-chunk=1", "--devices=1", "--selection.num-elites=2", "--compile-cache=off",
 ]  # fmt: skip
 
@@ -43,7 +47,7 @@ FLAGS = [
 def finished(tmp_path_factory):
     """A whole run of small automata, by the command line."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    evolve.main([*FLAGS, "--out", str(folder)])
+    main([*FLAGS, "--out", str(folder)])
     return folder
 
 
@@ -56,7 +60,7 @@ def copied(finished, tmp_path):
 def failure(capsys, *flags):
     """Status and standard error of a command line that fails."""
     with pytest.raises(SystemExit) as stop:
-        evolve.main(list(flags))
+        main(list(flags))
     return stop.value.code, capsys.readouterr().err
 
 
@@ -94,7 +98,7 @@ def test_resume_keeps_the_rows_behind_a_broken_line_and_says_what_is_missing(cop
     lines = (copied / "metrics.jsonl").read_text().splitlines()
     (copied / "metrics.jsonl").write_text("\n".join([lines[0], lines[1][:30], "", "null", lines[2]]) + "\n")
     (copied / "lineage.jsonl").unlink()
-    evolve.main(["--resume", str(copied), "--max-generations=4", "--compile-cache=off"])
+    main(["--resume", str(copied), "--max-generations=4", "--compile-cache=off"])
     assert kept(copied) == [0, 2, 3]
     assert "metrics.jsonl lacks generation 1;" in caplog.text
     assert "metrics.jsonl has lines that are no rows: 2" in caplog.text
@@ -104,9 +108,27 @@ def test_resume_keeps_the_rows_behind_a_broken_line_and_says_what_is_missing(cop
 
 
 def test_a_run_that_is_done_says_so(copied, capsys):
-    evolve.main(["--resume", str(copied), "--max-generations=2", "--compile-cache=off"])
+    main(["--resume", str(copied), "--max-generations=2", "--compile-cache=off"])
     assert "nothing is left to do: 3 generations are done, and --max-generations is 2" in capsys.readouterr().out
     assert kept(copied) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("--seed=7", "--resume cannot change seed from 0 to 7"),
+        ("--selection=species", "--resume cannot change selection from"),
+        ("--selection.num-elites=3", "--resume cannot change selection from"),
+        ("--archive=novelty", "--resume cannot change archive from AutoArchive() to NoveltyArchive("),
+        ("--window=70", "--resume cannot change model from"),
+        ("--model=graph", "--model graph does not fit these settings, which are of the model em43"),
+        ("--preset=em43", "--resume uses its own settings; leave out --preset"),
+    ],
+)
+def test_flags_that_would_make_it_another_run_are_refused(copied, capsys, flag, says):
+    status, errors = failure(capsys, "--resume", str(copied), flag)
+    assert (status, errors.count("\n")) == (2, 1)
+    assert says in errors
 
 
 def test_rows_without_a_checkpoint_are_never_cut(copied, capsys):
@@ -130,12 +152,12 @@ def test_rows_of_other_tasks_are_never_cut(copied, capsys):
 
 
 def test_a_run_from_python_cannot_be_resumed_and_keeps_its_rows(tmp_path, capsys):
-    """Its tasks are in nobody's settings: a resume would wipe its rows and go on with the default tasks."""
+    """Its tasks are in no settings: a resume would wipe its rows and continue with the default tasks."""
     folder = tmp_path / "run"
-    config = replace(CONFIG, population_size=2, lifetime=LifetimeConfig(inheritance="darwinian"))
+    config = replace(CONFIG, population_size=2, model=NetworksConfig(lifetime=LifetimeConfig(inheritance="darwinian")))
     machine = etm.EvolutionaryTuringMachine(config, tiny.SUITE, out=folder)
     (folder / "metrics.jsonl").write_text('{"generation": 0}\n')
-    assert read_config(folder / "config.toml").task == ("copy=0.5", "recall=0.3")
+    assert RunFolder.open(folder).config(CONFIG).task == ("copy=0.5", "recall=0.3")
     for command in (["--resume", str(folder)], ["report", str(folder)]):
         status, errors = failure(capsys, *command)
         assert status == 2
@@ -155,7 +177,7 @@ def test_a_run_from_python_cannot_be_resumed_and_keeps_its_rows(tmp_path, capsys
 )
 def test_settings_with_any_character_come_back(tmp_path, character):
     config = replace(CONFIG, task=(f"copy=1{character}",))
-    assert RunFolder.create(tmp_path / "run", config).config() == config
+    assert RunFolder.create(tmp_path / "run", config).config(CONFIG) == config
 
 
 def test_settings_that_no_file_can_hold_are_refused_before_anything_is_made(tmp_path):
@@ -165,8 +187,65 @@ def test_settings_that_no_file_can_hold_are_refused_before_anything_is_made(tmp_
 
 
 def test_numbers_of_numpy_come_back(tmp_path):
-    config = replace(CONFIG, efficiency_weight=np.float64(0.3), lifetime=LifetimeConfig(clip_norm=np.float64(0.1)))
-    assert RunFolder.create(tmp_path / "run", config).config() == config
+    model = NetworksConfig(lifetime=LifetimeConfig(clip_norm=np.float64(0.1)))
+    config = replace(CONFIG, efficiency_weight=np.float64(0.3), model=model)
+    assert RunFolder.create(tmp_path / "run", config).config(CONFIG) == config
+
+
+# Versions
+
+OTHERS = ("0.1.0", "1.0.0", "0.20.0", "", None)  # None: no line at all, as before there were versions
+
+
+def written_by(folder, version):
+    """The folder with a config.toml of another version."""
+    path = folder / "config.toml"
+    first, rest = path.read_text().split("\n", 1)
+    assert first == f'etm_jax = "{etm.__version__}"'
+    path.write_text(rest if version is None else f'etm_jax = "{version}"\n{rest}')
+    return folder
+
+
+@pytest.mark.parametrize("version", OTHERS)
+def test_a_folder_of_another_minor_version_is_refused_in_one_line_that_says_which(copied, capsys, version):
+    written_by(copied, version)
+    before = sorted(path.stat().st_mtime_ns for path in copied.rglob("*"))
+    by = f"version {version}" if version else "version 0.1 or an earlier one"
+    says = f"{copied} was written by {by} of etm_jax, and this is {etm.__version__}; use that version for this run"
+    for flags in (["--resume", str(copied)], ["--resume", str(copied), "--help"], ["report", str(copied)]):
+        status, errors = failure(capsys, *flags)
+        assert (status, errors.count("\n")) == (2, 1)
+        assert says in errors
+    for refuse in (load_best, lambda path: RunFolder.open(path).config(CONFIG)):
+        with pytest.raises(ValueError, match=re.escape(says)) as caught:
+            refuse(copied)
+        assert "\n" not in str(caught.value)
+    assert sorted(path.stat().st_mtime_ns for path in copied.rglob("*")) == before
+
+
+def test_a_folder_of_the_same_minor_version_is_read(copied):
+    major, minor, *_ = etm.__version__.split(".")
+    written_by(copied, f"{major}.{minor}.99")
+    assert RunFolder.open(copied).config(CONFIG).population_size == 6
+    assert load_best(copied)([3]).outputs.shape == (1,)
+
+
+def test_a_training_of_another_minor_version_is_refused_in_one_line(tmp_path, capsys):
+    folder = written_by(RunFolder.create(tmp_path / "run", TrainConfig()).path, None)
+    for flags in (["--resume", str(folder)], ["report", str(folder)]):
+        with pytest.raises(SystemExit) as stop:
+            train.main(flags)
+        errors = capsys.readouterr().err
+        assert (stop.value.code, errors.count("\n")) == (2, 1)
+        assert f"{folder} was written by version 0.1 or an earlier one of etm_jax" in errors
+
+
+def test_settings_are_written_with_the_version_and_read_by_config_without_it(finished):
+    table = read_table(finished / "config.toml")
+    assert next(iter(table)) == "etm_jax" and table["model"]["kind"] == "em43"
+    assert "etm_jax" not in RunFolder.open(finished).raw_config()
+    settings = read_command(["--config", str(finished / "config.toml")]).settings
+    assert settings == RunFolder.open(finished).config(CONFIG)
 
 
 # Several at once
@@ -226,7 +305,7 @@ def test_of_two_starts_in_one_empty_folder_one_is_refused(tmp_path, monkeypatch)
     monkeypatch.setattr(RunFolder, "check_free", staticmethod(lambda path: next(looks, seen(path))))
     with pytest.raises(ValueError, match="out must be a new or empty folder"):
         RunFolder.create(tmp_path, replace(CONFIG, seed=1))
-    assert RunFolder.open(tmp_path).config().seed == 0
+    assert RunFolder.open(tmp_path).config(CONFIG).seed == 0
 
 
 # Checkpoints
@@ -315,7 +394,7 @@ def test_a_terminated_run_saves_and_has_a_champion_and_a_report(tmp_path, monkey
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(RunFolder, "append", terminate)
-    evolve.main([*FLAGS, "--max-generations=50", "--out", str(folder)])
+    main([*FLAGS, "--max-generations=50", "--out", str(folder)])
     assert f"interrupted; resume with: python -m etm_jax.evolve --resume {folder}" in capsys.readouterr().out
     assert kept(folder) == [0, 1]
     assert (folder / "checkpoints" / "2").exists()
@@ -333,10 +412,10 @@ def test_an_unfinished_run_has_a_champion_and_a_report(tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(RunFolder, "append", die)
     with pytest.raises(MemoryError):
-        evolve.main([*FLAGS, "--out", str(folder)])
+        main([*FLAGS, "--out", str(folder)])
     assert not (folder / "summary.json").exists()
     assert load_best(folder)([3]).outputs.shape == (1,)
-    evolve.main(["report", str(folder)])
+    main(["report", str(folder)])
     assert "Unfinished" in (folder / "report.html").read_text()
     assert (folder / "space_time.png").exists()  # the champion's
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
@@ -353,7 +432,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
     assert errors.count("\n") == 1
 
 
-def test_where_nobody_survives_there_is_no_best_and_no_success(tmp_path, monkeypatch, capsys):
+def test_where_no_individual_survives_there_is_no_best_and_no_success(tmp_path, monkeypatch, capsys):
     compile_generation = _run.compile_generation
 
     def compile_failing(problem, state):
@@ -361,8 +440,8 @@ def test_where_nobody_survives_there_is_no_best_and_no_success(tmp_path, monkeyp
 
         def all_fail(state):
             state, metrics = generation(state)
-            nobody = jax.device_put(np.asarray(-1, state.champion_id.dtype), state.champion_id.sharding)
-            return replace(state, champion_id=nobody), metrics
+            none = jax.device_put(np.asarray(NO_ID, state.champion_id.dtype), state.champion_id.sharding)
+            return replace(state, champion_id=none), metrics
 
         return all_fail
 
@@ -370,13 +449,13 @@ def test_where_nobody_survives_there_is_no_best_and_no_success(tmp_path, monkeyp
     folder = tmp_path / "run"
     status, errors = failure(capsys, *FLAGS, "--out", str(folder))
     assert status == 2
-    assert "error: nobody survived: every evaluation in 3 generations" in errors
+    assert "error: no individual survived: every evaluation in 3 generations" in errors
     assert not (folder / "best").exists()
     assert not (folder / "summary.json").exists()
     assert (folder / "report.html").exists()
 
 
-def test_the_facade_has_no_best_model_where_nobody_survived():
+def test_the_facade_has_no_best_model_where_no_individual_survived():
     problem = tiny.problem()
     machine = etm.EvolutionaryTuringMachine(problem.config, tiny.SUITE)
     state = replace(tiny.compiled_init()(jax.random.key(0)))
@@ -389,7 +468,7 @@ def test_the_facade_has_no_best_model_where_nobody_survived():
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left on device")])
-def test_a_run_goes_on_without_standard_output(finished, tmp_path, monkeypatch, error):
+def test_a_run_continues_without_standard_output(finished, tmp_path, monkeypatch, error):
     class Lost:
         encoding = "utf-8"
 
@@ -406,7 +485,7 @@ def test_a_run_goes_on_without_standard_output(finished, tmp_path, monkeypatch, 
             raise OSError("no descriptor")
 
     monkeypatch.setattr(sys, "stdout", Lost())
-    evolve.main([*FLAGS, "--out", str(tmp_path / "run")])
+    main([*FLAGS, "--out", str(tmp_path / "run")])
     assert (tmp_path / "run" / "summary.json").exists()
     assert kept(tmp_path / "run") == kept(finished)
 

@@ -1,5 +1,6 @@
 """Archives: their rules on scores alone, and how a run keeps, breeds from and hands out their members."""
 
+import dataclasses
 import functools
 import json
 
@@ -7,14 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from toy_model import toy_problem
 
 from etm_jax._toml import to_toml
-from etm_jax.config import ArchiveConfig, SelectionConfig
+from etm_jax.config import SelectionConfig
 from etm_jax.evolution._keeping import empty, take_in
 from etm_jax.evolution._members import write_members
 from etm_jax.evolution._run import run
-from etm_jax.evolution._state import NO_PARENT, Population
+from etm_jax.evolution._state import NO_ID, Population
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import RunFolder
 from etm_jax.selection import (
@@ -22,10 +24,13 @@ from etm_jax.selection import (
     EMPTY,
     KEEP,
     Archive,
+    AutoArchive,
     FrontArchive,
     MapElitesArchive,
     NoveltyArchive,
+    NSGA2Selection,
     Scores,
+    UniformSelection,
     hypervolume,
     pareto_ranks,
 )
@@ -39,16 +44,16 @@ def population(seed, size=8, failed=(2,)):
     alive = ~jnp.isin(jnp.arange(size), jnp.asarray(failed))
     scores = Scores(values[:, 0], alive, values, values, values, jnp.zeros(size, int))
     ids = 100 * seed + jnp.arange(size)
-    return Population(values, scores, ids, jnp.full((size, 2), NO_PARENT), jnp.array(0))
+    return Population(values, scores, ids, jnp.full((size, 2), NO_ID), jnp.array(0))
 
 
 @functools.cache
 def admits(name):
     archive = ARCHIVES[name](**OPTIONS[name])
-    return archive, jax.jit(lambda key, kept, born: take_in(archive, key, kept, born))
+    return archive, jax.jit(lambda key, kept, arriving: take_in(archive, key, kept, arriving))
 
 
-@pytest.fixture(params=sorted(ARCHIVES))
+@pytest.fixture(params=sorted(OPTIONS))
 def filled(request):
     """An archive after each of some generations."""
     archive, admit = admits(request.param)
@@ -76,12 +81,11 @@ def test_a_failed_member_is_never_let_in(filled):
     assert not np.any(np.asarray(history[-1].ids)[np.asarray(history[-1].scores.alive)] % 100 == 2)
 
 
-def test_before_anybody_comes_it_is_empty_and_in_a_generation_of_failures_it_stays_as_it_is(filled):
+def test_at_first_it_is_empty_and_in_a_generation_of_failures_it_stays_as_it_is(filled):
     archive, history = filled
     blank = empty(archive, population(0))
     assert not np.any(blank.scores.alive)
-    name = next(name for name, kind in ARCHIVES.items() if isinstance(archive, kind))
-    after = admits(name)[1](jax.random.key(9), history[-1], population(9, failed=range(8)))
+    after = admits(archive.kind)[1](jax.random.key(9), history[-1], population(9, failed=range(8)))
     np.testing.assert_array_equal(after.ids, history[-1].ids)
 
 
@@ -91,15 +95,15 @@ def test_its_record_is_plain_numbers(filled):
     assert json.loads(json.dumps(archive.summary(record))) == archive.summary(record)
 
 
-def test_the_front_holds_whom_nobody_found_dominates():
-    """With room for all, it is the front of everybody who ever came."""
+def test_the_front_holds_the_members_that_no_other_dominates():
+    """With room for all, it is the front of all members that ever came."""
     archive = FrontArchive(size=48)
-    kept, everybody = empty(archive, population(0)), []
+    kept, arrived = empty(archive, population(0)), []
     admit = jax.jit(functools.partial(take_in, archive))
     for seed in range(6):
         kept = admit(jax.random.key(0), kept, population(seed))
-        everybody.append(np.asarray(population(seed).scores.objectives)[np.asarray(population(seed).scores.alive)])
-    points = np.concatenate(everybody)
+        arrived.append(np.asarray(population(seed).scores.objectives)[np.asarray(population(seed).scores.alive)])
+    points = np.concatenate(arrived)
     best = points[np.asarray(pareto_ranks(jnp.asarray(points))) == 0]
     found = np.asarray(kept.scores.objectives)[np.asarray(kept.scores.alive)]
     assert sorted(map(tuple, found)) == sorted(map(tuple, best))
@@ -119,11 +123,11 @@ def test_the_hypervolume_of_a_front_never_falls(size):
 
 def test_of_equals_one_is_on_the_front_and_places_of_the_dominated_become_free():
     scores = Scores(jnp.zeros(3), jnp.ones(3, bool), objectives=jnp.asarray([[0.5, 0.5], [0.5, 0.5], [0.2, 0.9]]))
-    kept = scores.replace(
-        objectives=jnp.asarray([[0.4, 0.4], [0.3, 0.3], [0.9, 0.1]]), alive=jnp.asarray([True, True, True])
+    kept = dataclasses.replace(
+        scores, objectives=jnp.asarray([[0.4, 0.4], [0.3, 0.3], [0.9, 0.1]]), alive=jnp.asarray([True, True, True])
     )
     assert FrontArchive(size=3).admit(jax.random.key(0), kept, scores).tolist() == [0, 2, KEEP]
-    one = scores.replace(alive=jnp.asarray([True, False, False]))
+    one = dataclasses.replace(scores, alive=jnp.asarray([True, False, False]))
     assert FrontArchive(size=3).admit(jax.random.key(0), kept, one).tolist() == [0, EMPTY, KEEP]
 
 
@@ -131,10 +135,10 @@ def test_the_best_of_a_cell_stays_and_coverage_and_qd_score_never_fall():
     archive, admit = MapElitesArchive(num_descriptors=2, bins=3), admits("map-elites")[1]
     kept, best, before = empty(archive, population(0)), {}, (0.0, 0.0)
     for seed in range(1, 9):
-        born = population(seed)
-        kept = admit(jax.random.key(0), kept, born)
+        arriving = population(seed)
+        kept = admit(jax.random.key(0), kept, arriving)
         for fitness, place, alive in zip(
-            *map(np.asarray, (born.fitness, born.scores.descriptors, born.alive)), strict=True
+            *map(np.asarray, (arriving.fitness, arriving.scores.descriptors, arriving.alive)), strict=True
         ):
             cell = tuple(np.minimum((place * 3).astype(int), 2).tolist())
             if alive:
@@ -183,18 +187,26 @@ def test_the_ring_lets_the_oldest_go():
     ("make", "message"),
     [
         (lambda: FrontArchive(size=0), "front's size must be a whole number of at least 1, got 0"),
+        (lambda: MapElitesArchive(num_descriptors=2, bins=0), "^bins must be a whole number of at least 1, got 0"),
+        (lambda: MapElitesArchive(num_descriptors=-1), "num_descriptors must be a whole number of at least 0, got -1"),
         (
-            lambda: MapElitesArchive(num_descriptors=2, bins=0),
-            "MAP-Elites must be a whole number of at least 1, got 0",
+            lambda: toy_problem(
+                archive=MapElitesArchive(num_descriptors=3), selection=SelectionConfig(descriptors=("x", "y"))
+            ),
+            r"archive.num_descriptors must be 0 or the number of selection.descriptors \(2\), got 3",
+        ),
+        (
+            lambda: tiny.problem(archive=NoveltyArchive(), selection=SelectionConfig(descriptors=("speed",))),
+            "selection.descriptors must be among addressing, .*, parameters, .*, slots_used, read_sharpness, got speed",
         ),
         (lambda: NoveltyArchive(neighbours=0), "novelty's neighbours must be a whole number of at least 1, got 0"),
         (lambda: NoveltyArchive(weight=2.0), r"weight must be in \[0, 1\], got 2.0"),
         (
-            lambda: toy_problem(archive=ArchiveConfig(kind="novelty")),
-            "selection.descriptors must be among x, y, slots_used, read_sharpness, got num_slots, multiply_adds",
+            lambda: toy_problem(archive=NoveltyArchive()),
+            "selection.descriptors must be among x, y, got num_slots, multiply_adds",
         ),
         (
-            lambda: toy_problem(selection=SelectionConfig(method="nsga2", objectives=("copy", "speed"))),
+            lambda: toy_problem(selection=SelectionConfig(NSGA2Selection(), objectives=("copy", "speed"))),
             "selection.objectives must be among performance, copy, cost, got speed",
         ),
     ],
@@ -205,12 +217,12 @@ def test_bad_settings_are_refused(make, message):
 
 
 SETTINGS = {
-    "front": (SelectionConfig(method="nsga2", objectives=("copy", "cost")), ArchiveConfig()),
+    "front": (SelectionConfig(NSGA2Selection(), objectives=("copy", "cost")), AutoArchive()),
     "map-elites": (
-        SelectionConfig(method="uniform", num_elites=0, descriptors=("x", "y")),
-        ArchiveConfig(kind="map-elites", bins=5),
+        SelectionConfig(UniformSelection(), descriptors=("x", "y")),
+        MapElitesArchive(bins=5),
     ),
-    "novelty": (SelectionConfig(descriptors=("x", "y")), ArchiveConfig(kind="novelty", size=20)),
+    "novelty": (SelectionConfig(descriptors=("x", "y")), NoveltyArchive(size=20)),
 }
 
 
@@ -239,7 +251,7 @@ def test_a_run_covers_the_map_and_its_parents_are_members_of_it():
     assert np.all(np.diff(coverage) >= 0)
     assert coverage[-1] > coverage[0]
     assert made.selector.num_elites == 0
-    assert np.all(outcome.state.population.scores.age == 0)  # nobody survives but in the archive
+    assert np.all(outcome.state.population.scores.age == 0)  # none survives but in the archive
 
 
 def test_without_members_there_is_no_front():

@@ -85,7 +85,7 @@ def test_hypervolume_by_hand_and_by_chance():
     assert hypervolume(points, np.zeros(3)) == pytest.approx(hit, abs=0.004)
 
 
-def test_nobody_grows_older_than_the_turnover_allows():
+def test_no_member_grows_older_than_the_turnover_allows():
     age = np.zeros(8, int)
     for generation in range(20):
         fitness = jnp.asarray(np.random.default_rng(generation).uniform(size=8))

@@ -1,7 +1,5 @@
 """Genes as a point of the unit cube, and differential evolution there."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +19,7 @@ from etm_jax.networks.genome._architecture import (
 from etm_jax.networks.genome._unit_cube import from_unit_cube, to_unit_cube
 from etm_jax.strategies._differential import DifferentialEvolution, DifferentialRates, three_others
 
-STRATEGY = DifferentialEvolution(20, 4)
+STRATEGY = DifferentialEvolution(20, jnp.zeros(4))
 encode = jax.jit(lambda architecture: to_unit_cube(architecture, MIXED))
 decode = jax.jit(lambda point: from_unit_cube(point, MIXED))
 
@@ -52,28 +50,19 @@ def test_the_cube_is_cut_evenly_and_its_faces_belong_to_it():
     assert {name: corner[name] for name, _ in ranges(MIXED)}.items() <= describe(largest(MIXED)).items()
 
 
-@functools.cache
-def compiled():
-    return jax.jit(STRATEGY.ask), jax.jit(STRATEGY.tell), jax.jit(STRATEGY.draw)
-
-
-def first_told(costs):
-    """The state after the random parents were scored."""
-    ask, tell, _ = compiled()
-    params = STRATEGY.default_params
-    start = STRATEGY.init(jax.random.key(0), params)
-    points, state = ask(jax.random.key(1), start, params)
-    np.testing.assert_array_equal(points, start.points)
-    return tell(jax.random.key(2), points, jnp.asarray(costs, jnp.float32), state, params)[0]
+def started(costs):
+    """The state about random parents of these costs."""
+    points = jax.random.uniform(jax.random.key(0), (20, 4))
+    costs = jnp.asarray(costs, jnp.float32)
+    return STRATEGY.init(jax.random.key(1), points, costs, STRATEGY.default_params)
 
 
 def test_one_step_is_that_of_the_paper():
     """Storn & Price 1997 with loops, from the same draws; F is a power of two, so that no sum is rounded twice."""
-    ask, _, draw = compiled()
     params, key = DifferentialRates(scale=2.0, crossover_rate=0.3), jax.random.key(5)
-    state = first_told(np.arange(20.0))
-    trials, _ = ask(key, state, params)
-    draws, parents = jax.tree.map(np.asarray, draw(key)), np.asarray(state.points)
+    state = started(np.arange(20.0))
+    trials, _ = STRATEGY.ask(key, state, params)
+    draws, parents = jax.tree.map(np.asarray, jax.jit(STRATEGY.draw)(key)), np.asarray(state.population)
     redrawn = kept = 0
     for index in range(20):
         one, two, three = draws.others[index]
@@ -92,24 +81,22 @@ def test_one_step_is_that_of_the_paper():
 
 
 def test_at_rate_zero_exactly_one_gene_crosses_and_at_one_all():
-    ask, _, _ = compiled()
-    state = first_told(np.arange(20.0))
+    state = started(np.arange(20.0))
     for rate, expected in ((0.0, 1), (1.0, 4)):
-        trials, _ = ask(jax.random.key(3), state, DifferentialRates(crossover_rate=rate))
-        assert np.sum(np.asarray(trials) != np.asarray(state.points), axis=1).tolist() == [expected] * 20
+        trials, _ = STRATEGY.ask(jax.random.key(3), state, DifferentialRates(crossover_rate=rate))
+        assert np.sum(np.asarray(trials) != np.asarray(state.population), axis=1).tolist() == [expected] * 20
 
 
 def test_a_trial_replaces_its_parent_unless_it_is_worse_or_failed():
-    _, tell, _ = compiled()
-    state = first_told([*np.arange(19.0), np.nan])
-    assert np.isinf(state.costs[19])
+    state = started([*np.arange(19.0), np.nan])
+    assert np.isinf(state.fitness[19])
     offered = jnp.full((20, 4), 0.5)
     costs = jnp.asarray([*np.arange(10.0), *[np.nan] * 5, *[20.0] * 4, 3.0], jnp.float32)
-    after, metrics = tell(jax.random.key(0), offered, costs, state, STRATEGY.default_params)
-    replaced = np.all(np.asarray(after.points) == 0.5, axis=1)
+    after, metrics = STRATEGY.tell(jax.random.key(0), offered, costs, state, STRATEGY.default_params)
+    replaced = np.all(np.asarray(after.population) == 0.5, axis=1)
     assert replaced.tolist() == [True] * 10 + [False] * 9 + [True]
-    np.testing.assert_array_equal(after.costs, [*np.arange(19.0), 3.0])
-    assert (int(metrics["failed"]), int(metrics["replaced"]), float(metrics["best_fitness"])) == (5, 11, 0.0)
+    np.testing.assert_array_equal(after.fitness, [*np.arange(19.0), 3.0])
+    assert (int(metrics["failed"]), int(metrics["replaced"]), float(after.best_fitness)) == (5, 11, 0.0)
 
 
 def test_all_triples_of_others_are_drawn_alike():
@@ -134,7 +121,7 @@ def rastrigin(points):
 @pytest.mark.parametrize(("cost", "scale", "rate", "reached"), [(sphere, 0.5, 0.9, 1e-8), (rastrigin, 0.5, 0.2, 1e-3)])
 def test_it_finds_the_optimum(cost, scale, rate, reached):
     params = DifferentialRates(scale=scale, crossover_rate=rate)
-    strategy = DifferentialEvolution(30, 5)
+    strategy = DifferentialEvolution(30, jnp.zeros(5))
 
     def generation(state, key):
         points, state = strategy.ask(key, state, params)
@@ -143,7 +130,9 @@ def test_it_finds_the_optimum(cost, scale, rate, reached):
 
     @jax.jit
     def evolve(key):
-        return jax.lax.scan(generation, strategy.init(key, params), jax.random.split(key, 300))[1]
+        points = jax.random.uniform(key, (30, 5))
+        start = strategy.init(key, points, cost(points), params)
+        return jax.lax.scan(generation, start, jax.random.split(key, 300))[1]
 
     best = np.asarray(evolve(jax.random.key(0)))
     assert np.all(np.diff(best) <= 0)
@@ -152,7 +141,10 @@ def test_it_finds_the_optimum(cost, scale, rate, reached):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((3, 2), "population_size must be a whole number of at least 4, got 3"), ((4, 0), "num_genes must be")],
+    [
+        ((3, np.zeros(2)), "population_size must be a whole number of at least 4, got 3"),
+        ((4, {"none": np.zeros(0)}), "solution must be a point with at least one coordinate"),
+    ],
 )
 def test_too_few_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -212,7 +212,7 @@ def many_episodes(task):
 
 
 @functools.cache
-def judge(task):
+def score(task):
     """Jitted: accuracy, performance and loss of outputs."""
 
     def scores(outputs, episode):
@@ -221,8 +221,8 @@ def judge(task):
     return jax.jit(scores)
 
 
-def judged(task, outputs, episode):
-    return map(float, judge(task)(np.asarray(outputs, np.float32), episode))
+def scored(task, outputs, episode):
+    return map(float, score(task)(np.asarray(outputs, np.float32), episode))
 
 
 def lengths(name, task, episode):
@@ -334,9 +334,9 @@ def test_answers_are_fair_bits_or_one_symbol_a_place(name):
 @every_task
 def test_right_outputs_score_1_and_inverted_ones_0(name):
     task, episode = make(name), episodes(make(name))
-    accuracy, performance, loss = judged(task, right(episode), episode)
+    accuracy, performance, loss = scored(task, right(episode), episode)
     assert (accuracy, performance) == (1, 1) and loss < 1e-3
-    accuracy, performance, loss = judged(task, -right(episode), episode)
+    accuracy, performance, loss = scored(task, -right(episode), episode)
     assert (accuracy, performance) == (0, 0) and loss > 5
 
 
@@ -346,7 +346,7 @@ def test_one_wrong_answer_spoils_one_sequence(name):
     step = int(np.flatnonzero(episode.step_valid[5])[-1])
     outputs = right(episode)
     outputs[5, step] *= -1
-    accuracy, performance, _ = judged(task, outputs, episode)
+    accuracy, performance, _ = scored(task, outputs, episode)
     np.testing.assert_allclose(accuracy, 1 - 1 / BATCH, rtol=1e-6)
     below = performance < 1 or name == "n_grams"  # which has no answers that inputs tell
     assert below and performance > 0.9
@@ -357,10 +357,10 @@ def test_guesses_score_about_0(name):
     task, episode = make(name), many_episodes(make(name))
     for seed in range(5):
         guesses = np.random.default_rng(seed).normal(size=episode.targets.shape)
-        accuracy, performance, _ = judged(task, guesses, episode)
+        accuracy, performance, _ = scored(task, guesses, episode)
         assert performance < 0.12
         assert accuracy < CASES[name].guessed
-    _, performance, _ = judged(task, np.zeros(episode.targets.shape), episode)
+    _, performance, _ = scored(task, np.zeros(episode.targets.shape), episode)
     assert performance < 0.12
 
 
@@ -370,7 +370,7 @@ def test_outputs_that_are_not_finite_never_score(name, broken):
     task = make(name)
     for seed in range(4):  # answers have more zeros than ones with some keys and fewer with others
         episode = episodes(task, seed)
-        accuracy, performance, _ = judged(task, np.full(episode.targets.shape, broken), episode)
+        accuracy, performance, _ = scored(task, np.full(episode.targets.shape, broken), episode)
         assert (accuracy, performance) == (0, 0)
 
 
@@ -411,7 +411,7 @@ def test_empty_copy_episodes_count_neither_for_nor_against():
     empty = ~np.any(np.asarray(episode.step_valid), axis=1)
     assert 0.1 < empty.mean() < 0.5  # one of four lengths
     for outputs in (right(episode), right(episode) * np.where(empty, -1.0, 1.0)[:, None, None]):
-        accuracy, performance, _ = judged(task, outputs, episode)
+        accuracy, performance, _ = scored(task, outputs, episode)
         assert (accuracy, performance) == (1, 1)
 
 
@@ -421,7 +421,7 @@ def test_a_batch_of_empty_copy_episodes_scores_0_and_has_a_finite_gradient():
     assert not np.any(episode.step_valid)
     np.testing.assert_array_equal(episode.inputs[:, 0], np.broadcast_to([0, 0, 1], (BATCH, 3)))
     outputs = np.ones(episode.targets.shape, np.float32)
-    assert list(judged(task, outputs, episode)) == [0, 0, 0]
+    assert list(scored(task, outputs, episode)) == [0, 0, 0]
     assert not np.any(jax.jit(jax.grad(task.loss))(outputs, episode))
 
 

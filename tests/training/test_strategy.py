@@ -1,6 +1,7 @@
 """Weights by evosax's strategies: every one of them, compact weights, failures, a run and its resume, bad names."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -12,7 +13,7 @@ from helpers import TINY, assert_trees_equal, make_genome
 from test_train import CONFIG, FLAGS, Broken, fails, main, rows, suite_of, weights
 
 import etm_jax as etm
-from etm_jax._toml import from_toml, to_toml
+from etm_jax.config import from_toml, to_toml
 from etm_jax.networks import mask_of, num_parameters, pad
 from etm_jax.runs._folder import RunFolder
 from etm_jax.training import (
@@ -26,6 +27,7 @@ from etm_jax.training import (
     train,
 )
 from etm_jax.training._run import MOST_SKIPPED
+from etm_jax.training._strategy import flat, strategy_step
 
 SNES = [*FLAGS, "--strategy=SNES", "--strategy-population=8"]
 SMALL = StrategyConfig("SNES", population=6)
@@ -47,19 +49,18 @@ def test_every_strategy_moves_the_weights_and_stays_finite(name):
         params=jax.tree.map(lambda array, here: jnp.where(here, array, jnp.nan), genome.params, mask_of(genome, TINY))
     )
     strategy = make_strategy(StrategyConfig(name, population=6, learning_rate=0.01), genome, TINY)
-    assert strategy.algorithm.num_dims == int(num_parameters(genome, TINY))
+    assert strategy.num_dims == int(num_parameters(genome, TINY))
+    params = strategy.default_params
 
     def step(state, key):
-        candidates, state = strategy.algorithm.ask(key, state, strategy.params)
-        costs = jnp.sum(candidates**2, axis=-1)
-        return strategy.algorithm.tell(key, candidates, costs, state, strategy.params)[0], None
+        candidates, state = strategy.ask(key, state, params)
+        costs = jnp.sum(jax.vmap(lambda one: flat(one, strategy.mask))(candidates) ** 2, axis=-1)
+        return strategy.tell(key, candidates, costs, state, params)[0], None
 
     @jax.jit
-    def descend(key, params):
-        start = strategy.init(key, params).inner_state
-        with jax.numpy_rank_promotion("allow"):
-            state, _ = jax.lax.scan(step, start, jax.random.split(key, 3))
-        return strategy.placed(state.mean, params)
+    def descend(key, weights):
+        state, _ = jax.lax.scan(step, strategy.init(key, weights, params), jax.random.split(key, 3))
+        return strategy.placed(state.mean, weights)
 
     moved = descend(jax.random.key(0), genome.params)
     mask = mask_of(genome, TINY)
@@ -67,7 +68,7 @@ def test_every_strategy_moves_the_weights_and_stays_finite(name):
         assert np.isfinite(np.asarray(after)[np.asarray(here)]).all()
         np.testing.assert_array_equal(np.asarray(after)[~np.asarray(here)], np.asarray(before)[~np.asarray(here)])
     # ESMC moves only once a candidate beats the mean.
-    assert not np.array_equal(strategy.live(moved), strategy.live(genome.params)) or name == "ESMC"
+    assert not np.array_equal(*(flat(one, strategy.mask) for one in (moved, genome.params))) or name == "ESMC"
 
 
 def test_weight_decay_takes_its_share_of_the_mean_in_every_step():
@@ -76,18 +77,18 @@ def test_weight_decay_takes_its_share_of_the_mean_in_every_step():
     for decay in (0.0, 0.5):
         config = StrategyConfig("Open_ES", population=6, learning_rate=0.1, weight_decay=decay)
         strategy = make_strategy(config, genome, TINY)
-        before = strategy.init(key, genome.params).inner_state
-        with jax.numpy_rank_promotion("allow"):
-            candidates, asked = strategy.algorithm.ask(key, before, strategy.params)
-            costs = jnp.sum(candidates**2, axis=-1)
-            means.append(strategy.algorithm.tell(key, candidates, costs, asked, strategy.params)[0].mean)
+        params = strategy.default_params
+        before = strategy.init(key, genome.params, params)
+        candidates, asked = strategy.ask(key, before, params)
+        costs = jnp.sum(jax.vmap(lambda one, mask=strategy.mask: flat(one, mask))(candidates) ** 2, axis=-1)
+        means.append(strategy.tell(key, candidates, costs, asked, params)[0].mean)
     np.testing.assert_allclose(means[0] - means[1], 0.1 * 0.5 * before.mean, rtol=1e-5, atol=1e-6)
 
 
 def test_live_weights_are_those_that_exist_and_go_back_to_their_places():
     genome = make_genome(TINY, seed=2)
     strategy = make_strategy(SMALL, genome, TINY)
-    live = strategy.live(genome.params)
+    live = flat(genome.params, strategy.mask)
     kept = [
         np.asarray(array)[np.asarray(here)]
         for array, here in zip(*map(jax.tree.leaves, (genome.params, mask_of(genome, TINY))), strict=True)
@@ -116,13 +117,12 @@ def test_snes_lowers_the_loss():
     assert all(row["learning_rate"] is None and row["skipped"] == 0 for row in outcome.history.rows)
 
 
-def test_a_candidate_without_a_loss_is_the_worst_and_none_with_one_is_a_step_left_out():
+def test_a_candidate_without_a_loss_is_the_worst_and_a_step_in_which_none_has_one_is_left_out():
     training = make_training(dataclasses.replace(CONFIG, strategy=SMALL), suite_of())
     strategy, state = training.strategy, jax.jit(lambda key: init(training, key))(jax.random.key(0))
-    seen = []
 
-    class Spied:
-        """Tells what the algorithm is told, and spoils what it asks."""
+    class Spoilt:
+        """Spoils what the algorithm asks."""
 
         def __init__(self, spoilt):
             self.spoilt = spoilt
@@ -132,18 +132,16 @@ def test_a_candidate_without_a_loss_is_the_worst_and_none_with_one_is_a_step_lef
             return candidates.at[: self.spoilt].set(jnp.nan), state
 
         def tell(self, key, candidates, fitness, state, params):
-            seen.append(fitness)
-            told, metrics = strategy.algorithm.tell(key, jnp.nan_to_num(candidates), fitness, state, params)
-            return told, (metrics, seen.pop())
+            return strategy.algorithm.tell(key, jnp.nan_to_num(candidates), fitness, state, params)
 
-    one, lifetime = jnp.ones(1), training.lifetime
+    difficulty, lifetime = jnp.ones(1), training.lifetime
     for spoilt, left_out in ((2, 0), (6, 1)):
-        spied = dataclasses.replace(strategy, algorithm=Spied(spoilt))
-        step = jax.jit(lambda key, genome, state, spied=spied: spied.step(lifetime, key, genome, state, one))
-        genome, after, loss = step(jax.random.key(1), state.genome, state.optimiser)
+        spied = dataclasses.replace(strategy, algorithm=Spoilt(spoilt))
+        step = jax.jit(functools.partial(strategy_step, lifetime, spied))
+        genome, after, loss = step(jax.random.key(1), state.genome, state.optimiser, difficulty)
         assert (int(after.total_notfinite), int(after.notfinite_count)) == (left_out, left_out)
         assert np.isfinite(loss)
-        same = np.array_equal(strategy.live(genome.params), strategy.live(state.genome.params))
+        same = np.array_equal(*(flat(one.params, strategy.mask) for one in (genome, state.genome)))
         assert same == bool(left_out)
         assert bool(after.last_finite) == (not left_out)
         assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(genome.params))
