@@ -13,7 +13,7 @@ from helpers import TINY, assert_trees_equal, make_genome
 from test_train import CONFIG, FLAGS, Broken, fails, main, rows, suite_of, weights
 
 import etm_jax as etm
-from etm_jax.config import from_toml, to_toml
+from etm_jax._toml import from_toml, to_toml
 from etm_jax.networks import mask_of, num_parameters, pad
 from etm_jax.runs._folder import RunFolder
 from etm_jax.training import (
