@@ -113,7 +113,7 @@ def test_every_way_to_import_is_seen():
 
 def test_the_parts_that_the_rules_are_about_are_found():
     cells = {name for name, _ in imports_in("etm_jax/cells")}
-    assert {"etm_jax/cells/_network.py", "etm_jax/cells/__init__.py"} <= cells
+    assert {"etm_jax/cells/_modules.py", "etm_jax/cells/__init__.py"} <= cells
     assert ("tasks/etm_tasks/_copy.py", "etm_jax.task.Episode") in imports_in("tasks/etm_tasks")
 
 
