@@ -19,7 +19,7 @@ from etm_jax.evolution._state import NO_ID
 from etm_jax.models._model import Result
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
 from etm_jax.networks._model import learning_rate_scale
-from etm_jax.networks.genome._genes import multiply_adds
+from etm_jax.networks.genome._genes import multiply_adds, neutral
 from etm_jax.selection import TournamentSelection
 from etm_jax.task import CurriculumConfig
 
@@ -130,7 +130,8 @@ def test_learning_that_diverges_fails_and_the_run_goes_on():
 
 def test_an_optimiser_that_is_given_replaces_that_of_the_settings():
     given = optax.sgd(0.5)
-    assert make_problem(CONFIG, SUITE, optimiser=given).model.optimiser is given
+    model = make_problem(CONFIG, SUITE, optimiser=given).model
+    assert model._make_optimiser(neutral()) is given
 
 
 @pytest.mark.slow
@@ -207,10 +208,10 @@ def test_the_learning_rate_falls_along_a_cosine():
 
 def test_efficiency_is_one_for_the_cheapest_and_zero_for_the_dearest_and_falls_with_the_logarithm():
     bounds = Bounds()
-    low, high = (multiply_adds(end(bounds), 9, 8) for end in (smallest, largest))
+    low, high = (multiply_adds(end, 9, 8) for end in (bounds.smallest(), bounds.largest()))
     assert float(bounds.efficiency(bounds.smallest(), 9, 8)) == pytest.approx(1)
     assert float(bounds.efficiency(bounds.largest(), 9, 8)) == pytest.approx(0, abs=1e-6)
-    middle = bounds.smallest().replace(controller_size=jnp.asarray(90))
+    middle = dataclasses.replace(bounds.smallest(), controller_size=jnp.asarray(90))
     cost = float(multiply_adds(middle, 9, 8))
     expected = (np.log(float(high)) - np.log(cost)) / np.log(float(high) / float(low))
     assert float(bounds.efficiency(middle, 9, 8)) == pytest.approx(expected, rel=1e-5)
