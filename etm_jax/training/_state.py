@@ -13,8 +13,8 @@ from etm_jax import ae
 from etm_jax._typing import Key, pytree
 from etm_jax.environment import Suite
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._genome import Genome, random_genome
-from etm_jax.networks.genome._learning import neutral
+from etm_jax.networks.genome._genes import Genome, neutral
+from etm_jax.networks.genome._genome import random_genome
 from etm_jax.networks.learning._optimisers import make_optimiser
 from etm_jax.networks.learning._score import learnable
 from etm_jax.training._config import TrainConfig

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 from etm_jax import ae
 from etm_jax._typing import IntScalar, Key, Mask, Params, Scalar
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._genome import Genome, mask_of, unroll
-from etm_jax.networks.genome._learning import FACTORS
+from etm_jax.networks.genome._genes import FACTORS, Genome
+from etm_jax.networks.genome._genome import mask_of, unroll
 from etm_jax.networks.learning._config import LifetimeConfig
 from etm_jax.networks.learning._optimisers import COEFFICIENT, MakeOptimiser, paces_itself
 from etm_jax.networks.learning._score import default_micro_batch

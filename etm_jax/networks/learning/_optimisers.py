@@ -8,7 +8,7 @@ import jax
 import optax
 
 from etm_jax import ae
-from etm_jax.networks.genome._learning import Learning
+from etm_jax.networks.genome._genes import Learning
 from etm_jax.networks.learning._config import LifetimeConfig
 
 PLAIN = {"adam": optax.adam, "adamw": optax.adamw, "rmsprop": optax.rmsprop, "sgd": optax.sgd}

@@ -15,8 +15,8 @@ from etm_jax.environment import AnySuite, EnvironmentSuite, Suite
 from etm_jax.models._model import Result
 from etm_jax.models._scores import Examined, held_out, result_of
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._genome import Genome, unroll
-from etm_jax.networks.genome._stepper import stepper
+from etm_jax.networks.genome._genes import Genome
+from etm_jax.networks.genome._genome import stepper, unroll
 from etm_jax.number_task import NumberSuite
 from etm_jax.task import Episode, TaskSuite, before_end, clean_inputs
 
