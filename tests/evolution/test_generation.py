@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from etm_jax.networks.genome._cost import multiply_adds
 from helpers import assert_trees_equal
 from tiny import BOUNDS, CONFIG, COPY, SUITE, after, changed, compiled_step, problem
 
@@ -19,6 +18,7 @@ from etm_jax.evolution._propose import propose, scored
 from etm_jax.evolution._state import NO_ID
 from etm_jax.models._model import Result
 from etm_jax.networks import Bounds, LifetimeConfig
+from etm_jax.networks.genome._genes import multiply_adds
 from etm_jax.networks.learning._optimisers import learning_rate_scale
 from etm_jax.selection import TournamentSelection
 from etm_jax.task import CurriculumConfig
@@ -130,8 +130,7 @@ def test_learning_that_diverges_fails_and_the_run_goes_on():
 
 def test_an_optimiser_that_is_given_replaces_that_of_the_settings():
     given = optax.sgd(0.5)
-    model = make_problem(CONFIG, SUITE, optimiser=given).model
-    assert model._make_optimiser(neutral()) is given
+    assert make_problem(CONFIG, SUITE, optimiser=given).model.optimiser is given
 
 
 @pytest.mark.slow
