@@ -31,7 +31,8 @@ from etm_jax.evolution import init, make_problem
 from etm_jax.evolution._programs import lower_first, lower_stages, operations_of
 from etm_jax.evolve import main as evolve_command
 from etm_jax.models._scores import lower_held_out, operations_held_out
-from etm_jax.networks.learning._score import examine_network, for_networks
+from etm_jax.networks.learning._lifetime import Lifetime, for_networks
+from etm_jax.networks.learning._score import examine_network
 
 TRACE = "/jax/core/compile/jaxpr_trace_duration"
 LOWER = "/jax/core/compile/jaxpr_to_mlir_module_duration"
@@ -154,7 +155,7 @@ def alone(preset: Preset) -> list[dict[str, Any]]:
     problem = make_problem(config, suite_of(config))
     suite = for_networks(problem.suite)
     state = jax.eval_shape(functools.partial(init, problem), jax.random.key(0))
-    champion, examine = state.champion, functools.partial(examine_network, config.model.bounds)
+    champion, examine = state.champion, functools.partial(examine_network, Lifetime(config.model.bounds, suite))
     with Compiles() as compiles:
         lowered = {"init": lower_first(problem)} | lower_stages(problem, state)
         held_out = lower_held_out(examine, champion, suite)

@@ -31,7 +31,7 @@ from etm_jax.networks import Bounds, Genome, apply, compact, describe, random_ge
 from etm_jax.networks._batches import groups, over_population
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, uncrop
 from etm_jax.networks.genome._genes import multiply_adds
-from etm_jax.networks.learning._score import default_micro_batch
+from etm_jax.networks.learning._lifetime import default_micro_batch
 from etm_jax.parallel import device_mesh
 from etm_jax.task import Episode, Task
 

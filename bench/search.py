@@ -33,6 +33,7 @@ from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.evolution import init, make_problem, steps
 from etm_jax.networks import Bounds, Genome, random_genome
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.learning._score import score
 from etm_jax.selection import (
     AgingSelection,
@@ -202,6 +203,7 @@ def strategy_runs(environment: str, settings: Settings) -> Runs:
     draw = functools.partial(random_genome, bounds=bounds, input_size=suite.input_size, output_size=suite.output_size)
     genome = draw(jax.random.key(0))
     strategy = make_strategy(StrategyConfig(STRATEGY, settings.population_size, SIGMA), genome, bounds)
+    network = Lifetime(bounds, suite)
     judge = judge_of(suite, bounds)
 
     def generation(before: Any, key: Array) -> tuple[Any, Array]:
@@ -209,8 +211,7 @@ def strategy_runs(environment: str, settings: Settings) -> Runs:
 
         def accuracy_and_performance(params: Any) -> tuple[Array, Array]:
             difficulty = jnp.ones(1)
-            settings = {"bounds": bounds, "suite": suite, "num_episodes": config.score_episodes}
-            result = score(key_score, replace(genome, params=params), difficulty, **settings)
+            result = score(network, key_score, replace(genome, params=params), difficulty, config.score_episodes)
             return result.accuracy[0], result.performance[0]
 
         asked, state = strategy.ask(key_ask, before, strategy.default_params)
@@ -245,7 +246,7 @@ def judge_of(suite: Any, bounds: Bounds) -> Callable[[int, Genome], Any]:
 
     @jax.jit
     def judged(key: Array, genome: Genome) -> Any:
-        return score(key, genome, jnp.ones(1), bounds=bounds, suite=suite, num_episodes=HELD_OUT)
+        return score(Lifetime(bounds, suite), key, genome, jnp.ones(1), HELD_OUT)
 
     return lambda seed, genome: judged(jax.random.fold_in(jax.random.key(seed), HELD_OUT_STREAM), genome)
 

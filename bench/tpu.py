@@ -30,8 +30,7 @@ from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution import Problem, init, make_problem, steps
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
 from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._optimisers import make_optimiser
-from etm_jax.networks.learning._score import learnable
+from etm_jax.networks.learning._lifetime import Lifetime, learnable
 from etm_jax.parallel import replicated
 
 TOPOLOGIES = ("v5e:2x2", "v6e:2x4")
@@ -107,20 +106,10 @@ def training_step(problem: Problem) -> Program:
     """One gradient step of each individual's lifetime, the population spread over the chips."""
     (axis,) = problem.mesh.axis_names
     model = problem.config.model
-    optimiser = make_optimiser(model.lifetime)
+    lifetime = Lifetime(model.bounds, learnable(problem.suite), model.lifetime)
 
     def one(key: jax.Array, genome: Any) -> Any:
-        return learn(
-            key,
-            genome,
-            jnp.ones(len(problem.suite.names)),
-            1.0,
-            1,
-            bounds=model.bounds,
-            suite=learnable(problem.suite),
-            config=model.lifetime,
-            make_optimiser=optimiser,
-        )
+        return learn(lifetime, key, genome, jnp.ones(len(problem.suite.names)), 1.0, 1)
 
     def inputs() -> tuple[Any, ...]:
         key_init, key_learn = jax.random.split(jax.random.key(problem.config.seed))

@@ -34,11 +34,11 @@ from etm_jax.environment import Suite
 from etm_jax.models._registry import load_best
 from etm_jax.networks.genome._compact import compact
 from etm_jax.networks.genome._export import save_network
-from etm_jax.networks.learning._score import for_networks, learnable
+from etm_jax.networks.learning._lifetime import for_networks, learnable
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import WRITTEN_BY, RunFolder
 from etm_jax.runs._interrupts import ENDINGS, interrupts
-from etm_jax.training import Outcome, TrainConfig, Training, make_training, network_of, summarise, train
+from etm_jax.training import TrainConfig, Training, TrainingOutcome, make_training, network_of, summarise, train
 
 COMMAND = "etm_jax.train"
 CHANGEABLE = ("steps", "stop_when_solved", "checkpoint_every")
@@ -51,7 +51,7 @@ class Source:
     config: Path | None = None
     """A TOML file with settings, as a run folder's config.toml; what it leaves out has its default."""
     resume: Path | None = None
-    """A run folder to go on with, after any stop. Only steps, stop-when-solved and checkpoint-every may differ from its
+    """A run folder to resume, after any stop. Only steps, stop-when-solved and checkpoint-every may differ from its
     settings."""
 
 
@@ -151,7 +151,7 @@ def suite_of(config: TrainConfig) -> Suite:
 
 
 def execute(training: Training, folder: RunFolder, started: float) -> None:
-    """Train, then write and show what came of it."""
+    """Train, then write and show the results."""
     fixed = dataclasses.replace(training.config, **{name: getattr(TrainConfig(), name) for name in CHANGEABLE})
     checkpoints = Checkpoints(folder.checkpoints, to_toml(fixed), counter="chunk")
     with training_progress(training, folder.path) as progress:
@@ -161,17 +161,17 @@ def execute(training: Training, folder: RunFolder, started: float) -> None:
         finish(training, outcome, folder, started)
 
 
-def finish(training: Training, outcome: Outcome, folder: RunFolder, started: float) -> None:
-    """Write and show what came of a training."""
+def finish(training: Training, outcome: TrainingOutcome, folder: RunFolder, started: float) -> None:
+    """Write and show the results of a training."""
     if outcome.run_seconds == 0:
         done, most = int(outcome.state.step), training.config.steps
-        say(f"nothing is left to do: {done} steps are done, and --steps is {most}; give more to go on")
+        say(f"nothing is left to do: {done} steps are done, and --steps is {most}; give more to resume")
     network = compact(network_of(outcome.state), training.bounds)
     summary = summarise(training, outcome, started)
     folder.finish(functools.partial(save_network, network), summary)
     report = write(folder, network, training.suite)
-    go_on = f"python -m {COMMAND} --resume {folder.path}" if outcome.ending == "interrupted" else None
-    show_summary(summary, report, ("network", "training"), go_on)
+    resume = f"python -m {COMMAND} --resume {folder.path}" if outcome.ending == "interrupted" else None
+    show_summary(summary, report, ("network", "training"), resume)
     if outcome.ending == "diverged" or 0 < summary["steps"] == summary["skipped"]:
         fail(
             "the loss or its gradient was not finite for many steps in a row; the network is as it was before; lower "

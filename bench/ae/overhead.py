@@ -18,8 +18,7 @@ from etm_jax._command_line import suite_of
 from etm_jax._presets import DEFAULT
 from etm_jax.networks import random_genome
 from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._optimisers import make_optimiser
-from etm_jax.networks.learning._score import learnable
+from etm_jax.networks.learning._lifetime import Lifetime, learnable
 
 CRITERION = (
     "ae_adamw: optimiser state <= 2.0 times the parameters' bytes + 1 kB; CPU seconds of a whole training step at "
@@ -86,13 +85,13 @@ def lifetime(optimiser: str, steps: int) -> Case:
     suite = learnable(suite_of(DEFAULT))
     bounds = DEFAULT.model.bounds
     config = replace(DEFAULT.model.lifetime, optimiser=optimiser)
-    settings = {"bounds": bounds, "suite": suite, "config": config, "make_optimiser": make_optimiser(config)}
+    network = Lifetime(bounds, suite, config)
     genome = random_genome(jax.random.key(2026), bounds, suite.input_size, suite.output_size)
     difficulty = jnp.ones(len(suite.names))
     return compiled_case(
         "lifetime",
         optimiser,
-        lambda key, genome: learn(key, genome, difficulty, 1.0, steps, **settings),
+        lambda key, genome: learn(network, key, genome, difficulty, 1.0, steps),
         jax.random.key(0),
         genome,
     )

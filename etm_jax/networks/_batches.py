@@ -1,5 +1,6 @@
 """Evaluate a population in batches: each in the smallest padded shape that holds it, spread over the devices."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,9 +22,9 @@ def over_population(
     """Apply `function` of one individual to a whole population, spread over the mesh.
 
     Args:
-        function: takes a bucket, the individual's own arguments as one tuple, and arguments that all share.
+        function: takes a bucket, the individual's own arguments as one tree, and `shared`, what all share.
         mesh: from `device_mesh`.
-        batch_size: individuals that one vmap holds on a device, the rest following in turn; 0 for all.
+        batch_size: individuals that one vmap holds on a device, batches following in turn; 0 for all.
         buckets: the padded shapes to choose from, cheapest first; the last one holds every individual. A batch runs
             in the cheapest bucket that holds all of them, so neighbours should be alike: see `dealt`.
 
@@ -31,32 +32,31 @@ def over_population(
         A function of the individuals' own arguments, their architectures and the shared arguments.
     """
 
-    def local(individuals: tuple[Any, Architecture], shared: Any) -> Any:
-        own, architectures = individuals
-
-        def run(bucket: Bounds) -> Callable[..., Any]:
-            return lambda mine: vmap_unless_one(lambda own: function(bucket, own, shared), mine)
+    def local(own: Any, architectures: Architecture, shared: Any) -> Any:
+        ways = [
+            functools.partial(vmap_unless_one, functools.partial(function, bucket, shared=shared)) for bucket in buckets
+        ]
 
         def group(row: tuple[Int[Array, " place"], Int[Array, ""]]) -> Any:
             members, bucket = row
-            return jax.lax.switch(bucket, [run(bucket) for bucket in buckets], member(own, members))
+            return jax.lax.switch(bucket, ways, member(own, members))
 
         return flat(jax.lax.map(group, groups(architectures, batch_size, buckets)), architectures.num_slots.shape[0])
 
-    spread = on_each_device(local, mesh)
-
-    def whole(tree: Any) -> Any:
-        return tree if mesh.size == 1 else jax.lax.with_sharding_constraint(tree, replicated(mesh))
+    if mesh.size == 1:
+        return local
+    spread = on_each_device(lambda individuals, shared: local(individuals[0], individuals[1], shared), mesh)
 
     def run(own: Any, architectures: Architecture, shared: Any) -> Any:
-        # Whole before, too: else XLA splits what the arguments are made of, and sends all of it between devices.
-        return whole(spread(whole((own, architectures)), shared))
+        # The arguments are replicated, too: else XLA splits what they are computed from, and sends all of it around.
+        everyone = jax.lax.with_sharding_constraint((own, architectures), replicated(mesh))
+        return jax.lax.with_sharding_constraint(spread(everyone, shared), replicated(mesh))
 
     return run
 
 
 def vmap_unless_one(function: Callable[[Any], Any], batch: Any) -> Any:
-    """`vmap`, but a batch of one without it: on a CPU that made a training step take 1.6 times as long."""
+    """`vmap`, but a batch of one without it: on a CPU a `vmap` of one makes a training step take 1.6 times as long."""
     if jax.tree.leaves(batch)[0].shape[0] > 1:
         return jax.vmap(function)(batch)
     result = function(jax.tree.map(lambda leaf: leaf[0], batch))

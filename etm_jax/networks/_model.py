@@ -29,8 +29,9 @@ from etm_jax.networks.genome._genes import GENES, LEARNING_GENES, Architecture, 
 from etm_jax.networks.genome._genome import num_parameters, random_genome
 from etm_jax.networks.learning._budget import lifetime_steps
 from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._optimisers import MakeOptimiser, make_optimiser
-from etm_jax.networks.learning._score import MEMORY_USE, SLOTS_USED, for_networks, held_out_scores, learnable, score
+from etm_jax.networks.learning._lifetime import Lifetime, for_networks, learnable
+from etm_jax.networks.learning._optimisers import learning_rate_scale
+from etm_jax.networks.learning._score import MEMORY_USE, SLOTS_USED, held_out_scores, score
 from etm_jax.networks.variation._mutation import boosted_gene_rate
 from etm_jax.networks.variation._offspring import offspring
 from etm_jax.parallel._devices import default_batch_size, with_champion
@@ -160,35 +161,25 @@ class Networks:
 
         `steps` are each individual's; None for the settings' own number, which is static.
         """
-        config, tasks = self.config, learnable(self.suite)
+        config = self.config
 
-        def live(bucket: Bounds, own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
+        def learn_one(bucket: Bounds, own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
             key, genome, *mine = own
             num_steps = mine[0] if mine else config.lifetime.steps
             small = crop(genome, bucket)
-            learned = learn(
-                key,
-                small,
-                *shared,
-                num_steps,
-                bounds=bucket,
-                suite=tasks,
-                config=config.lifetime,
-                make_optimiser=self._make_optimiser,
-                dtype=self.dtype,
-                flat=self.optimiser is None,  # a user's own chain may look at shapes
-            )
-            return uncrop(learned, config.bounds)
+            return uncrop(learn(self.lifetime(bucket), key, small, *shared, num_steps), config.bounds)
 
         keys = jax.random.split(jax.random.split(key)[0], context.population_size)
         own = (keys, genomes, *([] if steps is None else [steps]))
-        shared = (difficulty, learning_rate_scale(config, context.max_generations, generation))
-        return self._spread(context, live, own, genomes.architecture, shared, steps)
+        shared = (difficulty, learning_rate_scale(config.lifetime, context.max_generations, generation))
+        return self._spread(context, learn_one, own, genomes.architecture, shared, steps)
 
-    @property
-    def _make_optimiser(self) -> MakeOptimiser:
-        own = self.optimiser
-        return make_optimiser(self.config.lifetime) if own is None else lambda learning: own
+    def lifetime(self, bucket: Bounds) -> Lifetime:
+        """How the networks of a bucket learn and are scored."""
+        # A user's own chain may look at shapes, so it gets the weights as they are.
+        return Lifetime(
+            bucket, self.suite, self.config.lifetime, self.dtype, self.optimiser, flat=self.optimiser is None
+        )
 
     def evaluate(
         self, context: Context, key: Key, genomes: Genome, champion: Genome, difficulty: Float[Array, " task"]
@@ -223,15 +214,14 @@ class Networks:
         def examine(bucket: Bounds, genome: Any, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
             key, difficulty = shared
             small = crop(decode(genome), bucket)
+            lifetime = self.lifetime(bucket)
             results = [
                 score(
+                    replace(lifetime, suite=suite),
                     key,
                     small,
                     difficulty,
-                    suite=suite,
-                    num_episodes=context.score_episodes,
-                    bounds=bucket,
-                    dtype=self.dtype,
+                    context.score_episodes,
                     behaves=context.behaves and length == 0,  # as it was evolved on
                 )
                 for length, suite in enumerate(asked)
@@ -322,7 +312,7 @@ class Networks:
         return {
             "architecture": describe(genome.architecture),
             "num_parameters": int(num_parameters(genome, self.config.bounds)),
-            "held_out": held_out_scores(genome, seed, self.config.bounds, self.suite),
+            "held_out": held_out_scores(Lifetime(self.config.bounds, self.suite), genome, seed),
         }
 
     def genes(self, genomes: Genome) -> dict[str, Any]:
@@ -332,10 +322,3 @@ class Networks:
     def learning(self, genomes: Genome) -> dict[str, Any]:
         """Factors on the settings of learning."""
         return {name: getattr(genomes.learning, name) for name in LEARNING_GENES}
-
-
-def learning_rate_scale(config: NetworksConfig, max_generations: int, generation: IntScalar) -> Scalar:
-    """The run's schedule: from 1 in the first generation along a cosine to `final_learning_rate` in the last."""
-    alpha = config.lifetime.final_learning_rate
-    schedule = optax.cosine_decay_schedule(1.0, max(max_generations - 1, 1), alpha=alpha)
-    return jnp.asarray(schedule(generation.astype(float)))

@@ -20,6 +20,7 @@ from etm_jax._require import (
 from etm_jax.cells import CONTROLLERS, MEMORIES
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.learning._config import LifetimeConfig, Optimiser, Precision
+from etm_jax.networks.learning._optimisers import OPTIMISERS
 from etm_jax.task import CurriculumConfig
 
 Addressing = Literal["content", "content_and_location"]
@@ -178,7 +179,7 @@ class TrainConfig:
         require_share("final_learning_rate", self.final_learning_rate)
         for name, kinds in (("optimiser", Optimiser), ("schedule", Schedule), ("precision", Precision)):
             require_choice(name, getattr(self, name), typing.get_args(kinds))
-        if self.optimiser.startswith("ae_"):
+        if OPTIMISERS[self.optimiser].adaptive:
             paced = f"with optimiser {self.optimiser}, which paces itself"
         elif self.strategy.name:
             paced = f"with strategy {self.strategy.name}, which takes no gradients"
@@ -194,6 +195,7 @@ class TrainConfig:
             batch_size=self.batch_size,
             optimiser=self.optimiser,
             learning_rate=self.learning_rate,
+            warmup_steps=self.warmup_steps,
             clip_norm=self.clip_norm,
             ponder_cost=self.ponder_cost,
             rematerialise=self.rematerialise,

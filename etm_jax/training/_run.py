@@ -16,14 +16,15 @@ from etm_jax.networks.genome._compact import compact
 from etm_jax.networks.genome._export import save_network
 from etm_jax.networks.genome._genes import describe
 from etm_jax.networks.genome._genome import num_parameters
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.learning._score import held_out_scores
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import RunFolder
 from etm_jax.runs._history import History
 from etm_jax.runs._interrupts import interrupts
 from etm_jax.runs._rows import Row, by_task, plain
-from etm_jax.training._chunk import chunk
-from etm_jax.training._state import Training, TrainState, init, network_of
+from etm_jax.training._chunk import ChunkRecord, TrainState, chunk, init, network_of, num_skipped
+from etm_jax.training._training import Training
 
 LOOKS_TO_SOLVE = 2  # in a row; one may be luck, or stand before a relapse
 MOST_SKIPPED = 50  # in a row; what has not recovered by then never will
@@ -32,7 +33,7 @@ Ending = Literal["all steps done", "solved", "interrupted", "diverged"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a training ended.
 
     Attributes:
@@ -55,7 +56,7 @@ def train(
     folder: RunFolder | None = None,
     checkpoints: Checkpoints | None = None,
     on_chunk: Callable[[Row], None] | None = None,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train from the newest checkpoint if there is one, until solved or for all steps.
 
     The state before the first step is a checkpoint, too. With each one the network so far is saved as the best.
@@ -105,10 +106,10 @@ def train(
             compile_seconds = unaccounted = time.perf_counter() - started
         while ending is None:
             started, first = time.perf_counter(), int(state.step)
-            state, metrics = jax.block_until_ready(compiled(state, last))
+            state, record = jax.block_until_ready(compiled(state, last))
             seconds = time.perf_counter() - started
             run_seconds += seconds
-            row = _row(training, state, metrics, first, (unaccounted, seconds))
+            row = _row(training, state, record, first, (unaccounted, seconds))
             unaccounted = 0.0
             rows.append(row)
             if folder is not None:
@@ -119,7 +120,7 @@ def train(
             due = int(state.chunk) % config.checkpoint_every == 0
             if checkpoints is not None and (due or ending is not None):
                 keep(training, state, folder, checkpoints)
-    return Outcome(state, History(rows), compile_seconds, run_seconds, ending)
+    return TrainingOutcome(state, History(rows), compile_seconds, run_seconds, ending)
 
 
 def keep(training: Training, state: TrainState, folder: RunFolder | None, checkpoints: Checkpoints) -> None:
@@ -133,7 +134,7 @@ def keep(training: Training, state: TrainState, folder: RunFolder | None, checkp
 
 
 def ending_of(training: Training, state: TrainState) -> Ending | None:
-    """Why training should not go on; None where it should."""
+    """Why training ends here; None where it does not."""
     if int(optax.tree.get(state.optimiser, "notfinite_count")) >= MOST_SKIPPED:
         return "diverged"
     if training.config.stop_when_solved and int(state.solved) >= LOOKS_TO_SOLVE:
@@ -141,29 +142,27 @@ def ending_of(training: Training, state: TrainState) -> Ending | None:
     return "all steps done" if int(state.step) >= training.config.steps else None
 
 
-def _row(
-    training: Training, state: TrainState, metrics: dict[str, Any], first: int, seconds: tuple[float, float]
-) -> Row:
+def _row(training: Training, state: TrainState, record: ChunkRecord, first: int, seconds: tuple[float, float]) -> Row:
     """What `metrics.jsonl` holds of one chunk; `first` is the step it began at."""
-    names, result, step = training.suite.names, metrics["score"], int(state.step)
+    names, result, step = training.suite.names, record.score, int(state.step)
     compiling, running = seconds
     return {
         "chunk": int(state.chunk) - 1,
         "step": step,
-        "train_loss": plain(metrics["loss"]),
+        "train_loss": plain(record.loss),
         "loss": plain(result.loss),
         "performance": by_task(names, result.performance),
         "accuracy": by_task(names, result.accuracy),
-        "difficulty": by_task(names, metrics["difficulty"]),
-        "learning_rate": plain(metrics["learning_rate"]),
-        "skipped": int(metrics["skipped"]),
+        "difficulty": by_task(names, record.difficulty),
+        "learning_rate": plain(record.learning_rate),
+        "skipped": int(record.skipped),
         "compile_seconds": round(compiling, 3),
         "run_seconds": round(running, 3),
         "steps_per_second": round((step - first) / running, 3) if running > 0 else None,
     }
 
 
-def summarise(training: Training, outcome: Outcome, started: float) -> dict[str, Any]:
+def summarise(training: Training, outcome: TrainingOutcome, started: float) -> dict[str, Any]:
     """The network and its held-out scores, as `summary.json` holds them.
 
     The total time is from `started`, a `time.perf_counter()`, until these scores were there.
@@ -172,10 +171,10 @@ def summarise(training: Training, outcome: Outcome, started: float) -> dict[str,
     return {
         "ending": outcome.ending,
         "steps": int(state.step),
-        "skipped": int(optax.tree.get(state.optimiser, "total_notfinite")),
+        "skipped": int(num_skipped(state.optimiser)),
         "architecture": describe(network.architecture),
         "num_parameters": int(num_parameters(network, training.bounds)),
-        "held_out": held_out_scores(network, training.config.seed, training.bounds, training.suite),
+        "held_out": held_out_scores(Lifetime(training.bounds, training.suite), network, training.config.seed),
         "seconds": {
             "total": round(time.perf_counter() - started, 1),
             "compile": round(outcome.compile_seconds, 1),

@@ -11,17 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Key, Mask, Params, Scalar
 from etm_jax.cells._weights import num_channels_of
-from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Genome
 from etm_jax.networks.genome._genome import mask_of, random_genome
-from etm_jax.networks.learning._config import LifetimeConfig
 from etm_jax.networks.learning._gradient import batch_loss
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.learning._score import score
 from etm_jax.parallel._devices import default_batch_size, map_in_batches
 from etm_jax.training._config import StrategyConfig, strategies
@@ -123,31 +121,25 @@ def first_strategy_state(key: Key, strategy: WeightStrategy, params: Params) -> 
 
 
 def strategy_step(
+    lifetime: Lifetime,
+    strategy: WeightStrategy,
     key: Key,
     genome: Genome,
     state: optax.ApplyIfFiniteState,
     difficulty: Float[Array, " task"],
-    *,
-    strategy: WeightStrategy,
-    bounds: Bounds,
-    suite: Suite,
-    config: LifetimeConfig,
-    dtype: DTypeLike | None = None,
 ) -> tuple[Genome, optax.ApplyIfFiniteState, Scalar]:
     """Ask, score all candidates on the same fresh episodes, tell.
 
     If no candidate has a finite loss, or the new mean is not finite, the step is left out.
 
     Args:
+        lifetime: the tasks, the batch size and how to compute; with environments the loss is minus the mean total
+            reward.
+        strategy: over the network's weights.
         key: consumed.
         genome: the network, with the present mean as its weights.
         state: from `first_strategy_state`, or of the step before.
         difficulty: of each task, 0 to 1.
-        strategy: over the network's weights.
-        bounds: the search space.
-        suite: the tasks; or environments, where the loss is minus the mean total reward.
-        config: batch size and what pondering costs.
-        dtype: precision of the factors of matrix products; None for the weights' own.
 
     Returns:
         The genome with the new mean, the state, and the candidates' mean loss.
@@ -156,10 +148,10 @@ def strategy_step(
     before = state.inner_state
 
     def loss_of(params: Params) -> Scalar:
-        if isinstance(suite, EnvironmentSuite):
-            settings = {"bounds": bounds, "suite": suite, "num_episodes": config.batch_size, "dtype": dtype}
-            return score(key_episodes, replace(genome, params=params), difficulty, **settings).loss
-        return batch_loss(params, genome, key_episodes, difficulty, bounds, suite, config, dtype)
+        if lifetime.suite.kind == "environments":
+            network, num_episodes = replace(genome, params=params), lifetime.config.batch_size
+            return score(lifetime, key_episodes, network, difficulty, num_episodes).loss
+        return batch_loss(params, lifetime, key_episodes, genome, difficulty)
 
     candidates, asked = strategy.ask(key_ask, before, strategy.default_params)
     losses = map_in_batches(loss_of, candidates, default_batch_size())

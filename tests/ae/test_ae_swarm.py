@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etm_jax import ae
@@ -125,6 +125,7 @@ def compiled_budgets(total, floor, cap):
     "settings", [(4000, 400, None), (97, 3, 30), (1_000_000, 10, 250_000), (5, 0, None), (50, 10, 10), (50, 0, 10)]
 )
 @given(st.integers(0, 2**31), st.sampled_from([1, 5, 20]))
+@example(0, 20)  # has weights that are subnormal
 def test_budgets_sum_exactly_within_floor_and_cap_and_follow_the_weights(settings, seed, steepness):
     total, floor, cap = settings
     weights = np.random.default_rng(seed).random((50, 5), np.float32) ** steepness
@@ -133,7 +134,8 @@ def test_budgets_sum_exactly_within_floor_and_cap_and_follow_the_weights(setting
     given_out = np.asarray(compiled_budgets(*settings)(weights))
     assert np.all(given_out.sum(axis=1) == total)
     assert given_out.min() >= floor and given_out.max() <= (cap or total)
-    for row, steps in zip(weights, given_out, strict=True):
+    effective = np.where(weights < np.finfo(np.float32).tiny, 0.0, weights)  # XLA flushes subnormal numbers to 0
+    for row, steps in zip(effective, given_out, strict=True):
         sorted_by_weight = np.lexsort((steps, row))
         assert np.all(np.diff(steps[sorted_by_weight]) >= 0)
 
@@ -317,7 +319,7 @@ def test_the_other_errors_say_the_way_out():
     with pytest.raises(ValueError, match="'own' has no range"):
         ae.with_position(ae.find(ae.ae_adam(1e-3).init(jnp.zeros(2))), jnp.zeros(1), ("own",))
     train = ae.swarm(loss_of, ae.ae_adam(1e-3), sample, **SETTINGS)
-    with pytest.raises(ValueError, match="starts must give 4 numbers to any of learning_rate"):
+    with pytest.raises(ValueError, match="starts must give 4 numbers for any of learning_rate"):
         started(train, starts={"b1": RATES})
     with pytest.raises(ValueError, match=r"got shape \(2,\)"):
         started(train, starts={"learning_rate": [0.1, 0.2]})

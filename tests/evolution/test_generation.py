@@ -17,9 +17,9 @@ from etm_jax.evolution._generation import Contender, next_difficulty, update_cha
 from etm_jax.evolution._propose import propose, scored
 from etm_jax.evolution._state import NO_ID
 from etm_jax.models._model import Result
-from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
-from etm_jax.networks._model import learning_rate_scale
+from etm_jax.networks import Bounds, LifetimeConfig
 from etm_jax.networks.genome._genes import multiply_adds
+from etm_jax.networks.learning._optimisers import learning_rate_scale
 from etm_jax.selection import TournamentSelection
 from etm_jax.task import CurriculumConfig
 
@@ -200,7 +200,7 @@ def test_the_champion_is_replaced_by_a_more_reliable_challenger_only():
 
 
 def test_the_learning_rate_falls_along_a_cosine():
-    config = NetworksConfig(lifetime=LifetimeConfig(final_learning_rate=0.2))
+    config = LifetimeConfig(final_learning_rate=0.2)
     scales = [float(learning_rate_scale(config, 11, jnp.asarray(generation))) for generation in (0, 5, 10)]
     assert scales == pytest.approx([1.0, 0.6, 0.2])
 

@@ -20,6 +20,7 @@ from etm_jax.evolution import make_problem
 from etm_jax.evolve import main
 from etm_jax.models._registry import MODELS, load_best
 from etm_jax.networks import LifetimeConfig, apply, compact, random_genome, stepper
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.learning._score import score
 from etm_jax.report import write_report
 from etm_jax.task import TaskSuite
@@ -214,8 +215,8 @@ def test_learning_by_gradients_is_refused_on_environments_with_the_way_out():
 
 def test_a_score_is_that_of_the_rollouts_and_a_network_that_is_not_finite_fails():
     problem = make_problem(DARWINIAN, SUITE)
-    where = {"bounds": BOUNDS, "suite": SUITE, "num_episodes": 4}
-    score_of = jax.jit(lambda genome: score(jax.random.key(5), genome, jnp.ones(2), **where))
+    where = Lifetime(BOUNDS, SUITE)
+    score_of = jax.jit(lambda genome: score(where, jax.random.key(5), genome, jnp.ones(2), 4))
     lived = jax.jit(lambda genome: SUITE.rollouts(jax.random.key(5), *stepper(genome, BOUNDS), 4, jnp.ones(2)))
     result = score_of(genome())
     np.testing.assert_allclose(result.performance, SUITE.performance(lived(genome())), rtol=1e-6)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -16,29 +17,23 @@ from etm_jax import ae
 from etm_jax.models._model import member
 from etm_jax.networks import Bounds, LifetimeConfig, compact, mask_of, pad
 from etm_jax.networks.genome._genes import neutral
+from etm_jax.networks.learning._config import Optimiser
 from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._optimisers import make_optimiser
+from etm_jax.networks.learning._lifetime import Lifetime
+from etm_jax.networks.learning._optimisers import OPTIMISERS, is_adaptive, make_chain, warmup_share
 from etm_jax.networks.learning._score import score
 
 
 @functools.cache
 def learnt(seed):
     genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
-    config = LifetimeConfig(batch_size=8)
-    make = lambda learning: optax.adam(1e-2)  # noqa: E731
-    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make}
-
-    @jax.jit
-    def live(key):
-        return learn(key, genome, jnp.ones(2), 1.0, 60, **settings)
-
+    lifetime = Lifetime(BOUNDS, SUITE, LifetimeConfig(batch_size=8), optimiser=optax.adam(1e-2))
+    live = jax.jit(lambda key: learn(lifetime, key, genome, jnp.ones(2), 1.0, 60))
     return genome, live(jax.random.key(seed))
 
 
 def test_learning_lowers_the_loss_on_fresh_episodes():
-    loss_of = jax.jit(
-        lambda genome: score(jax.random.key(99), genome, jnp.ones(2), bounds=BOUNDS, suite=SUITE, num_episodes=64).loss
-    )
+    loss_of = jax.jit(lambda genome: score(Lifetime(BOUNDS, SUITE), jax.random.key(99), genome, jnp.ones(2), 64).loss)
     before, later = learnt(0)
     assert float(loss_of(later)) < float(loss_of(before)) - 0.01
 
@@ -56,9 +51,8 @@ def test_any_optax_chain_learns():
     """Two steps of sign descent move a bias by 0, or by twice its rate."""
     genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
     config = LifetimeConfig(batch_size=2, warmup_steps=0)
-    make = lambda learning: optax.sign_sgd(0.01)  # noqa: E731
-    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make}
-    live = jax.jit(lambda key: learn(key, genome, jnp.ones(2), 1.0, 2, **settings))
+    lifetime = Lifetime(BOUNDS, SUITE, config, optimiser=optax.sign_sgd(0.01))
+    live = jax.jit(lambda key: learn(lifetime, key, genome, jnp.ones(2), 1.0, 2))
     moved = np.abs(np.asarray(live(jax.random.key(1)).params["output"]["bias"]))
     np.testing.assert_allclose(np.minimum(moved, np.abs(moved - 0.02)), 0, atol=1e-7)
     assert moved.max() > 0
@@ -78,8 +72,8 @@ def test_adaptive_learning_does_not_see_the_padding():
     config = LifetimeConfig(batch_size=4, optimiser="ae_adam")
 
     def lived(genome, bounds):
-        settings = {"bounds": bounds, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
-        learnt = jax.jit(lambda genome: learn(jax.random.key(3), genome, jnp.ones(2), 1.0, 6, **settings))(genome)
+        lifetime = Lifetime(bounds, SUITE, config)
+        learnt = jax.jit(lambda genome: learn(lifetime, jax.random.key(3), genome, jnp.ones(2), 1.0, 6))(genome)
         return nnx.state(compact(learnt, bounds), nnx.Param)
 
     def in_float64(genome):
@@ -99,23 +93,22 @@ def test_a_genome_sets_the_rate_it_starts_at_and_acquires_the_one_it_ends_at():
     fast = dataclasses.replace(genome.learning, learning_rate=jnp.asarray(2.0), meta_step=jnp.asarray(0.5))
     genome = dataclasses.replace(genome, learning=fast)
     config = LifetimeConfig(batch_size=2, learning_rate=1e-3, optimiser="ae_adam")
-    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
-    live = jax.jit(lambda steps: learn(jax.random.key(3), genome, jnp.ones(2), 1.0, steps, **settings).learning)
+    lifetime = Lifetime(BOUNDS, SUITE, config)
+    live = jax.jit(lambda steps: learn(lifetime, jax.random.key(3), genome, jnp.ones(2), 1.0, steps).learning)
     assert float(live(0).learning_rate) == pytest.approx(2.0, rel=1e-5)
     after = live(5)
     assert abs(float(after.learning_rate) - 2.0) > 1e-4
     assert float(after.meta_step) == 0.5
-    state = make_optimiser(config)(fast).init(genome.params)
+    state = make_chain(config, fast).init(genome.params)
     assert float(ae.find(state).gains.meta_step[0]) == pytest.approx(0.5 * 0.03, rel=1e-5)
 
 
 def test_the_number_of_steps_may_be_traced():
     genome, _ = learnt(0)
-    config = LifetimeConfig(batch_size=2, optimiser="sgd")
-    settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
+    lifetime = Lifetime(BOUNDS, SUITE, LifetimeConfig(batch_size=2, optimiser="sgd"))
 
     def live(steps):
-        return learn(jax.random.key(3), genome, jnp.ones(2), 1.0, steps, **settings).params
+        return learn(lifetime, jax.random.key(3), genome, jnp.ones(2), 1.0, steps).params
 
     assert_trees_close(jax.jit(live)(4), jax.jit(lambda: live(4))(), rtol=1e-5, atol=1e-6)
 
@@ -128,12 +121,69 @@ def test_weights_as_one_vector_learn_the_same(optimiser, rtol):
         double = jax.tree.map(lambda w: w.astype(jnp.float64), genome.params)
         genome = dataclasses.replace(genome, params=double, learning=learning)
         config = LifetimeConfig(batch_size=2, optimiser=optimiser)
-        settings = {"bounds": BOUNDS, "suite": SUITE, "config": config, "make_optimiser": make_optimiser(config)}
+        lifetimes = (Lifetime(BOUNDS, SUITE, config, flat=flat) for flat in (False, True))
         shaped, flat = (
-            jax.jit(lambda key, flat=flat: learn(key, genome, jnp.ones(2), 1.0, 4, flat=flat, **settings))(
-                jax.random.key(1)
-            )
-            for flat in (False, True)
+            jax.jit(lambda key, one=one: learn(one, key, genome, jnp.ones(2), 1.0, 4))(jax.random.key(1))
+            for one in lifetimes
         )
         assert_trees_close(flat.params, shaped.params, rtol=rtol, atol=rtol / 100)
         assert_trees_close(flat.learning, shaped.learning, rtol=rtol)
+
+
+# The chain
+
+
+def moves(decay=None, own=None, **changes):
+    """Three updates of a weight whose gradient is -1, at a rate of 0.5 that a gene doubles."""
+    config = LifetimeConfig(**{"optimiser": "sgd", "learning_rate": 0.5, "clip_norm": 100.0, **changes})
+    learning = dataclasses.replace(neutral(), learning_rate=np.float32(2.0))
+    chain, weight, gradient = make_chain(config, learning, decay, own), np.zeros(1, np.float32), np.full(1, -1.0)
+    state, found = chain.init(weight), []
+    for _ in range(3):
+        updates, state = chain.update(gradient.astype(np.float32), state, weight, value=np.float32(1), mask=None)
+        found.append(float(updates[0]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [1, 1, 1]),  # rate and gene
+        ({"clip_norm": 0.25}, [0.25, 0.25, 0.25]),
+        ({"decay": optax.constant_schedule(0.5), "warmup_steps": 0}, [0.5, 0.5, 0.5]),
+        ({"decay": optax.constant_schedule(0.5), "warmup_steps": 2}, [0.25, 0.5, 0.5]),
+        ({"decay": optax.linear_schedule(1.0, 0.0, 4), "warmup_steps": 2}, [0.5, 0.75, 0.5]),
+        # A user's own chain has its own rate, and is scheduled but not clipped.
+        ({"own": optax.sgd(3.0), "clip_norm": 0.25}, [3, 3, 3]),
+        ({"own": optax.sgd(3.0), "decay": optax.constant_schedule(0.5), "warmup_steps": 2}, [0.75, 1.5, 1.5]),
+    ],
+)
+def test_one_chain_clips_and_scales(settings, expected):
+    np.testing.assert_allclose(moves(**settings), expected, rtol=1e-6)
+
+
+def test_a_warmup_ends_at_its_last_step():
+    assert [float(warmup_share(4, step)) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert float(warmup_share(0, 0)) == 1
+
+
+def test_every_optimiser_of_the_settings_is_in_the_table_and_says_whether_it_is_adaptive():
+    assert set(OPTIMISERS) == set(typing.get_args(Optimiser))
+    weight = np.zeros(3, np.float32)
+    for name, kind in OPTIMISERS.items():
+        config = LifetimeConfig(optimiser=name)
+        chain = make_chain(config, neutral())
+        assert kind.adaptive == name.startswith("ae_") == is_adaptive(config, chain, weight)
+        assert kind.adaptive == is_adaptive(config, None, weight)
+
+
+def test_a_users_chain_that_holds_the_laws_is_not_scheduled():
+    """Without a schedule the first step moves the weights, and the lifetime acquires the rate."""
+    genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
+    genome = dataclasses.replace(genome, learning=neutral())
+    config = LifetimeConfig(batch_size=2, learning_rate=0.01)
+    own = Lifetime(BOUNDS, SUITE, config, optimiser=optax.chain(ae.ae_sgdm(0.02)))
+    after = jax.jit(lambda key: learn(own, key, genome, jnp.ones(2), 0.0, 1))(jax.random.key(1))
+    moved = np.abs(np.asarray(after.params["output"]["bias"]) - np.asarray(genome.params["output"]["bias"]))
+    assert moved.max() > 0
+    assert float(after.learning.learning_rate) == pytest.approx(2.0, rel=0.2)

@@ -14,7 +14,7 @@ from etm_jax.evolution._generation import init, step
 from etm_jax.models._model import member
 from etm_jax.networks import apply
 from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._optimisers import make_optimiser
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.parallel._devices import replicated
 
 PLATFORMS = ("tpu", "cuda")
@@ -59,19 +59,10 @@ def an_evaluation():
 
 def a_lifetime_step():
     config = tiny.CONFIG.model
+    lifetime = Lifetime(config.bounds, tiny.SUITE, config.lifetime)
 
     def live(key, genome):
-        return learn(
-            key,
-            genome,
-            jnp.ones(len(tiny.SUITE.tasks)),
-            1.0,
-            1,
-            bounds=config.bounds,
-            suite=tiny.SUITE,
-            config=config.lifetime,
-            make_optimiser=make_optimiser(config.lifetime),
-        )
+        return learn(lifetime, key, genome, jnp.ones(len(tiny.SUITE.tasks)), 1.0, 1)
 
     return exported(live, KEY, one_genome())
 

@@ -20,17 +20,16 @@ from helpers import assert_trees_close
 import etm_jax as etm
 import etm_tasks
 from etm_jax import train as command
-from etm_jax.config import from_toml, to_toml
+from etm_jax._toml import from_toml, to_toml
 from etm_jax.networks import Bounds, num_parameters, pad
 from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._optimisers import make_optimiser
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import RunFolder
 from etm_jax.task import CurriculumConfig, TaskSuite
 from etm_jax.training import NetworkConfig, TrainConfig, init, make_training, network_of, summarise, train
 from etm_jax.training._config import KINDS
-from etm_jax.training._optimiser import only_finite, schedule_of
 from etm_jax.training._run import LOOKS_TO_SOLVE, MOST_SKIPPED, ending_of
+from etm_jax.training._training import only_finite
 
 CONFIG = TrainConfig(
     task=("copy=1,bits=2,max_length=2",),
@@ -102,7 +101,7 @@ def whole(tmp_path_factory):
     return folder, main(*FLAGS, "--out", folder)
 
 
-# What is learnt
+# What is learned
 
 
 def test_its_gradient_steps_are_those_of_a_lifetime():
@@ -112,15 +111,13 @@ def test_its_gradient_steps_are_those_of_a_lifetime():
     trained = network_of(train(training).state)
     state = started(training)
     key_learn, _ = jax.random.split(state.key)
-    make = make_optimiser(config.lifetime)
-    settings = {"bounds": training.bounds, "suite": training.suite, "config": config.lifetime, "make_optimiser": make}
-    lived = jax.jit(lambda genome: learn(key_learn, genome, jnp.ones(1), 1.0, 3, **settings))(state.genome)
+    lived = jax.jit(lambda genome: learn(training.lifetime, key_learn, genome, jnp.ones(1), 1.0, 3))(state.genome)
     assert_trees_close(trained.params, lived.params, rtol=1e-5, atol=1e-6)
     moved = jax.tree.map(lambda old, new: float(jnp.max(jnp.abs(old - new))), state.genome.params, lived.params)
     assert max(jax.tree.leaves(moved)) > 1e-4
 
 
-def test_the_optimiser_goes_on_from_trip_to_trip(whole):
+def test_the_optimiser_goes_on_from_chunk_to_chunk(whole):
     """Without a curriculum, how often the host looks changes nothing."""
     training = make_training(dataclasses.replace(CONFIG, steps_per_chunk=8), suite_of())
     state = train(training).state
@@ -138,16 +135,17 @@ def test_the_optimiser_goes_on_from_trip_to_trip(whole):
     ],
 )
 def test_schedules(settings, shares):
-    schedule = schedule_of(dataclasses.replace(CONFIG, optimiser="adam", **settings))
-    np.testing.assert_allclose([float(schedule(step)) for step in range(len(shares))], shares, rtol=1e-5)
+    config = dataclasses.replace(CONFIG, optimiser="adam", learning_rate=0.5, **settings)
+    schedule = make_training(config, suite_of()).schedule
+    np.testing.assert_allclose([2 * float(schedule(step)) for step in range(len(shares))], shares, rtol=1e-5)
 
 
 def test_the_schedule_scales_the_step():
     config = dataclasses.replace(CONFIG, optimiser="sgd", learning_rate=0.5, warmup_steps=2, clip_norm=100.0)
-    stepper, params = make_training(config, suite_of()).stepper, jnp.zeros(2)
-    state, moved = stepper.init(params), []
+    optimiser, params = make_training(config, suite_of()).optimiser, jnp.zeros(2)
+    state, moved = optimiser.init(params), []
     for _ in range(3):
-        updates, state = stepper.update(jnp.asarray([1.0, -2.0]), state, params, value=jnp.asarray(1.0), mask=None)
+        updates, state = optimiser.update(jnp.asarray([1.0, -2.0]), state, params, value=jnp.asarray(1.0), mask=None)
         moved.append(float(updates[1]))
     np.testing.assert_allclose(moved, [0.5, 1.0, 1.0], rtol=1e-6)
 
@@ -173,7 +171,7 @@ def test_difficulty_rises_when_a_level_is_mastered_and_solved_ends_it_at_full_di
     assert len(summary["held_out"]["extra_twice_length"]["copy"]["by_step"][0]) == 9
 
 
-def test_ctrl_c_ends_it_after_the_trip_under_way_and_saves(tmp_path):
+def test_ctrl_c_ends_it_after_the_chunk_under_way_and_saves(tmp_path):
     checkpoints = Checkpoints(tmp_path, "", counter="chunk")
     config = dataclasses.replace(CONFIG, steps=1000, checkpoint_every=1000)
     training = make_training(config, suite_of())

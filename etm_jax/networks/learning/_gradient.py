@@ -1,6 +1,6 @@
-"""The fast loop: what one individual learns by gradient."""
+"""Gradient learning: the loss of one network, one step, and a lifetime of steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,44 +8,32 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax import ae
 from etm_jax._typing import IntScalar, Key, Mask, Params, Scalar
-from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import FACTORS, Genome
-from etm_jax.networks.genome._genome import mask_of, unroll
-from etm_jax.networks.learning._config import LifetimeConfig
-from etm_jax.networks.learning._optimisers import COEFFICIENT, MakeOptimiser, paces_itself
-from etm_jax.networks.learning._score import default_micro_batch
-from etm_jax.task import TaskSuite, before_end, clean_inputs
+from etm_jax.networks.genome._genome import mask_of
+from etm_jax.networks.learning._lifetime import Lifetime, learnable, unroll_episode
+from etm_jax.networks.learning._optimisers import LEARNING_RATE, is_adaptive, make_chain
+from etm_jax.task import before_end
 
 
-def batch_loss(
-    params: Params,
-    genome: Genome,
-    key: Key,
-    difficulty: Array,
-    bounds: Bounds,
-    suite: TaskSuite,
-    config: LifetimeConfig,
-    dtype: DTypeLike | None,
-) -> Scalar:
-    """The suite's loss of one individual on fresh episodes, and the price of its pondering. The key is consumed."""
+def batch_loss(params: Params, lifetime: Lifetime, key: Key, genome: Genome, difficulty: Array) -> Scalar:
+    """The suite's loss of one network on fresh episodes, and the price of its pondering.
+
+    Args:
+        params: the weights, in place of the genome's.
+        lifetime: the tasks, the batch size and how to compute.
+        key: consumed.
+        genome: one individual.
+        difficulty: of each task, 0 to 1.
+    """
+    config, suite = lifetime.config, learnable(lifetime.suite)
     episode = suite.sample(key, config.batch_size, difficulty)
-    micro_batch = default_micro_batch(bounds, episode.inputs.shape[0])
-    genome = replace(genome, params=params)
-    run = unroll(
-        genome,
-        clean_inputs(episode),
-        bounds,
-        rematerialise=config.rematerialise,
-        micro_batch=micro_batch,
-        dtype=dtype,
-    )
+    run = unroll_episode(lifetime, replace(genome, params=params), episode, rematerialise=config.rematerialise)
     loss = suite.loss(run.outputs, episode)
-    if bounds.ponder_steps[1] == 1:
+    if lifetime.bounds.ponder_steps[1] == 1:
         return loss
     counts = before_end(episode).astype(run.ponder.dtype)
     price = jnp.sum(run.ponder * counts) / jnp.maximum(jnp.sum(counts), 1)
@@ -53,129 +41,93 @@ def batch_loss(
 
 
 def gradient_step(
+    lifetime: Lifetime,
+    chain: optax.GradientTransformationExtraArgs,
+    mask: Mask | Array,
     key: Key,
     genome: Genome,
     state: optax.OptState,
     difficulty: Float[Array, " task"],
-    scales: Sequence[Scalar | float] = (),
-    *,
-    stepper: optax.GradientTransformationExtraArgs,
-    mask: Mask,
-    bounds: Bounds,
-    suite: TaskSuite,
-    config: LifetimeConfig,
-    dtype: DTypeLike | None = None,
-    flat: bool = False,
 ) -> tuple[Genome, optax.OptState, Scalar]:
     """One step of learning on fresh episodes, of a lifetime and of plain training alike.
 
-    Gradients of weights that do not exist are exactly zero, so the optimiser's moments and norms never see them. It
-    gets the loss as `value` and which weights exist as `mask`.
+    Gradients of weights that do not exist are exactly zero, so the optimiser's moments and norms never see them.
 
     Args:
+        lifetime: the tasks, the batch size and how to compute.
+        chain: the optimiser; it gets the loss as `value` and which weights exist as `mask`.
+        mask: which weights of the genome exist, as one vector if the lifetime is `flat`.
         key: consumed.
         genome: one individual.
-        state: the optimiser's.
+        state: the chain's.
         difficulty: of each task, 0 to 1.
-        scales: factors on every update.
-        stepper: the optimiser.
-        mask: which weights of the genome exist.
-        bounds: the search space.
-        suite: the tasks.
-        config: batch size and rematerialisation.
-        dtype: precision of the factors of matrix products; None for the weights' own.
-        flat: the optimiser, its state and the mask are of one vector of all weights, see `ravel_pytree`.
 
     Returns:
-        The genome after the step, the optimiser's state, and the loss before the step.
+        The genome after the step, the chain's state, and the loss before the step.
     """
-    loss, gradients = jax.value_and_grad(batch_loss)(
-        genome.params, genome, key, difficulty, bounds, suite, config, dtype
-    )
-    packed: tuple[Any, Callable[[Any], Any]] = (
-        ravel_pytree(genome.params) if flat else (genome.params, lambda tree: tree)
-    )
-    params, shaped = packed
-    gradients = ravel_pytree(gradients)[0] if flat else gradients
+    loss, gradients = jax.value_and_grad(batch_loss)(genome.params, lifetime, key, genome, difficulty)
+    params, unpack = pack(lifetime, genome.params)
+    gradients, _ = pack(lifetime, gradients)
     with jax.numpy_dtype_promotion("standard"):  # optax raises decays to whole numbers of steps
-        updates, state = stepper.update(gradients, state, params, value=loss, mask=mask)
-    for scale in scales:
-        updates = jax.tree.map(lambda update, scale=scale: (update * scale).astype(update.dtype), updates)
-    return replace(genome, params=shaped(optax.apply_updates(params, updates))), state, loss
+        updates, state = chain.update(gradients, state, params, value=loss, mask=mask)
+    return replace(genome, params=unpack(optax.apply_updates(params, updates))), state, loss
+
+
+def pack(lifetime: Lifetime, tree: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Weights, or a tree like them, as the optimiser sees them, and the way back."""
+    return ravel_pytree(tree) if lifetime.flat else (tree, lambda tree: tree)
 
 
 def learn(
+    lifetime: Lifetime,
     key: Key,
     genome: Genome,
     difficulty: Float[Array, " task"],
-    update_scale: Scalar | float,
+    scale: Scalar | float,
     num_steps: IntScalar | int,
-    *,
-    bounds: Bounds,
-    suite: TaskSuite,
-    config: LifetimeConfig,
-    make_optimiser: MakeOptimiser,
-    dtype: DTypeLike | None = None,
-    flat: bool = False,
 ) -> Genome:
-    """One lifetime: gradient steps, each on fresh episodes.
+    """One lifetime: gradient steps, each on fresh episodes, with an optimiser that starts again in every lifetime.
 
     Under the laws the genome also acquires the rate that its lifetime ended at, and its weights are the averaged ones
     where the chain averages.
 
     Args:
+        lifetime: the tasks, the optimiser and how to compute.
         key: consumed.
         genome: one individual.
         difficulty: of each task, 0 to 1.
-        update_scale: multiplies every update, the run's learning-rate schedule; not under the laws.
+        scale: share of the learning rate that the run's schedule leaves to this lifetime; not under the laws.
         num_steps: of this lifetime.
-        bounds: the search space.
-        suite: the tasks.
-        config: warm-up, batch size and rematerialisation.
-        make_optimiser: from an individual's learning genes to any optax chain; it starts anew in every lifetime.
-        dtype: precision of the factors of matrix products; None for the weights' own.
-        flat: hand the optimiser all weights as one vector, right where it treats every weight by itself; fewer
-            operations to compile and to run.
     """
-    stepper = optax.with_extra_args_support(make_optimiser(genome.learning))
-    shaped = ravel_pytree(genome.params)[1] if flat else lambda params: params
-
-    def packed(tree: Any) -> Any:
-        return ravel_pytree(tree)[0] if flat else tree
-
-    start, mask = stepper.init(packed(genome.params)), packed(mask_of(genome, bounds))
-    adaptive = paces_itself(start)
+    config, own = lifetime.config, lifetime.optimiser
+    adaptive = is_adaptive(config, own, genome.params)
+    chain = make_chain(config, genome.learning, None if adaptive else optax.constant_schedule(scale), own)
+    packed, _ = pack(lifetime, genome.params)
+    start, (mask, _) = chain.init(packed), pack(lifetime, mask_of(genome, lifetime.bounds))
 
     def step(index: IntScalar, carry: tuple[Params, optax.OptState]) -> tuple[Params, optax.OptState]:
         params, state = carry
-        # A new optimiser knows no scale yet, and its full first steps would undo what was learnt before.
-        warmth = jnp.minimum((index + 1) / max(config.warmup_steps, 1), 1.0)
-        stepped, state, _ = gradient_step(
-            jax.random.fold_in(key, index),
-            replace(genome, params=params),
-            state,
-            difficulty,
-            () if adaptive else (update_scale, warmth),
-            stepper=stepper,
-            mask=mask,
-            bounds=bounds,
-            suite=suite,
-            config=config,
-            dtype=dtype,
-            flat=flat,
-        )
-        return stepped.params, state
+        key_step = jax.random.fold_in(key, index)
+        stepped = gradient_step(lifetime, chain, mask, key_step, replace(genome, params=params), state, difficulty)
+        return stepped[0].params, stepped[1]
 
     params, state = jax.lax.fori_loop(0, num_steps, step, (genome.params, start))
-    genome = replace(genome, params=shaped(ae.eval_params(state, packed(params))))
-    return acquire(genome, state, config) if adaptive else genome
+    packed, unpack = pack(lifetime, params)
+    genome = replace(genome, params=unpack(ae.eval_params(state, packed)))
+    return acquire(genome, state, config.learning_rate) if adaptive else genome
 
 
-def acquire(genome: Genome, state: optax.OptState, config: LifetimeConfig) -> Genome:
-    """The genome with the learning rate of an optimiser's state, if the laws moved it, as its own start."""
+def acquire(genome: Genome, state: optax.OptState, learning_rate: float) -> Genome:
+    """The genome with the learning rate that the laws ended at as its own start, if they moved it.
+
+    Args:
+        genome: one individual.
+        state: of an adaptive optimiser.
+        learning_rate: of the settings, which the gene is a factor on.
+    """
     coefficients = ae.coefficients(state)
-    if COEFFICIENT not in coefficients:
+    if LEARNING_RATE not in coefficients:
         return genome
-    factor = jnp.clip(coefficients[COEFFICIENT] / config.learning_rate, *FACTORS)
+    factor = jnp.clip(coefficients[LEARNING_RATE] / learning_rate, *FACTORS)
     factor = factor.astype(genome.learning.learning_rate.dtype)  # the laws count in float32
     return replace(genome, learning=replace(genome.learning, learning_rate=factor))

@@ -1,6 +1,7 @@
 """Weights by evosax's strategies: every one of them, compact weights, failures, a run and its resume, bad names."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -12,7 +13,7 @@ from helpers import TINY, assert_trees_equal, make_genome
 from test_train import CONFIG, FLAGS, Broken, fails, main, rows, suite_of, weights
 
 import etm_jax as etm
-from etm_jax.config import from_toml, to_toml
+from etm_jax._toml import from_toml, to_toml
 from etm_jax.networks import mask_of, num_parameters, pad
 from etm_jax.runs._folder import RunFolder
 from etm_jax.training import (
@@ -133,15 +134,11 @@ def test_a_candidate_without_a_loss_is_the_worst_and_a_step_in_which_none_has_on
         def tell(self, key, candidates, fitness, state, params):
             return strategy.algorithm.tell(key, jnp.nan_to_num(candidates), fitness, state, params)
 
-    settings = {"bounds": training.bounds, "suite": training.suite, "config": training.config.lifetime}
+    difficulty, lifetime = jnp.ones(1), training.lifetime
     for spoilt, left_out in ((2, 0), (6, 1)):
         spied = dataclasses.replace(strategy, algorithm=Spoilt(spoilt))
-        step = jax.jit(
-            lambda key, genome, state, spied=spied: strategy_step(
-                key, genome, state, jnp.ones(1), strategy=spied, **settings
-            )
-        )
-        genome, after, loss = step(jax.random.key(1), state.genome, state.optimiser)
+        step = jax.jit(functools.partial(strategy_step, lifetime, spied))
+        genome, after, loss = step(jax.random.key(1), state.genome, state.optimiser, difficulty)
         assert (int(after.total_notfinite), int(after.notfinite_count)) == (left_out, left_out)
         assert np.isfinite(loss)
         same = np.array_equal(*(flat(one.params, strategy.mask) for one in (genome, state.genome)))
