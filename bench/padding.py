@@ -25,7 +25,7 @@ from etm_jax.networks import Architecture, Bounds, LifetimeConfig
 from etm_jax.networks._batches import groups
 from etm_jax.networks._model import ENOUGH
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets
-from etm_jax.networks.genome._cost import multiply_adds
+from etm_jax.networks.genome._genes import multiply_adds
 
 TARGET = 0.8
 HEADINGS = ("generations", "buckets at most", "buckets", "padding efficiency, mean", "least", "most")

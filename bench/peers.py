@@ -26,7 +26,6 @@ from bench._context import context, pin, version
 from bench._measure import Program, costs_of, markdown, prepare, save
 from etm_jax.evolution import EvolvingTuringMachine
 from etm_jax.networks import Bounds, Genome, random_genome
-from etm_jax.networks.genome._architecture import ranges
 
 INPUT_SIZE = OUTPUT_SIZE = 8
 SHAPE = Bounds((8, 8), (8, 8), (1, 1), (1, 1), (16, 16), addressing=("content_and_location",))
@@ -76,7 +75,7 @@ def num_weights(bounds: Bounds) -> int:
     Raises:
         ValueError: the bounds allow several shapes.
     """
-    if len(bounds.addressing) > 1 or any(low != high for _, (low, high) in ranges(bounds)):
+    if len(bounds.addressing) > 1 or any(low != high for low, high in bounds.ranges.values()):
         raise ValueError(f"the bounds must allow one shape, without padding, got {bounds}; set low = high")
     draw = functools.partial(random_genome, bounds=bounds, input_size=INPUT_SIZE, output_size=OUTPUT_SIZE)
     return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(draw, jax.random.key(0)).params))

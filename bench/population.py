@@ -30,7 +30,7 @@ from bench._timing import Case, compiled_case, time_rounds
 from etm_jax.networks import Bounds, Genome, apply, compact, describe, random_genome
 from etm_jax.networks._batches import groups, over_population
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, uncrop
-from etm_jax.networks.genome._cost import multiply_adds
+from etm_jax.networks.genome._genes import multiply_adds
 from etm_jax.networks.learning._lifetime import default_micro_batch
 from etm_jax.parallel import device_mesh
 from etm_jax.task import Episode, Task
@@ -133,16 +133,16 @@ def jax_cases(
 
     def run_forward(bucket: Bounds, own: tuple[Genome], shared: tuple[()]) -> jax.Array:
         del shared
-        return forward(crop(own[0], bounds, bucket), episode, bucket)
+        return forward(crop(own[0], bucket), episode, bucket)
 
     def run_training(bucket: Bounds, own: tuple[Genome, Any], shared: tuple[()]) -> Any:
         del shared
         genome, (moments, *rest) = own
-        mu, nu = (crop(replace(genome, params=moment), bounds, bucket).params for moment in (moments.mu, moments.nu))
+        mu, nu = (crop(replace(genome, params=moment), bucket).params for moment in (moments.mu, moments.nu))
         small = (moments._replace(mu=mu, nu=nu), *rest)
-        genome, (moments, *rest), loss = train_step(crop(genome, bounds, bucket), small, episode, task, bucket)
-        mu, nu = (uncrop(replace(genome, params=moment), bounds, bucket).params for moment in (moments.mu, moments.nu))
-        return uncrop(genome, bounds, bucket), (moments._replace(mu=mu, nu=nu), *rest), loss
+        genome, (moments, *rest), loss = train_step(crop(genome, bucket), small, episode, task, bucket)
+        mu, nu = (uncrop(replace(genome, params=moment), bounds).params for moment in (moments.mu, moments.nu))
+        return uncrop(genome, bounds), (moments._replace(mu=mu, nu=nu), *rest), loss
 
     for name, (over, efficiency) in forms(population, bounds, task, buckets).items():
         efficiencies[name] = efficiency

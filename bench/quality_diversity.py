@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench._context import context, pin, version
 from bench._measure import costs_of, markdown, prepare, save
 from etm_jax.evolution import Population
-from etm_jax.evolution._keeping import empty, take_in
+from etm_jax.evolution._archive import empty, take_in
 from etm_jax.selection import MapElitesArchive, Scores, UniformSelection
 
 OURS, QDAX = "etm_jax", "QDax"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from etm_jax._machine import EvolutionaryTuringMachine as EvolutionaryTuringMachine
     from etm_jax._machine import EvolutionResult as EvolutionResult
     from etm_jax._machine import evolve as evolve
-    from etm_jax.cells import NTM as NTM
+    from etm_jax.cells import MemoryNetwork as MemoryNetwork
     from etm_jax.cells import NTMCell as NTMCell
     from etm_jax.config import EvolutionaryTuringConfig as EvolutionaryTuringConfig
     from etm_jax.evolution import EvolvingTuringMachine as EvolvingTuringMachine
@@ -32,7 +32,7 @@ _HOMES = {
     "EvolutionaryTuringMachine": "_machine",
     "EvolutionResult": "_machine",
     "evolve": "_machine",
-    "NTM": "cells",
+    "MemoryNetwork": "cells",
     "NTMCell": "cells",
     "EvolutionaryTuringConfig": "config",
     "EvolvingTuringMachine": "evolution",

@@ -10,7 +10,7 @@ from etm_jax.models._registry import MODELS
 from etm_jax.networks._config import NetworksConfig
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.learning._config import LifetimeConfig
-from etm_jax.networks.variation._rates import VariationRates
+from etm_jax.networks.variation._mutation import VariationRates
 from etm_jax.selection import LexicaseSelection, TournamentSelection, TruncationSelection
 from etm_jax.task import CurriculumConfig
 

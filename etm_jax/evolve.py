@@ -40,7 +40,7 @@ from etm_jax._require import require_choice
 from etm_jax._toml import read_table, replaced, to_toml
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.environment import AnySuite
-from etm_jax.evolution._members import write_members
+from etm_jax.evolution._archive import write_members
 from etm_jax.evolution._problem import Problem, make_problem
 from etm_jax.evolution._run import Outcome, run, summarise, survived
 from etm_jax.models._registry import MODELS, ModelKind, load_best

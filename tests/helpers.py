@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from etm_jax.cells import Active, cell_unroll, exact, map_table, table_of
+from etm_jax.cells import CONTROLLERS, MEMORIES, Active, cell_unroll, table_of
+from etm_jax.cells._registry import constant_axes, exact
+from etm_jax.cells._weights import map_table
 from etm_jax.networks import Bounds, Genome, apply, unroll
-from etm_jax.networks.genome._architecture import architecture_from, bounds_of, ranges
-from etm_jax.networks.genome._bounds import CHOICES
+from etm_jax.networks.genome._bounds import bounds_of
+from etm_jax.networks.genome._genes import CHOICES, architecture_from
 
 ROOT = Path(__file__).parents[1]
 INPUT_SIZE, OUTPUT_SIZE = 3, 2
@@ -45,25 +47,25 @@ LARGER = replace(
     num_layers=(1, 3),
     attention_heads=(1, 3),
 )
-# Several kinds of controllers and memories side by side, and pondering.
+# All kinds of controllers and memories side by side, and pondering.
 MIXED = replace(
     TINY,
     ponder_steps=(1, 3),
-    controllers=("lstm", "gru", "rnn", "feedforward", "window"),
-    memories=("none", "tape", "hard_tape", "ntm", "dnc"),
+    controllers=tuple(CONTROLLERS),
+    memories=tuple(MEMORIES),
 )
 LARGER_MIXED = replace(
     LARGER,
     ponder_steps=(1, 4),
-    controllers=("window", "feedforward", "rnn", "gru", "lstm"),
-    memories=("dnc", "ntm", "hard_tape", "none", "tape"),
+    controllers=tuple(CONTROLLERS)[::-1],
+    memories=tuple(MEMORIES)[::-1],
 )
 SPACES = {"one kind": (TINY, LARGER), "many kinds": (MIXED, LARGER_MIXED)}
 
 
 def genes_within(bounds):
     """Any architecture of the bounds, as a dict of genes."""
-    numbers = {name: st.integers(low, high) for name, (low, high) in ranges(bounds)}
+    numbers = {name: st.integers(low, high) for name, (low, high) in bounds.ranges.items()}
     kinds = {gene: st.sampled_from(getattr(bounds, name)) for gene, (name, _) in CHOICES.items()}
     return st.fixed_dictionaries({**numbers, **kinds})
 
@@ -83,7 +85,7 @@ def make_params(bounds, seed=0):
     def draw(parameter):
         return jax.device_put(0.5 * draws.normal(size=[sizes[axis] for axis in parameter.axes]))
 
-    return jax.tree.map(draw, table_of(bounds.family))
+    return jax.tree.map(draw, table_of(bounds.spec))
 
 
 def make_genome(bounds, seed=0, **changes):
@@ -103,7 +105,7 @@ def make_probe(num_steps=NUM_STEPS):
 
 def existing(bounds, chosen):
     """Which positions of every padded axis exist, counted out by hand: the first ones, and the shifts -S..S."""
-    gates = {
+    gates = {name: (kind.from_inputs, kind.from_units) for name, kind in CONTROLLERS.items()} | {
         "lstm": ([0, 1, 2, 3], [0, 1, 2, 3]),
         "gru": ([0, 1, 2], [0, 1, 3]),
         "rnn": ([0], [0]),
@@ -135,11 +137,14 @@ def existing(bounds, chosen):
         positions |= {axis: np.arange(0) for axis in ("slot", "width", "read", "write")}
     reads = 0 if bounds.memories == ("none",) else bounds.num_read_heads[1]
     positions["head"] = np.concatenate([positions["read"], reads + positions["write"]])
-    gated = chosen["memory"] == "ntm" and chosen["addressing"] == "content_and_location"
+    shared = MEMORIES[chosen["memory"]].shares
+    gated = "gate" in shared and chosen["addressing"] == "content_and_location"
+    moves = "location" in shared and ("gate" not in shared or gated)
     fields = [0, *range(1 + widest - reach, 1 + widest + reach + 1)]  # sharpening, shifts
-    positions["location"] = np.array(fields if gated or chosen["memory"] == "tape" else [], int)
+    positions["location"] = np.array(fields if moves else [], int)
     positions["gating"] = np.arange(int(gated))
-    positions |= {"direction": np.arange(2), "move": np.arange(3), "expansion": np.arange(4)}
+    constant = constant_axes() | {"direction": 2, "move": 3, "expansion": 4}
+    positions |= {axis: np.arange(size) for axis, size in constant.items()}
     positions["key"] = np.arange(bounds.attention_width)
     assert pondering or not ponders
     return positions
@@ -148,7 +153,7 @@ def existing(bounds, chosen):
 def exact_params(params, bounds, chosen):
     """The weights that exist, at exact sizes; also of anything shaped like params."""
     positions = existing(bounds, chosen)
-    table = table_of(exact_bounds(chosen).family)
+    table = table_of(exact_bounds(chosen).spec)
     params = {block: {name: params[block][name] for name in part} for block, part in table.items()}
 
     def cut(parameter, array):
@@ -181,18 +186,18 @@ def put_where_absent(genome, bounds, chosen, value):
 def exact_active(chosen):
     """The masks of a network at exact sizes: all True."""
     bounds = exact_bounds(chosen)
-    return exact(bounds.family, {axis: len(own) for axis, own in existing(bounds, chosen).items()})
+    return exact(bounds.spec, {axis: len(own) for axis, own in existing(bounds, chosen).items()})
 
 
 def partial_active(**masks):
     """Masks of a network, those that are not given empty."""
-    nothing = {name: jnp.ones(0, bool) for name in Active.__dataclass_fields__ if name != "family"}
+    nothing = {name: jnp.ones(0, bool) for name in Active.__dataclass_fields__ if name != "spec"}
     return Active(**nothing | {name: jnp.asarray(mask) for name, mask in masks.items()})
 
 
 def exact_bounds(chosen):
     """The search space that holds just this architecture."""
-    return bounds_of(chosen, TINY.family)
+    return bounds_of(chosen, TINY.spec)
 
 
 @functools.cache

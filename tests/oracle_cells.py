@@ -12,6 +12,8 @@ import oracle_dnc
 import oracle_hard_tape
 import oracle_window
 
+CONTROLLERS = ("lstm", "gru", "rnn", "feedforward", "window")
+MEMORIES = ("none", "tape", "hard_tape", "ntm", "dnc")
 LIMIT = 20.0
 EPSILON = 1e-6
 
@@ -268,6 +270,12 @@ def make_memory(genes):
     if genes["memory"] in ("dnc", "hard_tape"):
         return {"dnc": DNC, "hard_tape": HardTape}[genes["memory"]](*sizes)
     return PointerMemory(*sizes, by_content=genes["memory"] == "ntm")
+
+
+def knows(genes):
+    """Whether there is a plain version of both kinds, and of pondering with them: a hard tape is in one place only."""
+    ponders = genes["ponder_steps"] > 1 and genes["memory"] == "hard_tape"
+    return genes["controller"] in CONTROLLERS and genes["memory"] in MEMORIES and not ponders
 
 
 def run(weights, inputs, genes):

@@ -104,7 +104,7 @@ def lifetime_rows(steps: int, rounds: int) -> tuple[list[Row], float]:
     baseline = np.asarray(cases[0].cpu_s)
     rows = [
         Row(
-            f"lifetime of an NTM, {case.name}",
+            f"lifetime of an MemoryNetwork, {case.name}",
             {
                 "CPU ms a step": 1e3 * np.asarray(case.cpu_s) / steps,
                 "over adam": np.asarray(case.cpu_s) / baseline,

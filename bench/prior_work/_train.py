@@ -17,7 +17,7 @@ from bench._context import ROOT, context
 from bench.prior_work._rows import Row
 from etm_jax import load_best
 from etm_jax._command_line import make_suite
-from etm_jax.cells import NTM
+from etm_jax.cells import MemoryNetwork
 from etm_jax.runs._rows import plain
 from etm_jax.task import TaskSuite, clean_inputs
 
@@ -45,14 +45,14 @@ def train(row: Row, seed: int, folder: Path, minutes: float, flags: list[str]) -
         raise SystemExit(f"training of {row.config}, seed {seed}, ended with exit status {status}")
 
 
-def examine(network: NTM, spec: str, seed: int) -> dict[str, Any]:
+def examine(network: MemoryNetwork, spec: str, seed: int) -> dict[str, Any]:
     """Scores on 1,000 fresh episodes of a task: `accuracy`, the share right in every step, and the task's own."""
     suite = make_suite((spec,))
     assert isinstance(suite, TaskSuite)
     (name,) = suite.names
 
     @jax.jit
-    def answer(network: NTM, key: jax.Array) -> tuple[jax.Array, Any]:
+    def answer(network: MemoryNetwork, key: jax.Array) -> tuple[jax.Array, Any]:
         episode = suite.sample(key, AT_ONCE, jnp.ones(1))
         return network(clean_inputs(episode)), episode
 

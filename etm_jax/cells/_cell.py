@@ -1,11 +1,18 @@
 """One step of a memory-augmented network: a controller, the fields it emits, and a memory.
 
-Written for one sequence of one network at padded shape; the caller vmaps.
+Written for one sequence of one network at padded shape; the caller vmaps. Under adaptive computation time (Graves 2016,
+arXiv 1603.08983) the network thinks over an input until it halts.
+
+At each input the network makes up to M steps; after step n it halts with probability `h_n = sigmoid(halt)`. With N the
+first step at which their sum reaches 1 - 0.01, or the last allowed, the steps count by `p_n = h_n` for n < N and by the
+rest `R = 1 - sum h_n` at N. State, memory and output after the input are the means of those of its steps under p. The
+price of the pondering is `N + R`.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,28 +20,37 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params, Scalar, pytree
-from etm_jax.cells._active import Active
-from etm_jax.cells._carry import Carry, window_of
-from etm_jax.cells._controllers import control
-from etm_jax.cells._memories import one_of, remember
+from etm_jax.cells._kinds import Carry, Fields, Units
 from etm_jax.cells._parameters import PARAMETERS, interface_of
-from etm_jax.cells._pointers import Fields
-from etm_jax.cells._window import embed, window_step
+from etm_jax.cells._registry import CONTROLLERS, MEMORIES, by_kind, constant_axes, gates_of
+from etm_jax.cells._spec import Active
 
+HALTED = 0.99  # a sum of halting probabilities that ends the pondering
+NO_PONDERING = 2.0  # N + R of a single step
 INTERFACE_LIMIT = 20.0  # bounds strength and sharpening, so that no exponential overflows
-Factor = tuple[Float[Array, "*batch source target"], Float[Array, "*batch target source"]]
+
+
+class Kernel(NamedTuple):
+    """A kernel and its transpose, made once a sequence: the backward pass multiplies by it at every step."""
+
+    forward: Float[Array, "*batch source target"]
+    backward: Float[Array, "*batch target source"]
+
+
+class Factors(NamedTuple):
+    """What a step's two products multiplied by their kernels."""
+
+    recurrent: Float[Array, "*batch source"]
+    interface: Float[Array, "*batch unit"]
 
 
 @pytree
 class Weights:
-    """The weights of a step, joined so that a step makes two matrix products with them.
+    """The weights of a step, joined so that a step makes two matrix products with them."""
 
-    Each kernel comes with its transpose, made once a sequence: the backward pass multiplies by it at every step.
-    """
-
-    recurrent: Factor  # from reads and units to gates
-    interface: Factor  # from units to the fields
-    window: Params  # of window controllers, as they are; else None
+    recurrent: Kernel  # from reads and units to gates
+    interface: Kernel  # from units to the fields
+    own: Params  # blocks of the controllers that are not gated sums, as they are
 
 
 @pytree
@@ -43,7 +59,7 @@ class Drive:
 
     gates: Float[Array, "*batch gate_unit"]
     interface: Float[Array, "*batch interface"]
-    embedded: Any  # [*batch unit], the inputs' tokens for window controllers; else None
+    prepared: dict[str, Any]  # what each controller that is no gated sum makes of the inputs
 
 
 def join_weights(params: Params, active: Active, dtype: DTypeLike | None = None) -> Weights:
@@ -52,19 +68,19 @@ def join_weights(params: Params, active: Active, dtype: DTypeLike | None = None)
     With a `dtype`, such as bfloat16, the products of a step read their factors at that precision and add up at the
     parameters' own.
     """
-    family, num_units = active.family, active.unit.size
+    spec, num_units, gates = active.spec, active.unit.size, gates_of(active.spec)
     recurrent = jnp.zeros((0, 0), params["output"]["bias"].dtype)
-    if family.is_gated:
+    if gates.all:
         controller = params["controller"]
-        parts = [_at_gates(controller["read_kernel"], family.from_inputs, family.gates)]
+        parts = [_at_gates(controller["read_kernel"], gates.from_inputs, gates.all)]
         if "recurrent_kernel" in controller:
-            parts.append(_at_gates(controller["recurrent_kernel"], family.from_units, family.gates))
-        recurrent = jnp.concatenate([part.reshape(-1, len(family.gates) * num_units) for part in parts])
-    fields = [params[block][f"{name}_kernel"].reshape(num_units, -1) for block, name in interface_of(family)]
+            parts.append(_at_gates(controller["recurrent_kernel"], gates.from_units, gates.all))
+        recurrent = jnp.concatenate([part.reshape(-1, len(gates.all) * num_units) for part in parts])
+    fields = [params[block][f"{name}_kernel"].reshape(num_units, -1) for block, name in interface_of(spec)]
     interface = jnp.concatenate(fields, axis=-1) if fields else jnp.zeros((num_units, 0), recurrent.dtype)
     recurrent, interface = (kernel.astype(dtype or kernel.dtype) for kernel in (recurrent, interface))
-    window = {"window": params["window"]} if "window" in params else None
-    return Weights(recurrent=(recurrent, recurrent.T), interface=(interface, interface.T), window=window)
+    own = {kind: params[kind] for kind in CONTROLLERS if kind in params}
+    return Weights(Kernel(recurrent, recurrent.T), Kernel(interface, interface.T), own)
 
 
 def _at_gates(
@@ -83,23 +99,25 @@ def drive_of(params: Params, active: Active, inputs: Float[Array, "*lead input"]
 
     Where networks may ponder, an axis of the ponder steps comes before the last; the first has the flag up.
     """
-    family = active.family
-    if family.ponder_steps > 1:
-        first = (jnp.arange(family.ponder_steps) == 0).astype(inputs.dtype)[:, None]
-        lead = (*inputs.shape[:-1], family.ponder_steps)
+    spec, places = active.spec, gates_of(active.spec)
+    if spec.ponder_steps > 1:
+        first = (jnp.arange(spec.ponder_steps) == 0).astype(inputs.dtype)[:, None]
+        lead = (*inputs.shape[:-1], spec.ponder_steps)
         parts = (jnp.broadcast_to(inputs[..., None, :], (*lead, inputs.shape[-1])), jnp.broadcast_to(first, (*lead, 1)))
         inputs = jnp.concatenate(parts, axis=-1)
-    biases = [params[block][f"{name}_bias"].reshape(-1) for block, name in interface_of(family)]
+    biases = [params[block][f"{name}_bias"].reshape(-1) for block, name in interface_of(spec)]
     interface = jnp.concatenate(biases) if biases else jnp.zeros(0, params["output"]["bias"].dtype)
     gates = jnp.zeros((*inputs.shape[:-1], 0), jnp.result_type(inputs, interface))
-    if family.is_gated:
+    if places.all:
         controller = params["controller"]
-        kernel = _at_gates(controller["input_kernel"], family.from_inputs, family.gates)
+        kernel = _at_gates(controller["input_kernel"], places.from_inputs, places.all)
         gates = add_last(inputs @ kernel.reshape(inputs.shape[-1], -1), controller["bias"].reshape(-1))
     return Drive(
         gates=gates,
         interface=jnp.broadcast_to(interface, (*inputs.shape[:-1], interface.size)),
-        embedded=embed(params, inputs) if "window" in params else None,
+        prepared={
+            name: kind.prepare(params, inputs) for name, kind in CONTROLLERS.items() if name in params and kind.prepare
+        },
     )
 
 
@@ -109,7 +127,7 @@ def product(
 ) -> Float[Array, " target"]:
     """`row @ kernel` at the kernel's precision, summed at the row's; its gradient multiplies by `transposed`.
 
-    A product with a kernel that lies the other way in memory takes twice as long, so the turning is not left to it.
+    A product with a kernel stored the other way round takes twice as long, so the transpose is made beforehand.
     """
     del transposed
     return jnp.dot(row.astype(kernel.dtype), kernel, preferred_element_type=row.dtype)
@@ -130,7 +148,7 @@ product.defvjp(_product_forward, _product_backward)
 def sources_of(active: Active, hidden: Float[Array, "*lead unit"], reads: Float[Array, "*lead read width"]) -> Array:
     """What the recurrent product multiplies: the reads and, unless no controller is recurrent, the units."""
     flat = reads.reshape(*reads.shape[:-2], -1)
-    return jnp.concatenate([flat, hidden], axis=-1) if active.family.from_units else flat
+    return jnp.concatenate([flat, hidden], axis=-1) if gates_of(active.spec).from_units else flat
 
 
 def transition(weights: Weights, active: Active, carry: Carry, drive: Drive) -> tuple[Carry, Scalar]:
@@ -147,6 +165,7 @@ def transition(weights: Weights, active: Active, carry: Carry, drive: Drive) -> 
         0 where no network ponders.
     """
     carry = think(weights, active, carry, drive)
+    # All fields of all heads are one product; clipped once, so that no memory need fear an exponential.
     interface = drive.interface + product(carry.hidden, *weights.interface)
     fields = split_fields(active, jnp.clip(interface, -INTERFACE_LIMIT, INTERFACE_LIMIT))
     halt = fields["ponder"]["halt"][0] if "ponder" in fields else jnp.zeros((), carry.hidden.dtype)
@@ -154,28 +173,54 @@ def transition(weights: Weights, active: Active, carry: Carry, drive: Drive) -> 
 
 
 def think(weights: Weights, active: Active, carry: Carry, drive: Drive) -> Carry:
-    """The carry after the controller's step, of whichever kind it is."""
+    """The carry after the controller's step."""
 
     def gated(carry: Carry) -> Carry:
         source = sources_of(active, carry.hidden, carry.reads)
-        hidden, cell = control(active, drive.gates + product(source, *weights.recurrent), carry.hidden, carry.cell)
+        hidden, cell = update_units(active, drive.gates + product(source, *weights.recurrent), carry.hidden, carry.cell)
         return replace(carry, hidden=hidden, cell=cell)
 
-    def windowed(carry: Carry) -> Carry:
-        window, hidden = window_step(weights.window, window_of(active), carry.window, drive.embedded, carry.reads)
-        return replace(carry, hidden=hidden, window=window)
+    def with_own_arrays(name: str, step: Callable[..., Carry]) -> Callable[[Carry], Carry]:
+        return lambda carry: step(weights.own, active, carry, drive.prepared[name])
 
-    kinds = [gated] * active.family.is_gated + [windowed] * (weights.window is not None)
-    return one_of(kinds, active.has(("window",)).astype(jnp.int32), carry)
+    kinds = [CONTROLLERS[name] for name in active.spec.controllers]
+    branches = {gated: tuple(kind.name for kind in kinds if kind.update)} if gates_of(active.spec).all else {}
+    branches |= {with_own_arrays(kind.name, kind.step): (kind.name,) for kind in kinds if kind.step}
+    return by_kind(active, branches, carry)
+
+
+def update_units(active: Active, gates: Float[Array, " gate_unit"], hidden: Units, cell: Units) -> tuple[Units, Units]:
+    """The units and the LSTM's cells of the next step, from the sums that arrived at every gate.
+
+    Where several kinds may occur all are computed, and the network's own is taken: they share the sums, which are the
+    costly part.
+    """
+    kinds = [CONTROLLERS[name] for name in active.spec.controllers]
+    sums = jnp.split(gates, len(gates_of(active.spec).all))
+    results = [(kind.name, kind.update(sums, hidden, cell)) for kind in kinds if kind.update]
+    (_, (new_hidden, new_cell)), *others = results
+    for name, (own_hidden, own_cell) in others:
+        new_hidden = jnp.where(active.has((name,)), own_hidden, new_hidden)
+        new_cell = jnp.where(active.has((name,)), own_cell, new_cell)
+    return new_hidden, new_cell
+
+
+def remember(active: Active, carry: Carry, fields: Fields) -> Carry:
+    """The carry after the memory's step. A network without a memory takes the first branch, where it has no heads."""
+    branches: dict[Callable[..., Carry], tuple[str, ...]] = {}
+    for name, kind in MEMORIES.items():
+        if kind.step and active.spec.has((name,)):
+            branches[kind.step] = (*branches.get(kind.step, ()), name)
+    return by_kind(active, branches, active, carry, fields) if branches else carry
 
 
 def split_fields(active: Active, interface: Float[Array, " interface"]) -> Fields:
     """The fields that a controller emitted."""
     axes = ("read", "write", "head", "width", "location", "gating")
-    sizes = {axis: getattr(active, axis).size for axis in axes} | {"pondering": 1, "direction": 2, "move": 3}
+    sizes = {axis: getattr(active, axis).size for axis in axes} | {"pondering": 1, **constant_axes()}
     fields: Fields = {}
     end = 0
-    for block, name in interface_of(active.family):
+    for block, name in interface_of(active.spec):
         shape = [sizes[axis] for axis in PARAMETERS[block][f"{name}_bias"].axes]
         start, end = end, end + math.prod(shape)
         fields.setdefault(block, {})[name] = interface[start:end].reshape(shape)
@@ -194,3 +239,70 @@ def read_out(
 def add_last(array: Float[Array, "*lead channel"], bias: Float[Array, " channel"]) -> Float[Array, "*lead channel"]:
     """Add a bias along the last axis."""
     return array + bias.reshape((1,) * (array.ndim - 1) + (-1,))
+
+
+@pytree
+class Step:
+    """What a step leaves for the output and for the gradient.
+
+    Attributes:
+        hidden: units after it, for the output.
+        reads: what was read, for the output.
+        weightings: of every head over the slots; no gradient flows through them.
+        ponder: N + R.
+        factors: with pondering, what each ponder step's two products multiplied, for the gradient.
+    """
+
+    hidden: Float[Array, " unit"]
+    reads: Float[Array, "read width"]
+    weightings: Float[Array, "head slot"]
+    ponder: Scalar
+    factors: Factors | None
+
+
+class Pondering(NamedTuple):
+    """Where pondering stands: the carry, the mean so far, the share that is left, and the price so far."""
+
+    carry: Carry
+    mean: Carry
+    left: Scalar
+    price: Scalar
+
+
+def cell_step(weights: Weights, active: Active, carry: Carry, drive: Drive) -> tuple[Carry, Step]:
+    """One step of a network: one transition, or up to `ponder_steps` of them and their mean."""
+    if active.spec.ponder_steps == 1:
+        carry, _ = transition(weights, active, carry, drive)
+        return carry, _step(carry, jnp.asarray(NO_PONDERING, carry.hidden.dtype), None)
+
+    # The steps that halting cuts off are computed too, with a share of 0: their number must not depend on the data.
+    def ponder(pondering: Pondering, row: tuple[Drive, Array, Array]) -> tuple[Pondering, Factors]:
+        state, mean, left, price = pondering
+        drive, allowed, last = row
+        source = sources_of(active, state.hidden, state.reads)
+        state, halt = transition(weights, active, state, drive)
+        chance = jax.nn.sigmoid(halt)
+        running = (left > 0) & allowed
+        halts = running & (last | (1 - left + chance >= HALTED))
+        share = jnp.where(running, jnp.where(halts, left, chance), 0)
+        mean = jax.tree.map(lambda total, own: counted(total, own, share, running), mean, state)
+        price = price + running.astype(price.dtype) + jnp.where(halts, left, 0)
+        return Pondering(state, mean, jnp.where(halts, 0, left - share), price), Factors(source, state.hidden)
+
+    ponder_index = jnp.arange(active.ponder.size)
+    last = ponder_index == jnp.sum(active.ponder) - 1
+    one, zero = jnp.ones((), carry.hidden.dtype), jnp.zeros((), carry.hidden.dtype)
+    start = Pondering(carry, jax.tree.map(jnp.zeros_like, carry), one, zero)
+    after, factors = jax.lax.scan(ponder, start, (drive, active.ponder, last))
+    return after.mean, _step(after.mean, after.price, factors)
+
+
+def counted(total: Array, own: Array, share: Scalar, running: Array) -> Array:
+    """Add one step to a mean. Integers, such as positions, take the value of the last step instead."""
+    if jnp.issubdtype(own.dtype, jnp.floating):
+        return total + share * own
+    return jnp.where(running, own, total)
+
+
+def _step(carry: Carry, ponder: Scalar, factors: Factors | None) -> Step:
+    return Step(carry.hidden, carry.reads, jax.lax.stop_gradient(carry.weightings), ponder, factors)

@@ -6,16 +6,16 @@ slots that those before it are about to use as used.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from etm_jax._typing import pytree
-from etm_jax.cells._active import Active
-from etm_jax.cells._addressing import content_weighting, masked_softmax
-from etm_jax.cells._existing import existing
-from etm_jax.cells._memory import write_then_read
+from etm_jax.cells._heads import content_weighting, masked_softmax, write_then_read
+from etm_jax.cells._kinds import HEAD_FAN_IN, OPEN, Carry, Fields, Memory, MemoryStep, Parameter, Sizes, carried
+from etm_jax.cells._spec import Active, existing
 from etm_jax.cells._temporal_links import keep_largest, link_then_follow
 
 LEAST_USAGE = 1e-30  # under the logarithm; usages below it count as equal, and no gradient reaches them
@@ -64,10 +64,10 @@ def dnc_step(
     state: DNCState,
     *,
     sparse_links: int = 0,
-) -> tuple[Float[Array, "width slot"], Float[Array, "head slot"], Float[Array, "read width"], DNCState]:
+) -> MemoryStep:
     """Free and allocate, write, link, then read.
 
-    What stands in entries that do not exist changes nothing. Gradients go through the usage, as in the paper (its
+    Entries that do not exist change nothing, whatever they hold. Gradients go through the usage, as in the paper (its
     authors' published code cuts them there), and past the jumps of its order. The backward pass computes the step
     again from its arguments: a sequence then stores one set of links a step, and takes less time too.
 
@@ -100,7 +100,7 @@ def _advance(
     weightings: Float[Array, "head slot"],
     state: DNCState,
     sparse_links: int,
-) -> tuple[Float[Array, "width slot"], Float[Array, "head slot"], Float[Array, "read width"], DNCState]:
+) -> MemoryStep:
     num_reads = active.read.size
     fields, state = existing_fields(fields, active), existing_state(state, active)
     memory = existing(memory, active.width, active.slot)
@@ -111,8 +111,8 @@ def _advance(
     usage = usage_after(state.usage, previous_written, jax.nn.sigmoid(fields.free), previous_read)
     content = content_weighting(fields.key[num_reads:], strength[num_reads:], memory, active.slot)
     written = write_weightings(fields, active, usage, content)
-    nobody = written[:0]
-    memory, _ = write_then_read(memory, written, nobody, jax.nn.sigmoid(fields.erase), fields.add)
+    no_reads = written[:0]
+    memory, _ = write_then_read(memory, written, no_reads, jax.nn.sigmoid(fields.erase), fields.add)
 
     links, modes = [], read_modes(fields, active)
     read = modes[:, :1] * content_weighting(fields.key[:num_reads], strength[:num_reads], memory, active.slot)
@@ -126,7 +126,7 @@ def _advance(
     read = existing(read, active.read)
     precedence = (1 - jnp.sum(written, axis=1, keepdims=True)) * state.precedence + written
     state = DNCState(usage=usage, precedence=precedence, link=jnp.stack(links))
-    return memory, jnp.concatenate([read, written]), read @ memory.T, state
+    return MemoryStep(memory, jnp.concatenate([read, written]), read @ memory.T, state)
 
 
 def existing_fields(fields: DNCFields, active: Active) -> DNCFields:
@@ -159,7 +159,7 @@ def usage_after(
     free: Float[Array, " read"],
     read: Float[Array, "read slot"],
 ) -> Float[Array, " slot"]:
-    """How much of each slot is in use, after what was written and what the read heads let go of."""
+    """How much of each slot is in use, after the writes and after what the read heads freed."""
     for weighting in written:
         usage = usage + (1 - usage) * weighting  # u + w - u w, which never rounds to more than 1
     for gate, weighting in zip(free, read, strict=True):
@@ -168,7 +168,7 @@ def usage_after(
 
 
 def allocation_weighting(usage: Float[Array, " slot"], slot_active: Array) -> Float[Array, " slot"]:
-    """Focus on the least used slot, or on several as far as it is in use; of equal ones on the first.
+    """Focus on the least used slot, and on the next ones as far as it is in use; ties go to the first.
 
     `a_i = (1 - u_i) prod_j u_j` over the slots j that come before i in the order of usage. A sum of logarithms over a
     matrix of comparisons: forward, recomputed and backward, it takes a CPU a fifth (64 slots) to three fifths (256) of
@@ -177,7 +177,7 @@ def allocation_weighting(usage: Float[Array, " slot"], slot_active: Array) -> Fl
     usage = jnp.where(slot_active, usage, 1)  # never free
     logs = jnp.log(jnp.maximum(usage, LEAST_USAGE))
     place = jnp.arange(usage.size)
-    # By the logarithms, whose order is the same: XLA's CPU code would compute the usage anew for every pair.
+    # By the logarithms, whose order is the same: XLA's CPU code would compute the usage again for every pair.
     own, other = logs[:, None], logs[None, :]
     comes_before = (other < own) | ((other == own) & (place[None, :] < place[:, None]))
     return (1 - usage) * jnp.exp(jnp.sum(jnp.where(comes_before, other, 0), axis=1))
@@ -203,3 +203,44 @@ def read_modes(fields: DNCFields, active: Active) -> Float[Array, "read mode"]:
     num_reads = active.read.size
     logits = jnp.concatenate([fields.content_mode[:, None], fields.link_mode.reshape(num_reads, -1)], axis=1)
     return masked_softmax(logits, jnp.concatenate([jnp.ones(1, bool), jnp.repeat(active.write, 2)]))
+
+
+def remember(active: Active, carry: Carry, fields: Fields) -> Carry:
+    """`dnc_step` on what a network carries."""
+    emitted = fields["heads"] | fields["write"] | fields["dnc"]
+    own = DNCFields(**{name: emitted[name] for name in DNCFields.__dataclass_fields__})
+    after = dnc_step(
+        own, active, carry.memory, carry.weightings, carry.states["dnc"], sparse_links=active.spec.sparse_links
+    )
+    return carried(carry, "dnc", after)
+
+
+def cost(sizes: Sizes) -> Any:
+    """Links, and the fields that no other memory has."""
+    slots, units, reads, writes = sizes.num_slots, sizes.controller_size, sizes.num_read_heads, sizes.num_write_heads
+    return writes * slots * slots * (3 + 2 * reads) + units * (2 * reads + 2 * (reads + 1) * writes)
+
+
+# A new read head frees nothing, a new write head writes nothing, and its links are not followed: growing a network
+# keeps its function as nearly as a sigmoid closes. Everything starts undecided, at a bias of 0.
+DNC = Memory(
+    "dnc",
+    remember,
+    shares=("key", "strength", "erase", "add"),
+    parameters={
+        "free_kernel": Parameter(("unit", "read"), HEAD_FAN_IN, closed_axes=(0, 1)),
+        "free_bias": Parameter(("read",), closed_axes=(0,), closed=-OPEN),
+        "allocation_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0,)),
+        "allocation_bias": Parameter(("write",)),
+        "write_gate_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0, 1)),
+        "write_gate_bias": Parameter(("write",), closed_axes=(0,), closed=-OPEN),
+        "content_mode_kernel": Parameter(("unit", "read"), HEAD_FAN_IN, closed_axes=(0,)),
+        "content_mode_bias": Parameter(("read",)),
+        "link_mode_kernel": Parameter(("unit", "read", "write", "direction"), HEAD_FAN_IN, closed_axes=(0, 2)),
+        "link_mode_bias": Parameter(("read", "write", "direction"), closed_axes=(1,), closed=-OPEN),
+    },
+    state=initial_dnc,
+    starts_on_first_slot=False,
+    cost=cost,
+    constant_axes={"direction": 2},
+)

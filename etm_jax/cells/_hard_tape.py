@@ -6,18 +6,19 @@ there. The tape starts as one slot and grows where a head walks off its end, unt
 ends meet. Slots are taken from a ring, the first on slot 0, so that what lies before it is at the highest numbers.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import BoolScalar, IntScalar, Scalar, pytree
-from etm_jax.cells._active import Active
-from etm_jax.cells._addressing import circular_shift
-from etm_jax.cells._existing import existing
+from etm_jax.cells._heads import circular_shift
+from etm_jax.cells._kinds import HEAD_FAN_IN, OPEN, Carry, Fields, Memory, MemoryStep, Parameter, Sizes, carried
+from etm_jax.cells._spec import Active, existing
 
 BACK, STAY, ON = 0, 1, 2  # the `move` axis
+INITIAL_JUMP = -1.0  # heads jump only where an input tells them to; at 0 they would without any, in every step
 
 
 @pytree
@@ -60,7 +61,7 @@ def hard_tape_step(
     state: HardTapeState,
     *,
     min_similarity: float | Scalar = 0.0,
-) -> tuple[Float[Array, "width slot"], Float[Array, "head slot"], Float[Array, "read width"], HardTapeState]:
+) -> MemoryStep:
     """Write, jump, move, then read; all heads write, in order, before any jumps, and all jump before any moves.
 
     With vector v = sigmoid(add) and gate z = sigmoid(write_gate), a head writes `z v + (1 - z) M` over M. A slot is
@@ -102,11 +103,11 @@ def hard_tape_step(
 
     read = jnp.pad(stands, ((0, num_reads - num_heads), (0, 0)))
     written = jnp.pad(stood, ((0, num_writes - num_heads), (0, 0)))
-    return memory, jnp.concatenate([read, written]), read @ memory.T, state
+    return MemoryStep(memory, jnp.concatenate([read, written]), read @ memory.T, state)
 
 
 def place_on_tape(state: HardTapeState, slot_active: Bool[Array, " slot"]) -> Int[Array, " slot"]:
-    """How many slots each slot comes after the lowest of the tape."""
+    """Position of each slot, counted from the lowest of the tape."""
     return jnp.mod(jnp.arange(slot_active.size) - state.lowest, jnp.sum(slot_active))
 
 
@@ -139,3 +140,43 @@ def grown(
         lowest=state.lowest - (has_room & (move == BACK) & (place == 0)).astype(jnp.int32),
         highest=state.highest + (has_room & (move == ON) & (place == end)).astype(jnp.int32),
     )
+
+
+def remember(active: Active, carry: Carry, fields: Fields) -> Carry:
+    """`hard_tape_step` on what a network carries."""
+    own = HardTapeFields(add=fields["write"]["add"], **fields["hard_tape"])
+    return carried(
+        carry,
+        "hard_tape",
+        hard_tape_step(own, active, carry.memory, carry.weightings, carry.states["hard_tape"]),
+    )
+
+
+def staying(sizes: dict[str, int]) -> Float[Array, " move"]:
+    """A head that stays where it is: it lengthens no tape."""
+    return jnp.where(jnp.arange(sizes["move"]) == STAY, OPEN, 0.0)
+
+
+def cost(sizes: Sizes) -> Any:
+    """Jumps, and the fields that no other memory has."""
+    return sizes.num_write_heads * (sizes.num_slots * sizes.slot_width + 5 * sizes.controller_size)
+
+
+# A new head writes all but nothing, and neither jumps nor moves: growing a network keeps its function as nearly as a
+# sigmoid closes.
+HARD_TAPE = Memory(
+    "hard_tape",
+    remember,
+    shares=("add",),
+    parameters={
+        "write_gate_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0, 1)),
+        "write_gate_bias": Parameter(("write",), closed_axes=(0,), closed=-OPEN),
+        "jump_kernel": Parameter(("unit", "write"), HEAD_FAN_IN, closed_axes=(0, 1)),
+        "jump_bias": Parameter(("write",), start=INITIAL_JUMP, closed_axes=(0,), closed=-OPEN),
+        "shift_kernel": Parameter(("unit", "write", "move"), HEAD_FAN_IN, closed_axes=(0, 1)),
+        "shift_bias": Parameter(("write", "move"), closed_axes=(0,), closed=staying),
+    },
+    state=lambda active, dtype: initial_hard_tape(),
+    cost=cost,
+    constant_axes={"move": 3},
+)

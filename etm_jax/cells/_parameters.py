@@ -1,25 +1,24 @@
 """The weight arrays of every cell: their axes, how they start, and how growth keeps the function."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from etm_jax.cells._dnc_parameters import DNC_PARAMETERS
-from etm_jax.cells._family import FROM_INPUTS, FROM_UNITS, WITH_KEYS, Family
-from etm_jax.cells._hard_tape_parameters import HARD_TAPE_PARAMETERS
-from etm_jax.cells._layout import HEAD_FAN_IN, OPEN, Parameter
-from etm_jax.cells._window_parameters import WINDOW_PARAMETERS
+from etm_jax.cells._gated import FORGET
+from etm_jax.cells._heads import SHARPENING, SHIFT
+from etm_jax.cells._kinds import HEAD_FAN_IN, OPEN, Parameter
+from etm_jax.cells._registry import CONTROLLERS, MEMORIES, sharing
+from etm_jax.cells._spec import CellSpec
 
-FORGET = 1  # its place among the gates; the GRU's update gate, which keeps as well, has the same
-SHARPENING, SHIFT = 0, 1  # fields of the `location` axis; the shifts -S..S come last
 INITIAL_SHARPENING = 2.0  # the logit; heads start by raising weightings to the power 1 + softplus(2) = 3.1
 INITIAL_HALT = 1.0  # Graves 2016 (arXiv 1603.08983): few steps at first
 
 CONTROLLER_FAN_IN = (("input",), ("read", "width"), ("unit", "recurrence"))
 OUTPUT_FAN_IN = (("unit",), ("read", "width"))
-GATED = tuple(FROM_INPUTS)
-RECURRENT = tuple(kind for kind, places in FROM_UNITS.items() if places)
-WITH_POINTERS = ("tape", "ntm")
-WITH_VECTORS = ("tape", "hard_tape", "ntm", "dnc")
+
+Block = dict[str, Parameter]
 
 
 def forget_bias(sizes: dict[str, int]) -> Float[Array, "gate 1"]:
@@ -34,70 +33,63 @@ def sharp_location(sizes: dict[str, int]) -> Float[Array, "1 location"]:
 
 def closed_location(sizes: dict[str, int]) -> Float[Array, " location"]:
     """Location fields that leave a weighting as it is: no sharpening, no shift."""
-    return jnp.full(sizes["location"], -OPEN).at[SHIFT + (sizes["location"] - SHIFT) // 2].set(OPEN)
+    stay = SHIFT + (sizes["location"] - SHIFT) // 2
+    return jnp.where(jnp.arange(sizes["location"]) == stay, OPEN, -OPEN)
 
 
-def closed_gate(sizes: dict[str, int]) -> Float[Array, ""]:
-    """A gate that takes the content weighting."""
-    del sizes
-    return jnp.full((), OPEN)
+def of_kinds(block: Block, kinds_with: Callable[[str], tuple[str, ...]]) -> Block:
+    """The block, each array with the kinds that have it, by its name."""
+    return {name: replace(parameter, kinds=kinds_with(name)) for name, parameter in block.items()}
 
 
-def closed_erase(sizes: dict[str, int]) -> Float[Array, ""]:
-    """A write head that erases nothing."""
-    del sizes
-    return jnp.full((), -OPEN)
+def gated_with(name: str) -> tuple[str, ...]:
+    """The controllers that have this array of gated sums."""
+    places = {"recurrent_kernel": "from_units"}.get(name, "from_inputs")
+    return tuple(kind.name for kind in CONTROLLERS.values() if getattr(kind, places))
 
 
-def initial_halt(sizes: dict[str, int]) -> Float[Array, ""]:
-    """A network that seldom ponders at first."""
-    del sizes
-    return jnp.full((), INITIAL_HALT)
+def sharing_array(name: str) -> tuple[str, ...]:
+    """The memories that share the field of this kernel or bias."""
+    return sharing(name.rsplit("_", 1)[0])
 
 
 # A new unit or read head starts with zero outgoing weights, a new write head writes nothing, and a new memory column
 # is neither written nor compared: growing a network keeps its function.
-PARAMETERS = {
-    "controller": {
-        "input_kernel": Parameter(("input", "input_gate", "unit"), CONTROLLER_FAN_IN, kinds=GATED),
-        "read_kernel": Parameter(
-            ("read", "width", "input_gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,), kinds=GATED
-        ),
-        "recurrent_kernel": Parameter(
-            ("unit", "unit_gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,), kinds=RECURRENT
-        ),
-        "bias": Parameter(("gate", "unit"), start=forget_bias, kinds=GATED),
-    },
-    "heads": {
-        "key_kernel": Parameter(("unit", "head", "width"), HEAD_FAN_IN, closed_axes=(0, 2), kinds=WITH_KEYS),
-        "key_bias": Parameter(("head", "width"), kinds=WITH_KEYS),
-        "strength_kernel": Parameter(("unit", "head"), HEAD_FAN_IN, closed_axes=(0,), kinds=WITH_KEYS),
-        "strength_bias": Parameter(("head",), kinds=WITH_KEYS),
-        "gate_kernel": Parameter(("unit", "head", "gating"), HEAD_FAN_IN, closed_axes=(0, 2), kinds=("ntm",)),
-        "gate_bias": Parameter(("head", "gating"), closed_axes=(1,), closed=closed_gate, kinds=("ntm",)),
-        "location_kernel": Parameter(
-            ("unit", "head", "location"), HEAD_FAN_IN, closed_axes=(0, 2), kinds=WITH_POINTERS
-        ),
-        "location_bias": Parameter(
-            ("head", "location"),
-            start=sharp_location,
-            closed_axes=(1,),
-            closed=closed_location,
-            kinds=WITH_POINTERS,
-        ),
-    },
-    "write": {
-        "erase_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1), kinds=WITH_KEYS),
-        "erase_bias": Parameter(("write", "width"), closed_axes=(0,), closed=closed_erase, kinds=WITH_KEYS),
-        "add_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1, 2), kinds=WITH_VECTORS),
-        "add_bias": Parameter(("write", "width"), kinds=WITH_VECTORS),
-    },
-    **DNC_PARAMETERS,
-    **HARD_TAPE_PARAMETERS,
-    **WINDOW_PARAMETERS,
+GATED_SUMS = {
+    "input_kernel": Parameter(("input", "input_gate", "unit"), CONTROLLER_FAN_IN),
+    "read_kernel": Parameter(("read", "width", "input_gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,)),
+    "recurrent_kernel": Parameter(("unit", "unit_gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,)),
+    "bias": Parameter(("gate", "unit"), start=forget_bias),
+}
+HEADS = {
+    "key_kernel": Parameter(("unit", "head", "width"), HEAD_FAN_IN, closed_axes=(0, 2)),
+    "key_bias": Parameter(("head", "width")),
+    "strength_kernel": Parameter(("unit", "head"), HEAD_FAN_IN, closed_axes=(0,)),
+    "strength_bias": Parameter(("head",)),
+    "gate_kernel": Parameter(("unit", "head", "gating"), HEAD_FAN_IN, closed_axes=(0, 2)),
+    "gate_bias": Parameter(("head", "gating"), closed_axes=(1,), closed=OPEN),
+    "location_kernel": Parameter(("unit", "head", "location"), HEAD_FAN_IN, closed_axes=(0, 2)),
+    "location_bias": Parameter(("head", "location"), start=sharp_location, closed_axes=(1,), closed=closed_location),
+}
+WRITE = {
+    "erase_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1)),
+    "erase_bias": Parameter(("write", "width"), closed_axes=(0,), closed=-OPEN),
+    "add_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1, 2)),
+    "add_bias": Parameter(("write", "width")),
+}
+OWN = {
+    kind.name: of_kinds(kind.parameters, lambda _, kind=kind: (kind.name,))
+    for kind in (*MEMORIES.values(), *CONTROLLERS.values())
+    if kind.parameters
+}
+PARAMETERS: dict[str, Block] = {
+    "controller": of_kinds(GATED_SUMS, gated_with),
+    "heads": of_kinds(HEADS, sharing_array),
+    "write": of_kinds(WRITE, sharing_array),
+    **OWN,
     "ponder": {
         "halt_kernel": Parameter(("unit", "pondering"), HEAD_FAN_IN, closed_axes=(0,)),
-        "halt_bias": Parameter(("pondering",), start=initial_halt, closed_axes=(0,), closed=initial_halt),
+        "halt_bias": Parameter(("pondering",), start=INITIAL_HALT, closed_axes=(0,), closed=INITIAL_HALT),
     },
     "output": {
         "controller_kernel": Parameter(("unit", "output"), OUTPUT_FAN_IN, closed_axes=(0,)),
@@ -107,13 +99,13 @@ PARAMETERS = {
 }
 
 
-def table_of(family: Family) -> dict[str, dict[str, Parameter]]:
-    """The arrays that networks of a family have."""
+def table_of(spec: CellSpec) -> dict[str, Block]:
+    """The arrays that networks of these kinds have."""
 
     def needed(block: str, parameter: Parameter) -> bool:
         if block == "ponder":
-            return family.ponder_steps > 1
-        return not parameter.kinds or family.has(parameter.kinds)
+            return spec.ponder_steps > 1
+        return not parameter.kinds or spec.has(parameter.kinds)
 
     chosen = {
         block: {name: parameter for name, parameter in part.items() if needed(block, parameter)}
@@ -122,13 +114,12 @@ def table_of(family: Family) -> dict[str, dict[str, Parameter]]:
     return {block: part for block, part in chosen.items() if part}
 
 
-def interface_of(family: Family) -> list[tuple[str, str]]:
+def interface_of(spec: CellSpec) -> list[tuple[str, str]]:
     """Block and name of every field that a controller emits to its memory, in order."""
-    blocks = ("heads", "write", "dnc", "hard_tape", "ponder")
-    table = table_of(family)
+    table = table_of(spec)
     return [
         (block, name.removesuffix("_kernel"))
-        for block in blocks
+        for block in ("heads", "write", *MEMORIES, "ponder")
         for name in table.get(block, ())
         if name.endswith("_kernel")
     ]

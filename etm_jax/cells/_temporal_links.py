@@ -38,7 +38,7 @@ def link_then_follow(
 
 
 def fade(links: Links, written: Float[Array, " slot"]) -> Links:
-    """The links of a slot make room as it is written anew."""
+    """The links of a slot make room as it is written again."""
     return (1 - written[:, None] - written[None, :]) * links
 
 

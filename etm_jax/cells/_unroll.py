@@ -6,8 +6,9 @@ product over all steps and sequences makes each gradient.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +16,29 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells._active import Active
-from etm_jax.cells._carry import initial_carry
 from etm_jax.cells._cell import (
     Drive,
+    Factors,
+    Kernel,
+    Step,
     Weights,
+    cell_step,
     drive_of,
     join_weights,
     read_out,
     sources_of,
 )
-from etm_jax.cells._ponder import Step, cell_step
+from etm_jax.cells._registry import initial_carry
+from etm_jax.cells._spec import Active
 from etm_jax.cells._weights import check_channels, num_channels_of
+
+
+class HowToUnroll(TypedDict, total=False):
+    """Settings of `cell_unroll` that change its costs, and results to rounding."""
+
+    rematerialise: bool
+    micro_batch: int
+    dtype: DTypeLike | None
 
 
 class Unrolled(NamedTuple):
@@ -54,6 +66,9 @@ def cell_unroll(
 ) -> Unrolled:
     """Run one sequence, or a batch of them, from the initial state.
 
+    Every evaluation of whole sequences comes through here, of padded genomes and of compact networks alike: `params`
+    and `active` say all about a network, and `active.spec` which kinds it may be of.
+
     Give it a batch rather than `vmap` it: then the weights' gradients are sums over the batch from the start.
 
     Args:
@@ -75,7 +90,7 @@ def cell_unroll(
         ValueError: the inputs have another number of channels than the network, or `micro_batch` does not divide the
             batch.
     """
-    check_channels(inputs.shape, num_channels_of(params, active.family))
+    check_channels(inputs.shape, num_channels_of(params, active.spec))
     if inputs.ndim == 2:
         results = cell_unroll(params, active, inputs[None], rematerialise=rematerialise, dtype=dtype)
         return jax.tree.map(lambda array: array[0], results)
@@ -86,8 +101,8 @@ def cell_unroll(
             f"micro_batch must divide the batch of {batch_size} sequences, got {micro_batch}; or 0 for all"
         )
     weights = join_weights(params, active, dtype)
-    # A window controller uses its weights in many places, so their gradients are summed up in the loop.
-    steps_of = scan_batch if "window" in active.family.controllers else run_steps
+    # Controllers with arrays of their own use them in many places, so these gradients are summed up in the loop.
+    steps_of = scan_batch if weights.own else run_steps
 
     def run(inputs: Float[Array, "batch time input"]) -> Unrolled:
         steps = steps_of(rematerialise, weights, active, drive_of(params, active, inputs))
@@ -126,26 +141,42 @@ def in_segments(step, start, rows):
 run_steps = jax.custom_vjp(scan_batch, nondiff_argnums=(0,))
 
 
-def _forward(rematerialise: bool, weights: Weights, active: Active, drive: Drive):
+class Kept(NamedTuple):
+    """What the backward pass needs."""
+
+    weights: Weights
+    active: Active
+    hidden: Float[Array, "batch time unit"]
+    reads: Float[Array, "batch time read width"]
+    factors: Factors | None
+    back: Callable[[Step], tuple[Drive]]
+
+
+def _forward(rematerialise: bool, weights: Weights, active: Active, drive: Drive) -> tuple[Step, Kept]:
     steps, back = jax.vjp(lambda drive: scan_batch(rematerialise, weights, active, drive), drive)
-    return steps, (weights, active, steps.hidden, steps.reads, steps.factors, back)
+    return steps, Kept(weights, active, steps.hidden, steps.reads, steps.factors, back)
 
 
-def _backward(rematerialise: bool, kept, cotangents: Step):
+def _backward(rematerialise: bool, kept: Kept, cotangents: Step) -> tuple[Weights, None, Drive]:
     del rematerialise
-    weights, active, hidden, reads, factors, back = kept
-    (drive,) = back(cotangents)
-    if factors is None:
-        start = initial_carry(active, hidden.dtype)
-        factors = (sources_of(active, before(start.hidden, hidden), before(start.reads, reads)), hidden)
-    targets = ((drive.gates, weights.recurrent), (drive.interface, weights.interface))
-    recurrent, interface = (
-        jnp.tensordot(source, target, 2 * (tuple(range(source.ndim - 1)),)).astype(kernel.dtype)
-        for source, (target, (kernel, _)) in zip(factors, targets, strict=True)
+    (drive,) = kept.back(cotangents)
+    factors, weights = kept.factors, kept.weights
+    if factors is None:  # without pondering they can be had from what the steps left behind, and need no storing
+        start = initial_carry(kept.active, kept.hidden.dtype)
+        hidden, reads = before(start.hidden, kept.hidden), before(start.reads, kept.reads)
+        factors = Factors(sources_of(kept.active, hidden, reads), kept.hidden)
+
+    def gradient(source: Array, target: Array, kernel: Kernel) -> Kernel:
+        steps = tuple(range(source.ndim - 1))
+        summed = jnp.tensordot(source, target, (steps, steps)).astype(kernel.forward.dtype)
+        return Kernel(summed, jnp.zeros_like(kernel.backward))
+
+    by_weights = replace(
+        jax.tree.map(jnp.zeros_like, weights),
+        recurrent=gradient(factors.recurrent, drive.gates, weights.recurrent),
+        interface=gradient(factors.interface, drive.interface, weights.interface),
     )
-    zeros = jax.tree.map(jnp.zeros_like, weights)
-    gradient = replace(zeros, recurrent=(recurrent, zeros.recurrent[1]), interface=(interface, zeros.interface[1]))
-    return gradient, None, drive
+    return by_weights, None, drive
 
 
 def before(

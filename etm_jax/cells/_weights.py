@@ -1,8 +1,6 @@
 """Masks and initial weights at padded shape, both read off the cell's parameter table."""
 
-import functools
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -12,17 +10,15 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from etm_jax._typing import Key, Mask, Params
-from etm_jax.cells._active import Active
-from etm_jax.cells._family import FROM_INPUTS, FROM_UNITS, Family
-from etm_jax.cells._layout import Parameter
-from etm_jax.cells._parameters import PARAMETERS, SHIFT, table_of
-from etm_jax.cells._window_parameters import EXPANSION
-
-CONSTANT_AXES = {"direction": 2, "move": 3, "expansion": EXPANSION}
+from etm_jax.cells._heads import SHIFT
+from etm_jax.cells._kinds import Parameter, value_of
+from etm_jax.cells._parameters import PARAMETERS, table_of
+from etm_jax.cells._registry import CONTROLLERS, constant_axes, gates_of
+from etm_jax.cells._spec import Active, CellSpec, outer
 
 
 def axis_sizes(
-    family: Family,
+    spec: CellSpec,
     *,
     num_inputs: int,
     num_outputs: int,
@@ -43,18 +39,18 @@ def axis_sizes(
     location. Where no network has a memory there are no heads, slots or widths; where networks may ponder there is
     one more input, which says that a step is the first over its input.
     """
-    reads, writes = (count * family.remembers for count in (num_read_heads, num_write_heads))
-    pondering = int(family.ponder_steps > 1)
+    reads, writes = (count * spec.remembers for count in (num_read_heads, num_write_heads))
+    pondering, gates = int(spec.ponder_steps > 1), gates_of(spec)
     return {
         "input": num_inputs + pondering,
         "output": num_outputs,
-        "input_gate": len(family.from_inputs),
-        "unit_gate": len(family.from_units),
-        "gate": len(family.gates),
+        "input_gate": len(gates.from_inputs),
+        "unit_gate": len(gates.from_units),
+        "gate": len(gates.all),
         "recurrence": 1,
         "unit": controller_size,
-        "slot": num_slots * family.remembers,
-        "width": slot_width * family.remembers,
+        "slot": num_slots * spec.remembers,
+        "width": slot_width * spec.remembers,
         "read": reads,
         "write": writes,
         "head": reads + writes,
@@ -64,8 +60,8 @@ def axis_sizes(
         "window": window_size,
         "layer": num_layers,
         "attention_head": attention_heads,
-        "key": family.attention_width,
-        **CONSTANT_AXES,
+        "key": spec.attention_width,
+        **constant_axes(),
     }
 
 
@@ -74,15 +70,14 @@ def active_by_axis(active: Active, num_inputs: int, num_outputs: int) -> dict[st
 
     `num_inputs` is the size of that axis: with pondering, the flag of the first step is among them.
     """
-    family = active.family
-    pondering = active.ponder[1:2]  # ponders at all
+    gates, pondering = gates_of(active.spec), active.ponder[1:2]  # ponders at all
     return {
         "input": jnp.concatenate([jnp.ones(num_inputs - pondering.size, bool), pondering]),
         "output": jnp.ones(num_outputs, bool),
-        "input_gate": _gates(active, family.from_inputs, FROM_INPUTS),
-        "unit_gate": _gates(active, family.from_units, FROM_UNITS),
-        "gate": _gates(active, family.gates, FROM_INPUTS) | _gates(active, family.gates, FROM_UNITS),
-        "recurrence": ~active.has(("feedforward",))[None],
+        "input_gate": _gates(active, gates.from_inputs, "from_inputs"),
+        "unit_gate": _gates(active, gates.from_units, "from_units"),
+        "gate": _gates(active, gates.all, "from_inputs") | _gates(active, gates.all, "from_units"),
+        "recurrence": ~active.has(tuple(name for name, kind in CONTROLLERS.items() if not kind.recurrent))[None],
         "unit": active.unit,
         "width": active.width,
         "read": active.read,
@@ -94,34 +89,25 @@ def active_by_axis(active: Active, num_inputs: int, num_outputs: int) -> dict[st
         "window": active.window,
         "layer": active.layer,
         "attention_head": active.attention_head,
-        "key": jnp.ones(family.attention_width, bool),
-        **{name: jnp.ones(size, bool) for name, size in CONSTANT_AXES.items()},
+        "key": jnp.ones(active.spec.attention_width, bool),
+        **{name: jnp.ones(size, bool) for name, size in constant_axes().items()},
     }
 
 
-def _gates(active: Active, places: tuple[int, ...], table: dict[str, tuple[int, ...]]) -> Bool[Array, " gate"]:
-    """Which of these places the controller of an individual has."""
-    owners = [tuple(kind for kind, own in table.items() if place in own) for place in places]
+def _gates(active: Active, places: tuple[int, ...], source: str) -> Bool[Array, " gate"]:
+    """Which of these places the controller of an individual makes from this source."""
+    owners = [tuple(name for name, kind in CONTROLLERS.items() if place in getattr(kind, source)) for place in places]
     return jnp.stack([active.has(kinds) for kinds in owners]) if places else jnp.zeros(0, bool)
-
-
-def outer(masks: list[Bool[Array, "_"]]) -> Bool[Array, "..."]:
-    """The mask of an array whose entry exists where it exists along every axis."""
-
-    def along(axis: int, mask: Bool[Array, "_"]) -> Bool[Array, "..."]:
-        return mask.reshape([-1 if position == axis else 1 for position in range(len(masks))])
-
-    return functools.reduce(operator.and_, [along(axis, mask) for axis, mask in enumerate(masks)])
 
 
 def weight_mask(active: Active, axes: dict[str, Bool[Array, "_"]]) -> Mask:
     """Pytree of bool shaped like the padded parameters. True = the weight exists."""
 
     def exists(parameter: Parameter) -> Bool[Array, "..."]:
-        mask = outer([axes[axis] for axis in parameter.axes])
+        mask = outer([axes[axis] for axis in parameter.axes], len(parameter.axes))
         return mask & active.has(parameter.kinds) if parameter.kinds else mask
 
-    return jax.tree.map(exists, table_of(active.family))
+    return jax.tree.map(exists, table_of(active.spec))
 
 
 def map_table(function: Any, first: Any, *others: Any) -> Any:
@@ -132,27 +118,29 @@ def map_table(function: Any, first: Any, *others: Any) -> Any:
 
 def axes_of(params: Params, active: Active) -> dict[str, Bool[Array, "_"]]:
     """`active_by_axis` with the input and output sizes read off the parameters."""
-    return active_by_axis(active, num_inputs_of(params), params["output"]["bias"].shape[0])
+    lengths = lengths_of(params)
+    return active_by_axis(active, lengths["input"], lengths["output"])
 
 
-def num_inputs_of(params: Params) -> int:
-    """Size of the `input` axis."""
-    kernel = params["window"]["embedding"] if "window" in params else params["controller"]["input_kernel"]
-    return kernel.shape[0]
+def lengths_of(params: Params) -> dict[str, int]:
+    """The length of every axis of these arrays."""
+    lengths: dict[str, int] = {}
+    map_table(lambda parameter, array: lengths.update(zip(parameter.axes, array.shape, strict=True)), params)
+    return lengths
 
 
-def num_channels_of(params: Params, family: Family) -> int:
+def num_channels_of(params: Params, spec: CellSpec) -> int:
     """Channels of the inputs; where networks may ponder, the cell adds one that marks the first step."""
-    return num_inputs_of(params) - int(family.ponder_steps > 1)
+    return lengths_of(params)["input"] - int(spec.ponder_steps > 1)
 
 
 def keep_active(params: Params, mask: Mask) -> Params:
-    """Zero where no weight exists, whatever garbage stands there."""
+    """Set weights that do not exist to zero, NaN included."""
     return jax.tree.map(lambda array, exists: jnp.where(exists, array, 0), params, mask)
 
 
 def initial_params(key: Key, active: Active, num_inputs: int, num_outputs: int, dtype: jnp.dtype) -> Params:
-    """Draw weights at padded shape, scaled by the fan-in that really exists, and zero elsewhere.
+    """Draw weights at padded shape, scaled by the actual fan-in, and zero elsewhere.
 
     `num_inputs` is the size of the `input` axis.
 
@@ -166,7 +154,7 @@ def initial_params(key: Key, active: Active, num_inputs: int, num_outputs: int, 
 
     def place(parameter: Parameter, draws: Array, exists: Bool[Array, "..."]) -> Array:
         if not parameter.fan_in:
-            return jnp.where(exists, parameter.start(sizes), 0).astype(dtype)
+            return jnp.where(exists, value_of(parameter.start, sizes), 0).astype(dtype)
         fan_in = sum(math.prod(count[axis] for axis in term) for term in parameter.fan_in)
         return jnp.where(exists, draws * jnp.sqrt(3 / jnp.maximum(fan_in, 1)).astype(dtype), 0)
 
@@ -184,7 +172,7 @@ def draw_like(tree: Any, sample: Callable[[int], Array]) -> Any:
 
 
 def check_channels(shape: tuple[int, ...], num_channels: int, lead: tuple[str, ...] = ()) -> None:
-    """Refuse inputs of another width than a network's, and of another rank where the leading axes are named.
+    """Check the inputs' width, and their rank where the leading axes are named.
 
     Raises:
         ValueError: the shape does not fit.

@@ -7,16 +7,19 @@ needed, as every token is past. Only the newest input's token is used then: it d
 """
 
 import functools
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import Params, pytree
-from etm_jax.cells._window_parameters import WINDOW_PARAMETERS
+from etm_jax.cells._kinds import Carry, Controller, Parameter, Sizes
+from etm_jax.cells._spec import Active
 
 NORM_EPSILON = 1e-5  # inside the root, so that the gradient of equal units is finite
-LAYER_ARRAYS = [name for name, parameter in WINDOW_PARAMETERS["window"].items() if parameter.axes[0] == "layer"]
+EXPANSION = 4  # hidden units of a feed-forward layer for each unit of the model: the size of the `expansion` axis
 
 Layer = dict[str, Float[Array, "..."]]  # the arrays of one encoder layer
 
@@ -75,7 +78,7 @@ def window_step(
     layers that is still right, because a layer that does not exist changes nothing.
 
     Args:
-        params: arrays laid out by `WINDOW_PARAMETERS`, zero wherever `active` says that nothing exists.
+        params: arrays laid out by `PARAMETERS`, zero wherever `active` says that nothing exists.
         active: which entries of each axis exist.
         state: the state after the step before.
         embedded: the step's input, from `embed`.
@@ -94,7 +97,7 @@ def window_step(
     def encode_all(tokens: Float[Array, "token unit"], layer: Layer) -> tuple[Float[Array, "token unit"], None]:
         return encode(layer, active, attended, tokens, tokens.shape[0]), None
 
-    layers = {name: window[name] for name in LAYER_ARRAYS}
+    layers = {name: window[name] for name, parameter in PARAMETERS.items() if parameter.axes[0] == "layer"}
     if active.layer.size > 1:
         tokens, _ = jax.lax.scan(encode_all, tokens, {name: array[:-1] for name, array in layers.items()})
     (newest,) = encode({name: array[-1] for name, array in layers.items()}, active, attended, tokens, 1)
@@ -153,3 +156,82 @@ def affine(
     lead = rows.shape[:num_leading]
     products = rows.reshape(*lead, -1) @ kernel.reshape(-1, num_targets)
     return (products + bias.reshape((1,) * num_leading + (-1,))).reshape(*lead, *bias.shape)
+
+
+def window_of(active: Active) -> WindowActive:
+    """What a window controller needs to know of what exists."""
+    return WindowActive(
+        unit=active.unit,
+        read=active.read,
+        width=active.width,
+        attention_head=active.attention_head,
+        key=jnp.ones(active.spec.attention_width, bool),
+        layer=active.layer,
+        window=active.window,
+    )
+
+
+def think(params: Params, active: Active, carry: Carry, embedded: Float[Array, " unit"]) -> Carry:
+    """`window_step` on what a network carries."""
+    state, hidden = window_step(params, window_of(active), carry.states["window"], embedded, carry.reads)
+    return replace(carry, hidden=hidden, states=carry.states | {"window": state})
+
+
+def cost(sizes: Sizes) -> Any:
+    """The encoder, of whose last layer only the newest token is computed, and the recurrent layer."""
+    units, inner = sizes.controller_size, sizes.attention_heads * sizes.attention_width
+    tokens = sizes.window_size + sizes.num_read_heads
+    whole_layer = tokens * (4 * units * inner + 2 * tokens * inner + 8 * units * units)
+    last_layer = 2 * tokens * inner * (units + 1) + 2 * units * inner + 8 * units * units
+    ends = units * (sizes.num_inputs + sizes.num_read_heads * sizes.slot_width + 2 * units)
+    return (sizes.num_layers - 1) * whole_layer + last_layer + ends
+
+
+TOKEN_FAN_IN = (("input",),)  # a position counts as much as one input that is 1
+UNIT_FAN_IN = (("unit",),)
+STATE_FAN_IN = (("unit",), ("unit",))
+
+
+# Growth keeps the function along `layer`, `attention_head` and `width`: what is new starts with zero outgoing weights.
+# It cannot along four axes. New units start so too, but every layer norm averages over them; a longer window and one
+# more read head are more tokens to attend to; another key width rescales every score.
+PARAMETERS = {
+    "embedding": Parameter(("input", "unit"), TOKEN_FAN_IN),
+    "embedding_bias": Parameter(("unit",)),
+    "position": Parameter(("window", "unit"), TOKEN_FAN_IN),
+    "read_kernel": Parameter(("width", "unit"), (("width",),), closed_axes=(0,)),
+    "read_position": Parameter(("read", "unit"), TOKEN_FAN_IN),
+    "attention_scale": Parameter(("layer", "unit"), start=1.0),
+    "attention_offset": Parameter(("layer", "unit")),
+    "query_kernel": Parameter(("layer", "unit", "attention_head", "key"), UNIT_FAN_IN, closed_axes=(1, 3)),
+    "query_bias": Parameter(("layer", "attention_head", "key")),
+    "key_kernel": Parameter(("layer", "unit", "attention_head", "key"), UNIT_FAN_IN, closed_axes=(1,)),
+    "key_bias": Parameter(("layer", "attention_head", "key")),
+    "value_kernel": Parameter(("layer", "unit", "attention_head", "key"), UNIT_FAN_IN, closed_axes=(1,)),
+    "value_bias": Parameter(("layer", "attention_head", "key")),
+    "out_kernel": Parameter(
+        ("layer", "attention_head", "key", "unit"), (("attention_head", "key"),), closed_axes=(0, 1, 2)
+    ),
+    "out_bias": Parameter(("layer", "unit")),
+    "feed_scale": Parameter(("layer", "unit"), start=1.0),
+    "feed_offset": Parameter(("layer", "unit")),
+    "feed_in_kernel": Parameter(("layer", "unit", "expansion", "unit"), UNIT_FAN_IN, closed_axes=(1,)),
+    "feed_in_bias": Parameter(("layer", "expansion", "unit")),
+    "feed_out_kernel": Parameter(("layer", "expansion", "unit", "unit"), (("expansion", "unit"),), closed_axes=(0, 2)),
+    "feed_out_bias": Parameter(("layer", "unit")),
+    "final_scale": Parameter(("unit",), start=1.0),
+    "final_offset": Parameter(("unit",)),
+    "state_kernel": Parameter(("unit", "unit"), STATE_FAN_IN, closed_axes=(0,)),
+    "recurrent_kernel": Parameter(("unit", "unit"), STATE_FAN_IN, closed_axes=(0,)),
+    "state_bias": Parameter(("unit",)),
+}
+
+WINDOW = Controller(
+    "window",
+    step=think,
+    prepare=embed,
+    parameters=PARAMETERS,
+    state=lambda active, dtype: initial_window(window_of(active), dtype),
+    cost=cost,
+    constant_axes={"expansion": EXPANSION},
+)

@@ -12,15 +12,14 @@ from jaxtyping import Array, Float
 from etm_jax._ask_tell import best_of, check_fitness, metrics_fn, with_best
 from etm_jax._require import require_count
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar, pytree
-from etm_jax.cells import num_channels_of
+from etm_jax.cells._weights import num_channels_of
 from etm_jax.evolution._propose import founders, propose, scored
 from etm_jax.evolution._state import Population, unscored
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._diversity import diversity
-from etm_jax.networks.genome._genome import Genome, random_genome
-from etm_jax.networks.variation._mutation import boosted_gene_rate
+from etm_jax.networks.genome._genes import Genome
+from etm_jax.networks.genome._genome import random_genome
+from etm_jax.networks.variation._mutation import VariationRates, boosted_gene_rate
 from etm_jax.networks.variation._offspring import offspring
-from etm_jax.networks.variation._rates import VariationRates
 from etm_jax.parallel._devices import default_batch_size
 from etm_jax.selection import Selector, TournamentSelection
 
@@ -67,7 +66,7 @@ class _Space:
 
     def diversity(self, genomes: Genome) -> Scalar:
         """Of the architectures."""
-        return diversity(genomes.architecture, self.bounds)
+        return self.bounds.diversity(genomes.architecture)
 
 
 @pytree
@@ -146,7 +145,7 @@ class EvolvingTuringMachine:
     def __post_init__(self) -> None:
         require_count("population_size", self.population_size, 1)
         params = self.solution.params
-        object.__setattr__(self, "input_size", num_channels_of(params, self.bounds.family))
+        object.__setattr__(self, "input_size", num_channels_of(params, self.bounds.spec))
         object.__setattr__(self, "output_size", params["output"]["bias"].shape[-1])
 
     @property

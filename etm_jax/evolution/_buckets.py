@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from etm_jax._compiling import compile_options
-from etm_jax.evolution._keeping import parent_pool
+from etm_jax.evolution._archive import parent_pool
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._propose import propose
 from etm_jax.evolution._state import EvolutionState

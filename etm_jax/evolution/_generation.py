@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 from etm_jax._typing import IntScalar, Key, Scalar, pytree
 from etm_jax.config import IslandConfig
 from etm_jax.environment import AnySuite
+from etm_jax.evolution._archive import empty, parent_pool, take_in
 from etm_jax.evolution._islands import divide, merge, meshes, migrate, over_islands, pick, unite
-from etm_jax.evolution._keeping import empty, parent_pool, take_in
 from etm_jax.evolution._measure import descriptors_of, objectives_of
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._propose import first_population, propose, scored

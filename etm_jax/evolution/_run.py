@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 
+from etm_jax.evolution._archive import member_rows
 from etm_jax.evolution._buckets import choose_buckets, next_choice
 from etm_jax.evolution._islands import state_sharding
-from etm_jax.evolution._members import member_rows
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._programs import Generation, compile_generation, first_state
 from etm_jax.evolution._state import NO_ID, EvolutionState

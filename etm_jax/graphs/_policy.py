@@ -9,8 +9,7 @@ from jaxtyping import Array, Float
 
 from etm_jax._require import require_count, require_share
 from etm_jax._typing import pytree
-from etm_jax.cells import HardTapeFields, HardTapeState, hard_tape_step, initial_hard_tape
-from etm_jax.cells._hard_tape import HardTapeMasks
+from etm_jax.cells._hard_tape import HardTapeFields, HardTapeMasks, HardTapeState, hard_tape_step, initial_hard_tape
 from etm_jax.graphs._forward import DEFAULT_ACTIVATIONS, check_activations, graph_stepper
 from etm_jax.graphs._genome import Graph
 

@@ -10,9 +10,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, Num
 
 from etm_jax.models._model import member
-from etm_jax.networks.genome._architecture import Architecture
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._buckets import fitting
+from etm_jax.networks.genome._genes import Architecture
 from etm_jax.parallel._devices import flat, in_rows, on_each_device, replicated
 
 

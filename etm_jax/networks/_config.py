@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from etm_jax._require import require, require_choice, require_count, require_not_negative, require_share, require_types
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.learning._config import LifetimeConfig, Precision
-from etm_jax.networks.variation._rates import VariationRates
+from etm_jax.networks.variation._mutation import VariationRates
 
 Storage = Literal["genomes", "seeds"]
 

@@ -14,31 +14,19 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar
-from etm_jax.cells import NTM
+from etm_jax.cells import MemoryNetwork
 from etm_jax.environment import AnySuite, Suite
 from etm_jax.models._context import Context
 from etm_jax.models._model import Evaluation, Inheritance, Result, member
 from etm_jax.models._scores import validation_score
 from etm_jax.networks._batches import dealt, groups, over_population
 from etm_jax.networks._config import NetworksConfig
-from etm_jax.networks.genome._architecture import GENES, Architecture, describe
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._buckets import (
-    BUCKET_GENES,
-    bucket_costs,
-    bucket_of,
-    choose_buckets,
-    crop,
-    fitting,
-    uncrop,
-)
+from etm_jax.networks.genome._buckets import BUCKET_GENES, bucket_costs, choose_buckets, crop, fitting, uncrop
 from etm_jax.networks.genome._compact import compact
-from etm_jax.networks.genome._cost import efficiency, multiply_adds, num_parameters
-from etm_jax.networks.genome._diversity import diversity
 from etm_jax.networks.genome._export import save_network
-from etm_jax.networks.genome._genome import Genome, random_genome
-from etm_jax.networks.genome._learning import LEARNING_GENES
-from etm_jax.networks.genome._unit_cube import to_unit_cube
+from etm_jax.networks.genome._genes import GENES, LEARNING_GENES, Architecture, Genome, describe, multiply_adds
+from etm_jax.networks.genome._genome import num_parameters, random_genome
 from etm_jax.networks.learning._budget import lifetime_steps
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.networks.learning._lifetime import Lifetime, for_networks, learnable
@@ -133,11 +121,11 @@ class Networks:
 
     def diversity(self, genomes: Genome) -> Scalar:
         """Of the architectures."""
-        return diversity(genomes.architecture, self.config.bounds)
+        return self.config.bounds.diversity(genomes.architecture)
 
     def efficiency(self, genomes: Genome) -> Float[Array, " population"]:
         """1 minus the share of the costliest architecture's multiply-adds."""
-        return efficiency(genomes.architecture, self.config.bounds, *self.channels)
+        return self.config.bounds.efficiency(genomes.architecture, *self.channels)
 
     def costs(self, genomes: Genome) -> dict[str, Float[Array, " population"]]:
         """Multiply-adds as in `efficiency`, and weights: the logarithm's share of that of the padded number."""
@@ -150,7 +138,7 @@ class Networks:
 
     def traits(self, genomes: Genome) -> dict[str, Float[Array, " population"]]:
         """The costs, and every gene as a coordinate of the unit cube."""
-        positions = jax.vmap(lambda one: to_unit_cube(one, self.config.bounds))(genomes.architecture)
+        positions = jax.vmap(self.config.bounds.to_unit_cube)(genomes.architecture)
         return {name: positions[:, index] for index, name in enumerate(GENES)} | self.costs(genomes)
 
     def budgets(
@@ -178,8 +166,8 @@ class Networks:
         def learn_one(bucket: Bounds, own: tuple[Any, ...], shared: tuple[Array, Scalar]) -> Genome:
             key, genome, *mine = own
             num_steps = mine[0] if mine else config.lifetime.steps
-            small = crop(genome, config.bounds, bucket)
-            return uncrop(learn(self.lifetime(bucket), key, small, *shared, num_steps), config.bounds, bucket)
+            small = crop(genome, bucket)
+            return uncrop(learn(self.lifetime(bucket), key, small, *shared, num_steps), config.bounds)
 
         keys = jax.random.split(jax.random.split(key)[0], context.population_size)
         own = (keys, genomes, *([] if steps is None else [steps]))
@@ -225,7 +213,7 @@ class Networks:
 
         def examine(bucket: Bounds, genome: Any, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
             key, difficulty = shared
-            small = crop(decode(genome), self.config.bounds, bucket)
+            small = crop(decode(genome), bucket)
             lifetime = self.lifetime(bucket)
             results = [
                 score(
@@ -295,7 +283,10 @@ class Networks:
     def in_buckets(self, sizes: Int[Array, "bucket gene"]) -> "Networks":
         """The networks in buckets of these sizes; equal ones count once."""
         distinct = dict.fromkeys(map(tuple, np.asarray(sizes).tolist()))
-        return replace(self, buckets=tuple(bucket_of(one, self.config.bounds) for one in distinct))
+        return replace(
+            self,
+            buckets=tuple(self.config.bounds.up_to(**dict(zip(BUCKET_GENES, one, strict=True))) for one in distinct),
+        )
 
     def architectures(self, genomes: Genome) -> Architecture:
         """The genes."""
@@ -308,11 +299,11 @@ class Networks:
         sizes = [[getattr(bucket, gene)[1] for gene in BUCKET_GENES] for bucket in buckets]
         return jnp.array(sizes + [sizes[-1]] * (most - len(sizes)), jnp.int32)
 
-    def export(self, genome: Genome) -> NTM:
+    def export(self, genome: Genome) -> MemoryNetwork:
         """The compact network."""
         return compact(genome, self.config.bounds)
 
-    def save(self, exported: NTM, folder: Path) -> None:
+    def save(self, exported: MemoryNetwork, folder: Path) -> None:
         """Architecture as JSON, weights as arrays."""
         save_network(exported, folder)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from etm_jax.cells import NTM
+from etm_jax.cells import MemoryNetwork
 from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.report._acting import played
 from etm_jax.report._section import Section
@@ -15,7 +15,7 @@ from etm_jax.report._trace import Trace, acting_sections, check_channels, trace_
 from etm_jax.task import TaskSuite
 
 
-def sections(model: NTM, suite: Suite, run: Path, who: str = "champion") -> list[Section]:
+def sections(model: MemoryNetwork, suite: Suite, run: Path, who: str = "champion") -> list[Section]:
     """One episode of the suite's first task or environment; pictures go into the run folder, too.
 
     Raises:
@@ -27,7 +27,7 @@ def sections(model: NTM, suite: Suite, run: Path, who: str = "champion") -> list
     return [trace_section(lived, suite.names[0], who)]
 
 
-def trace(model: NTM, suite: Suite) -> Trace:
+def trace(model: MemoryNetwork, suite: Suite) -> Trace:
     """One episode of the suite's first task or environment, at its greatest length.
 
     Raises:
@@ -37,17 +37,17 @@ def trace(model: NTM, suite: Suite) -> Trace:
     if isinstance(suite, EnvironmentSuite):
         lived = played(model, suite, 1)
         acted = trace_of(suite, lived)
-        weightings = nnx.jit(NTM.unroll)(model, suite.as_inputs(0, lived.observations)).weightings
+        weightings = nnx.jit(MemoryNetwork.unroll)(model, suite.as_inputs(0, lived.observations)).weightings
         end = acted.reads.shape[-1]
         return Trace(acted.channels, *_by_head(model, weightings[0, :end]))
     return _answered(model, suite)
 
 
-def _answered(model: NTM, suite: TaskSuite) -> Trace:
+def _answered(model: MemoryNetwork, suite: TaskSuite) -> Trace:
     task = suite.tasks[0]
     hardest = jnp.ones(len(suite.tasks))
     episode = jax.jit(lambda key: suite.longer(1).sample(key, 1, hardest))(jax.random.key(0))
-    logits, weightings, _ = nnx.jit(NTM.unroll)(model, episode.inputs[:1])
+    logits, weightings, _ = nnx.jit(MemoryNetwork.unroll)(model, episode.inputs[:1])
     valid = np.asarray(episode.step_valid[0])
     end = int(np.flatnonzero(valid)[-1]) + 1 if valid.any() else task.num_steps
 
@@ -62,7 +62,7 @@ def _answered(model: NTM, suite: TaskSuite) -> Trace:
     return Trace(channels, *_by_head(model, weightings[0, :end]))
 
 
-def _by_head(model: NTM, weightings: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+def _by_head(model: MemoryNetwork, weightings: jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """The weightings [time head slot] of the read heads and of the write heads, each [head slot time]."""
     num_reads = int(model.architecture["num_read_heads"])
     heads = np.moveaxis(np.asarray(weightings), 0, -1)

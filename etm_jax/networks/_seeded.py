@@ -10,14 +10,15 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from etm_jax._require import require
 from etm_jax._typing import BoolScalar, IntScalar, Key, Mask, Params, Scalar, pytree
-from etm_jax.cells import NTM, draw_like
+from etm_jax.cells import MemoryNetwork
+from etm_jax.cells._weights import draw_like
 from etm_jax.environment import AnySuite
 from etm_jax.models._context import Context
 from etm_jax.models._model import Evaluation, Inheritance
 from etm_jax.networks._config import NetworksConfig
 from etm_jax.networks._model import Networks
-from etm_jax.networks.genome._architecture import Architecture
-from etm_jax.networks.genome._genome import Genome, mask_of
+from etm_jax.networks.genome._genes import Architecture, Genome
+from etm_jax.networks.genome._genome import mask_of
 from etm_jax.parallel._devices import with_champion
 
 HALF_OF_SIGNIFICAND = 11  # bits after the leading one: a product of two such numbers is exact in float32
@@ -173,11 +174,11 @@ class SeededNetworks:
         """Useful over executed multiply-adds."""
         return self.networks.padding_efficiency_of(context, self.architectures(genomes))
 
-    def export(self, genome: SeededGenome) -> NTM:
+    def export(self, genome: SeededGenome) -> MemoryNetwork:
         """The compact network."""
         return self.networks.export(self._decoded(genome))
 
-    def save(self, exported: NTM, folder: Path) -> None:
+    def save(self, exported: MemoryNetwork, folder: Path) -> None:
         """Architecture as JSON, weights as arrays."""
         self.networks.save(exported, folder)
 

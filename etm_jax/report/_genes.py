@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from etm_jax.networks.genome._bounds import CHOICES
+from etm_jax.networks.genome._genes import CHOICES
 from etm_jax.report._draw import (
     ACCENT,
     PAPER,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etm_jax.cells import NTM
+from etm_jax.cells import MemoryNetwork
 from etm_jax.environment import Suite
 from etm_jax.report._headline import last, median, planned, times
 from etm_jax.report._page import Front, page
@@ -16,7 +16,7 @@ from etm_jax.report._section import Section
 from etm_jax.report._words import counted, written
 
 
-def write_training_report(run: Path, model: NTM | None, suite: Suite) -> Path:
+def write_training_report(run: Path, model: MemoryNetwork | None, suite: Suite) -> Path:
     """Write the report of a training run, finished or not, over an older report if there is one.
 
     Args:
@@ -59,7 +59,7 @@ def step_word(record: RunRecord) -> str:
     return "strategy step" if settings.get("strategy", {}).get("name") else "gradient step"
 
 
-def _numbers(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
+def _numbers(record: RunRecord, model: MemoryNetwork | None) -> list[tuple[str, str]]:
     rows = record.metrics
     return [
         ("loss on fresh episodes, last look", written(last(column(rows, "loss")))),
@@ -72,7 +72,7 @@ def _numbers(record: RunRecord, model: NTM | None) -> list[tuple[str, str]]:
     ]
 
 
-def _sections(run: Path, record: RunRecord, model: NTM | None, suite: Suite) -> list[Section]:
+def _sections(run: Path, record: RunRecord, model: MemoryNetwork | None, suite: Suite) -> list[Section]:
     if find_spec("matplotlib") is None:
         return [NO_FIGURES]
     from etm_jax.report._curves import curves_section

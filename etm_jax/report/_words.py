@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from etm_jax.networks.genome._bounds import CHOICES
+from etm_jax.networks.genome._genes import CHOICES
 from etm_jax.report._run import number
 
 GENE_WORDS = {

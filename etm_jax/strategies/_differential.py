@@ -88,9 +88,8 @@ class DifferentialEvolution:
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from etm_jax.strategies._differential import DifferentialEvolution
-        >>> from etm_jax.networks.genome._architecture import GENES
+        >>> from etm_jax.networks.genome._genes import GENES
         >>> from etm_jax.networks import Bounds
-        >>> from etm_jax.networks.genome._unit_cube import from_unit_cube
         >>> bounds = Bounds(num_slots=(4, 64), controllers=("gru", "lstm"))
         >>> def cost_of(point):
         ...     return jnp.abs(from_unit_cube(point, bounds).num_slots - 23).astype(float)
@@ -101,7 +100,7 @@ class DifferentialEvolution:
         >>> for key in jax.random.split(jax.random.key(2), 30):
         ...     population, state = strategy.ask(key, state, params)
         ...     state, metrics = strategy.tell(key, population, jax.vmap(cost_of)(population), state, params)
-        >>> int(from_unit_cube(state.best_solution, bounds).num_slots)
+        >>> int(bounds.from_unit_cube(state.best_solution).num_slots)
         23
     """
 

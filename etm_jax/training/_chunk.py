@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int
 from etm_jax import ae
 from etm_jax._typing import IntScalar, Key, Params, Scalar, pytree
 from etm_jax.models._model import Result
-from etm_jax.networks.genome._genome import Genome, mask_of, random_genome
-from etm_jax.networks.genome._learning import neutral
+from etm_jax.networks.genome._genes import Genome, neutral
+from etm_jax.networks.genome._genome import mask_of, random_genome
 from etm_jax.networks.learning._gradient import gradient_step
 from etm_jax.networks.learning._optimisers import LEARNING_RATE
 from etm_jax.networks.learning._score import score

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import optax
 
 from etm_jax._compiling import compile_options, tracing
-from etm_jax.networks.genome._architecture import describe
 from etm_jax.networks.genome._compact import compact
-from etm_jax.networks.genome._cost import num_parameters
 from etm_jax.networks.genome._export import save_network
+from etm_jax.networks.genome._genes import describe
+from etm_jax.networks.genome._genome import num_parameters
 from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.learning._score import held_out_scores
 from etm_jax.runs._checkpoint import Checkpoints

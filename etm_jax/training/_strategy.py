@@ -14,9 +14,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Key, Mask, Params, Scalar
-from etm_jax.cells import num_channels_of
+from etm_jax.cells._weights import num_channels_of
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._genome import Genome, genome_of, mask_of
+from etm_jax.networks.genome._genes import Genome
+from etm_jax.networks.genome._genome import mask_of, random_genome
 from etm_jax.networks.learning._gradient import batch_loss
 from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.learning._score import score
@@ -203,8 +204,10 @@ def make_strategy(config: StrategyConfig, genome: Genome, bounds: Bounds) -> Wei
     if "optimizer" in taken and config.learning_rate:
         options["optimizer"] = optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
     if "sampling_fn" in taken:
-        channels = num_channels_of(genome.params, bounds.family), genome.params["output"]["bias"].shape[0]
-        options["sampling_fn"] = lambda key: flat(genome_of(key, bounds, *channels, genome.architecture).params, mask)
+        channels = num_channels_of(genome.params, bounds.spec), genome.params["output"]["bias"].shape[0]
+        options["sampling_fn"] = lambda key: flat(
+            random_genome(key, bounds, *channels, genome.architecture).params, mask
+        )
     try:
         with promoting():
             algorithm = kind(config.population, np.zeros(size, genome.params["output"]["bias"].dtype), **options)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from etm_jax.cells._addressing import (
+from etm_jax.cells._heads import (
     circular_shift,
     content_weighting,
     is_last,

@@ -8,8 +8,9 @@ import oracle_dnc
 import pytest
 from helpers import all_finite, assert_trees_close, assert_trees_equal, partial_active
 
-from etm_jax.cells import PARAMETERS, DNCFields, DNCState, dnc_step, initial_dnc
-from etm_jax.cells._dnc import allocation_weighting
+from etm_jax.cells import PARAMETERS
+from etm_jax.cells._dnc import DNCFields, DNCState, allocation_weighting, dnc_step, initial_dnc
+from etm_jax.cells._kinds import value_of
 
 # slots, width, read heads, write heads
 PADDED = (7, 4, 2, 3)
@@ -391,7 +392,7 @@ def test_the_table_has_an_array_for_every_field_of_its_own_and_heads_that_are_ne
             for closed in parameter.closed_axes:
                 kernel = PARAMETERS["dnc"][f"{name}_kernel"]
                 assert closed + 1 in kernel.closed_axes  # so that the bias alone decides
-                more[name].swapaxes(0, closed + 1)[1:] = parameter.closed({})
+                more[name].swapaxes(0, closed + 1)[1:] = value_of(parameter.closed, {})
         old = np.ix_(
             np.arange(NUM_STEPS), *([0, 2] if axis == "head" else np.arange(lengths(small)[axis]) for axis in axes)
         )

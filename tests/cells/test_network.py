@@ -6,9 +6,8 @@ import pytest
 from flax import nnx
 from helpers import INPUT_SIZE, NUM_STEPS, OUTPUT_SIZE, TINY, assert_trees_equal, forward, make_genome
 
-from etm_jax.cells import NTM, MemoryCell, NTMCell
+from etm_jax.cells import MemoryCell, MemoryNetwork, NTMCell
 from etm_jax.networks import compact
-from etm_jax.networks.genome._architecture import active_axes
 
 BATCH = 3
 
@@ -20,7 +19,7 @@ def make_batch():
 def make_module(seed=0):
     sizes = {"num_slots": 5, "slot_width": 3, "controller_size": 4}
     cell = NTMCell(INPUT_SIZE, OUTPUT_SIZE, **sizes, rngs=nnx.Rngs(seed))
-    return NTM(cell, {"num_slots": 5})
+    return MemoryNetwork(cell, {"num_slots": 5})
 
 
 def test_the_cell_in_a_flax_rnn_computes_what_the_network_and_the_genome_do():
@@ -37,7 +36,7 @@ def test_a_cell_with_masks_computes_what_the_genome_does_and_drops_weights_that_
     genome = make_genome(TINY)
     poisoned = jax.tree.map(lambda array: array, genome.params)
     poisoned["controller"]["bias"] = poisoned["controller"]["bias"].at[:, -1].set(jnp.nan)  # the fifth of four units
-    cell = MemoryCell(poisoned, active_axes(genome.architecture, TINY))
+    cell = MemoryCell(poisoned, TINY.active_axes(genome.architecture))
     outputs = nnx.RNN(cell)(make_batch()[:1])[0]
     np.testing.assert_allclose(outputs, forward(TINY)(genome, make_batch()[0])[0], rtol=1e-5, atol=1e-6)
 

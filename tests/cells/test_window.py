@@ -7,14 +7,10 @@ import oracle_window
 import pytest
 from helpers import INPUT_SIZE, NUM_STEPS, all_finite, assert_trees_close, assert_trees_equal, make_inputs, to_numpy
 
-from etm_jax.cells import (
-    PARAMETERS,
-    WindowActive,
-    embed,
-    initial_window,
-    keep_active,
-    window_step,
-)
+from etm_jax.cells import PARAMETERS
+from etm_jax.cells._kinds import value_of
+from etm_jax.cells._weights import keep_active
+from etm_jax.cells._window import WindowActive, embed, initial_window, window_step
 
 PADDED = {"unit": 6, "read": 3, "width": 5, "attention_head": 3, "key": 4, "layer": 3, "window": NUM_STEPS + 3}
 
@@ -251,7 +247,7 @@ def test_growth_as_the_table_says_keeps_the_function_where_it_can(axis):
         old, reads = make_params(chosen), make_reads(chosen)
 
         def grow(parameter, old, new):
-            new = np.array(new if parameter.fan_in else jnp.broadcast_to(parameter.start({}), new.shape))
+            new = np.array(new if parameter.fan_in else jnp.broadcast_to(value_of(parameter.start, {}), new.shape))
             for position in parameter.closed_axes:
                 beyond = [slice(None)] * new.ndim
                 beyond[position] = slice(old.shape[position], None)

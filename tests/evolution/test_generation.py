@@ -18,8 +18,7 @@ from etm_jax.evolution._propose import propose, scored
 from etm_jax.evolution._state import NO_ID
 from etm_jax.models._model import Result
 from etm_jax.networks import Bounds, LifetimeConfig
-from etm_jax.networks.genome._architecture import largest, smallest
-from etm_jax.networks.genome._cost import efficiency, multiply_adds
+from etm_jax.networks.genome._genes import multiply_adds
 from etm_jax.networks.learning._optimisers import learning_rate_scale
 from etm_jax.selection import TournamentSelection
 from etm_jax.task import CurriculumConfig
@@ -209,17 +208,17 @@ def test_the_learning_rate_falls_along_a_cosine():
 def test_efficiency_is_one_for_the_cheapest_and_zero_for_the_dearest_and_falls_with_the_logarithm():
     bounds = Bounds()
     low, high = (multiply_adds(end(bounds), 9, 8) for end in (smallest, largest))
-    assert float(efficiency(smallest(bounds), bounds, 9, 8)) == pytest.approx(1)
-    assert float(efficiency(largest(bounds), bounds, 9, 8)) == pytest.approx(0, abs=1e-6)
-    middle = dataclasses.replace(smallest(bounds), controller_size=jnp.asarray(90))
+    assert float(bounds.efficiency(bounds.smallest(), 9, 8)) == pytest.approx(1)
+    assert float(bounds.efficiency(bounds.largest(), 9, 8)) == pytest.approx(0, abs=1e-6)
+    middle = bounds.smallest().replace(controller_size=jnp.asarray(90))
     cost = float(multiply_adds(middle, 9, 8))
     expected = (np.log(float(high)) - np.log(cost)) / np.log(float(high) / float(low))
-    assert float(efficiency(middle, bounds, 9, 8)) == pytest.approx(expected, rel=1e-5)
+    assert float(bounds.efficiency(middle, 9, 8)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_multiply_adds_counted_by_hand():
     """H=4, W=3, N=5, R=1, one write head, S=1, 2 inputs, 1 output."""
-    architecture = smallest(BOUNDS)
+    architecture = BOUNDS.smallest()
     controller = 4 * 4 * (2 + 3 + 4)
     interface = 4 * (2 * (3 + 1 + 5) + 2 * 3)
     addressing = 2 * 5 * (3 + 3 + 4) + 5 * 3

@@ -11,8 +11,7 @@ from helpers import genes as genes_of
 
 from etm_jax.networks import VariationRates, mask_of
 from etm_jax.networks.variation._align import align_units, match, permute_units
-from etm_jax.networks.variation._crossover import cross_weights
-from etm_jax.networks.variation._offspring import offspring
+from etm_jax.networks.variation._offspring import cross_weights, offspring
 
 KINDS = [
     {"controller": "lstm", "memory": "ntm"},
@@ -26,8 +25,10 @@ SIZES = [(5, 5), (3, 5), (5, 3)]  # units of the child and of the second parent
 
 @functools.cache
 def compiled(bounds=TINY):
-    cross = jax.jit(lambda key, child, second: cross_weights(key, child, second, bounds, align=True))
-    return cross, jax.jit(permute_units)
+    def cross(key, child, second):
+        return cross_weights(key, child, second, mask_of(child, bounds), mask_of(second, bounds), align=True)
+
+    return jax.jit(cross), jax.jit(permute_units)
 
 
 def shuffled(genome, seed):
@@ -90,11 +91,11 @@ def test_offspring_of_permuted_parents_compute_the_same():
 def test_a_network_crossed_with_itself_in_another_order_stays_itself():
     genome = make_genome(TINY, seed=3, controller_size=5)
     moved, order = shuffled(genome, seed=1)
-    params, mask = jax.jit(lambda one, other: align_units(one, other, TINY))(genome, moved)
+    params, mask = jax.jit(align_units)(genome, moved, mask_of(genome, TINY), mask_of(moved, TINY))
     assert_trees_equal(params, genome.params)
     assert_trees_equal(mask, mask_of(genome, TINY))
     assert list(order) != list(range(5))
-    plain = cross_weights(jax.random.key(0), genome, moved, TINY)
+    plain = cross_weights(jax.random.key(0), genome, moved, mask_of(genome, TINY), mask_of(moved, TINY))
     pairs = zip(jax.tree.leaves(plain.params), jax.tree.leaves(genome.params), strict=True)
     assert not all(np.array_equal(one, other) for one, other in pairs)
 

@@ -15,9 +15,8 @@ from etm_jax.evolution._generation import step
 from etm_jax.evolution._run import run
 from etm_jax.networks import Bounds, mask_of
 from etm_jax.networks._batches import groups
-from etm_jax.networks.genome._architecture import architecture_from, largest, random_architecture
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, fitting, uncrop
-from etm_jax.networks.genome._cost import multiply_adds
+from etm_jax.networks.genome._genes import architecture_from, multiply_adds
 from etm_jax.networks.learning._lifetime import default_micro_batch
 from etm_jax.parallel._devices import replicated
 
@@ -35,7 +34,7 @@ def zero_where_absent(genome):
 
 def test_a_genome_computes_in_a_bucket_what_it_computes_in_its_bounds():
     genome = make_genome(TINY, **CHOSEN)
-    small = jax.jit(lambda genome: crop(genome, TINY, SMALLER))(genome)
+    small = jax.jit(lambda genome: crop(genome, SMALLER))(genome)
     assert small.params["controller"]["recurrent_kernel"].shape == (4, 4, 4)
     assert small.params["heads"]["key_bias"].shape == (3, 3)
     np.testing.assert_allclose(
@@ -48,7 +47,7 @@ def test_a_genome_computes_in_a_bucket_what_it_computes_in_its_bounds():
 
 def test_cropping_and_uncropping_keeps_every_weight_that_exists():
     genome = zero_where_absent(make_genome(TINY, **CHOSEN))
-    there_and_back = jax.jit(lambda genome: uncrop(crop(genome, TINY, SMALLER), TINY, SMALLER))
+    there_and_back = jax.jit(lambda genome: uncrop(crop(genome, SMALLER), TINY))
     assert_trees_equal(there_and_back(genome), genome)
 
 
@@ -62,7 +61,7 @@ def test_a_network_fits_a_bucket_that_is_as_large_in_everything():
 @pytest.fixture(scope="module")
 def classic():
     """Fifty random architectures of the classic bounds."""
-    return jax.jit(jax.vmap(lambda key: random_architecture(key, Bounds())))(jax.random.split(jax.random.key(0), 50))
+    return jax.jit(jax.vmap(lambda key: Bounds().random_architecture(key)))(jax.random.split(jax.random.key(0), 50))
 
 
 def efficiency_in(buckets, architectures):
@@ -153,4 +152,4 @@ def test_few_large_memories_run_side_by_side_on_a_cpu():
     assert default_micro_batch(Bounds(), 32) == 4  # 64 KiB each
     assert default_micro_batch(TINY, 32) == 0
     assert default_micro_batch(dataclasses.replace(LARGER, num_slots=(5, 2**14)), 32) == 1
-    assert largest(Bounds()).num_slots == 256
+    assert Bounds().largest().num_slots == 256

@@ -23,18 +23,7 @@ from helpers import (
 )
 
 from etm_jax.networks import Bounds, compact, describe, mask_of, num_parameters, pad, random_genome
-from etm_jax.networks.genome._architecture import (
-    GENES,
-    architecture_from,
-    largest,
-    random_architecture,
-    ranges,
-    smallest,
-)
-from etm_jax.networks.genome._bounds import ADDRESSING
-from etm_jax.networks.genome._cost import efficiency, multiply_adds, padding_efficiency
-from etm_jax.networks.genome._diversity import diversity
-from etm_jax.networks.genome._genome import genome_of
+from etm_jax.networks.genome._genes import ADDRESSING, GENES, architecture_from, multiply_adds
 
 # Architectures that differ from one another, and from the padded sizes, in every gene.
 ARCHITECTURES = [
@@ -114,9 +103,9 @@ def test_genes_that_are_missing_or_unknown_are_refused(wrong):
 
 
 def test_random_genes_take_every_value_of_their_range_and_no_other():
-    draw = jax.jit(jax.vmap(lambda key: random_architecture(key, TINY)))
+    draw = jax.jit(jax.vmap(lambda key: TINY.random_architecture(key)))
     drawn = draw(jax.random.split(jax.random.key(0), 300))
-    for name, (low, high) in ranges(TINY):
+    for name, (low, high) in TINY.ranges.items():
         values, counts = np.unique(np.asarray(getattr(drawn, name)), return_counts=True)
         np.testing.assert_array_equal(values, np.arange(low, high + 1), err_msg=name)
         assert counts.min() > 0.6 * 300 / len(values), name
@@ -130,14 +119,14 @@ def test_random_genes_take_every_value_of_their_range_and_no_other():
 @pytest.mark.parametrize("kind", ADDRESSING)
 def test_bounds_of_one_addressing_draw_just_that_one(kind):
     bounds = Bounds(addressing=(kind,))
-    drawn = [describe(random_architecture(jax.random.key(seed), bounds))["addressing"] for seed in range(4)]
+    drawn = [describe(bounds.random_architecture(jax.random.key(seed)))["addressing"] for seed in range(4)]
     assert drawn == [kind] * 4
 
 
 @pytest.mark.parametrize("addressing", [ADDRESSING, ADDRESSING[::-1]])
 def test_the_smallest_and_the_largest_architecture_stand_at_the_ends_of_the_bounds(addressing):
     bounds = Bounds(num_slots=(5, 7), controller_size=(2, 9), addressing=addressing)
-    small, large = describe(smallest(bounds)), describe(largest(bounds))
+    small, large = describe(bounds.smallest()), describe(bounds.largest())
     assert (small["num_slots"], small["controller_size"], small["addressing"]) == (5, 2, "content")
     assert (large["num_slots"], large["controller_size"], large["addressing"]) == (7, 9, "content_and_location")
 
@@ -150,7 +139,7 @@ WIDE = Bounds(num_slots=(8, 16), slot_width=(4, 40), controller_size=(4, 60), nu
 @pytest.fixture(scope="module")
 def fresh():
     """Jitted: a genome of WIDE with 7 inputs and 5 outputs, from a key and an architecture."""
-    return jax.jit(lambda key, architecture: genome_of(key, WIDE, 7, 5, architecture))
+    return jax.jit(lambda key, architecture: random_genome(key, WIDE, 7, 5, architecture))
 
 
 SMALL_ONE = genes(num_slots=8, slot_width=20, num_read_heads=2, num_write_heads=3, controller_size=30)
@@ -278,18 +267,18 @@ def test_multiply_adds_worked_by_hand():
 
 
 def test_efficiency_is_1_for_the_cheapest_and_0_for_the_dearest_architecture():
-    assert float(efficiency(smallest(TINY), TINY, 3, 2)) == 1
-    assert float(efficiency(largest(TINY), TINY, 3, 2)) == 0
-    assert 0 < float(efficiency(architecture_from(genes()), TINY, 3, 2)) < 1
+    assert float(TINY.efficiency(TINY.smallest(), 3, 2)) == 1
+    assert float(TINY.efficiency(TINY.largest(), 3, 2)) == 0
+    assert 0 < float(TINY.efficiency(architecture_from(genes()), 3, 2)) < 1
     alone = exact_bounds(genes())
-    assert float(efficiency(smallest(alone), alone, 3, 2)) == 1
+    assert float(alone.efficiency(alone.smallest(), 3, 2)) == 1
 
 
 def test_padding_efficiency_is_the_useful_share_of_the_work_done():
-    population = stacked(describe(largest(TINY)), describe(smallest(TINY)))
-    costs = [float(multiply_adds(end(TINY), 3, 2)) for end in (smallest, largest)]
+    population = stacked(describe(TINY.largest()), describe(TINY.smallest()))
+    costs = [float(multiply_adds(end(TINY), 3, 2)) for end in (Bounds.smallest, Bounds.largest)]
     expected = (costs[0] + costs[1]) / (2 * costs[1])
-    np.testing.assert_allclose(padding_efficiency(population, TINY, 3, 2), expected, rtol=1e-6)
+    np.testing.assert_allclose(TINY.padding_efficiency(population, 3, 2), expected, rtol=1e-6)
 
 
 def test_diversity_is_the_mean_distance_of_two_members_per_gene_that_can_vary():
@@ -298,9 +287,9 @@ def test_diversity_is_the_mean_distance_of_two_members_per_gene_that_can_vary():
     chosen = {**genes(slot_width=2, addressing="content"), "controller_size": 2}
     low, high = {**chosen, "num_slots": 5}, {**chosen, "num_slots": 7, "controller_size": 4}
     # slots differ by all of their range, units by half: 0.75 a gene; of three pairs, one is of twins
-    np.testing.assert_allclose(diversity(stacked(low, high), bounds), 0.75)
-    np.testing.assert_allclose(diversity(stacked(low, high, high), bounds), 0.5)
-    assert float(diversity(stacked(low), bounds)) == 0
+    np.testing.assert_allclose(bounds.diversity(stacked(low, high)), 0.75)
+    np.testing.assert_allclose(bounds.diversity(stacked(low, high, high)), 0.5)
+    assert float(bounds.diversity(stacked(low))) == 0
 
 
 # compact and pad
@@ -357,3 +346,14 @@ def test_a_population_cannot_be_compacted_as_a_whole():
     population = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), make_genome(TINY))
     with pytest.raises(ValueError, match="compact takes one genome, got a population; pick one"):
         compact(population, TINY)
+
+
+def test_a_space_has_the_functions_of_genomes_as_methods(fresh):
+    genome = make_genome(TINY, 5, **ARCHITECTURES[1])
+    network, inputs = compact(genome, TINY), make_inputs()
+    assert_trees_equal(TINY.mask(genome), mask_of(genome, TINY))
+    assert_trees_equal(TINY.compact(genome).cell.arrays()[0], network.cell.arrays()[0])
+    assert_trees_equal(TINY.pad(network), pad(network, TINY))
+    assert_trees_equal(jax.jit(TINY.apply)(genome, inputs), forward(TINY)(genome, inputs).outputs)
+    drawn = jax.jit(lambda key: WIDE.init(key, 7, 5))(jax.random.key(0))
+    assert_trees_equal(drawn, fresh(jax.random.key(0), drawn.architecture))

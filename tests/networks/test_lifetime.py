@@ -16,7 +16,7 @@ from tiny import BOUNDS, SUITE, compiled_init
 from etm_jax import ae
 from etm_jax.models._model import member
 from etm_jax.networks import Bounds, LifetimeConfig, compact, mask_of, pad
-from etm_jax.networks.genome._learning import neutral
+from etm_jax.networks.genome._genes import neutral
 from etm_jax.networks.learning._config import Optimiser
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.networks.learning._lifetime import Lifetime

@@ -10,12 +10,9 @@ import pytest
 from helpers import TINY, all_finite, assert_trees_equal, forward, genes, make_genome, make_inputs, put_where_absent
 
 from etm_jax.networks import VariationRates, describe, mask_of
-from etm_jax.networks.genome._architecture import architecture_from, random_architecture, ranges
-from etm_jax.networks.genome._diversity import diversity
-from etm_jax.networks.variation._crossover import cross_genes, cross_weights
-from etm_jax.networks.variation._growth import resize
-from etm_jax.networks.variation._mutation import add_weight_noise, boosted_gene_rate, mutate_architecture
-from etm_jax.networks.variation._offspring import offspring
+from etm_jax.networks.genome._genes import architecture_from
+from etm_jax.networks.variation._mutation import add_weight_noise, boosted_gene_rate, mutate_architecture, resize
+from etm_jax.networks.variation._offspring import cross_genes, cross_weights, offspring
 
 RATES = VariationRates()
 
@@ -104,7 +101,7 @@ def many_mutations(gene_rate, local_share, sigma):
 
 def test_genes_stay_within_their_ranges():
     mutants = many_mutations(1.0, 0.5, 16.0)
-    for name, (low, high) in ranges(TINY):
+    for name, (low, high) in TINY.ranges.items():
         values = np.asarray(getattr(mutants, name))
         assert values.min() == low
         assert values.max() == high
@@ -120,7 +117,7 @@ def test_a_gene_mutates_at_its_rate():
 
 def test_no_gene_mutates_at_rate_zero():
     mutants = many_mutations(0.0, 0.5, 16.0)
-    assert all(np.all(np.asarray(getattr(mutants, name)) == genes().get(name, 1)) for name, _ in ranges(TINY))
+    assert all(np.all(np.asarray(getattr(mutants, name)) == genes().get(name, 1)) for name in TINY.ranges)
 
 
 def test_a_local_step_moves_by_an_eighth_of_the_range_at_most():
@@ -139,7 +136,7 @@ def test_noise_touches_only_weights_that_exist_and_has_its_scale():
     genome = make_genome(TINY, seed=8)
     output = genome.params["output"] | {"bias": jnp.zeros_like(genome.params["output"]["bias"])}
     genome = dataclasses.replace(genome, params=genome.params | {"output": output})
-    noisy = jax.jit(lambda key: add_weight_noise(key, genome, TINY, 0.1))(jax.random.key(1))
+    noisy = jax.jit(lambda key: add_weight_noise(key, genome, mask_of(genome, TINY), 0.1))(jax.random.key(1))
     live = mask_of(genome, TINY)
     ratios = []
     for old, new, exists in zip(*map(jax.tree.leaves, (genome.params, noisy.params, live)), strict=True):
@@ -157,7 +154,7 @@ def test_crossover_takes_genes_and_blocks_from_both_parents():
     assert set(np.asarray(mixed.num_slots).tolist()) == {6, 7}
     taken = set()
     for key in keys[:8]:
-        child = cross_weights(key, first, second, TINY)
+        child = cross_weights(key, first, second, mask_of(first, TINY), mask_of(second, TINY))
         for block, part in child.params.items():
             exists = np.asarray(mask_of(first, TINY)[block]["key_bias" if block == "heads" else sorted(part)[0]])
             name = "key_bias" if block == "heads" else sorted(part)[0]
@@ -180,11 +177,11 @@ def test_an_only_parent_without_mutation_has_an_identical_child():
 
 def test_diversity_is_zero_for_clones_and_about_a_third_for_a_random_population():
     clones = jax.tree.map(lambda gene: jnp.repeat(gene[None], 6), architecture_from(genes()))
-    assert float(diversity(clones, TINY)) == 0
-    drawn = jax.vmap(lambda key: random_architecture(key, TINY))(jax.random.split(jax.random.key(0), 300))
-    assert 0.33 < float(diversity(drawn, TINY)) < 0.55  # 1/3 for many values, 1/2 for a gene of two
+    assert float(TINY.diversity(clones)) == 0
+    drawn = jax.vmap(lambda key: TINY.random_architecture(key))(jax.random.split(jax.random.key(0), 300))
+    assert 0.33 < float(TINY.diversity(drawn)) < 0.55  # 1/3 for many values, 1/2 for a gene of two
     alone = jax.tree.map(lambda gene: gene[:1], clones)
-    assert float(diversity(alone, TINY)) == 0
+    assert float(TINY.diversity(alone)) == 0
 
 
 def test_the_gene_rate_rises_as_diversity_falls_below_its_floor():

@@ -13,8 +13,7 @@ import etm_tasks
 from etm_jax.models import MODELS
 from etm_jax.networks import Bounds, compact, random_genome
 from etm_jax.networks._report import sections, trace
-from etm_jax.networks.genome._architecture import GENES
-from etm_jax.networks.genome._learning import LEARNING_GENES
+from etm_jax.networks.genome._genes import GENES, LEARNING_GENES
 from etm_jax.report import write_report
 from etm_jax.report._ancestry import ancestry, best_of, changed_genes, lay_out, line_of_descent
 from etm_jax.report._genes import spread

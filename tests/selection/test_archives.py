@@ -13,8 +13,7 @@ from toy_model import toy_problem
 
 from etm_jax._toml import to_toml
 from etm_jax.config import SelectionConfig
-from etm_jax.evolution._keeping import empty, take_in
-from etm_jax.evolution._members import write_members
+from etm_jax.evolution._archive import empty, take_in, write_members
 from etm_jax.evolution._run import run
 from etm_jax.evolution._state import NO_ID, Population
 from etm_jax.runs._checkpoint import Checkpoints

@@ -8,20 +8,12 @@ from helpers import MIXED, assert_trees_equal, genes_within
 from hypothesis import given
 
 from etm_jax.networks import describe
-from etm_jax.networks.genome._architecture import (
-    GENES,
-    architecture_from,
-    choices,
-    largest,
-    random_architecture,
-    ranges,
-)
-from etm_jax.networks.genome._unit_cube import from_unit_cube, to_unit_cube
+from etm_jax.networks.genome._genes import GENES, architecture_from
 from etm_jax.strategies._differential import DifferentialEvolution, DifferentialRates, three_others
 
 STRATEGY = DifferentialEvolution(20, jnp.zeros(4))
-encode = jax.jit(lambda architecture: to_unit_cube(architecture, MIXED))
-decode = jax.jit(lambda point: from_unit_cube(point, MIXED))
+encode = jax.jit(lambda architecture: MIXED.to_unit_cube(architecture))
+decode = jax.jit(lambda point: MIXED.from_unit_cube(point))
 
 
 @given(genes_within(MIXED))
@@ -30,7 +22,7 @@ def test_decoding_an_encoded_architecture_gives_it_back(genes):
 
 
 def test_and_so_for_many_random_ones():
-    drawn = jax.jit(jax.vmap(lambda key: random_architecture(key, MIXED)))(jax.random.split(jax.random.key(0), 2000))
+    drawn = jax.jit(jax.vmap(lambda key: MIXED.random_architecture(key)))(jax.random.split(jax.random.key(0), 2000))
     assert_trees_equal(jax.jit(jax.vmap(lambda own: decode(encode(own))))(drawn), drawn)
 
 
@@ -38,16 +30,16 @@ def test_the_cube_is_cut_evenly_and_its_faces_belong_to_it():
     """The gene number `floor(v k)`, in NumPy, over a fine grid; at 1 the last."""
     grid = np.linspace(0, 1, 1441, dtype=np.float32)
     points = jnp.tile(jnp.asarray(grid)[:, None], (1, len(GENES)))
-    found = jax.jit(jax.vmap(lambda point: from_unit_cube(point, MIXED)))(points)
-    for name, (low, high) in ranges(MIXED):
+    found = jax.jit(jax.vmap(lambda point: MIXED.from_unit_cube(point)))(points)
+    for name, (low, high) in MIXED.ranges.items():
         count = high - low + 1
         expected = low + np.minimum(np.floor(grid * np.float32(count)), count - 1)
         np.testing.assert_array_equal(getattr(found, name), expected, err_msg=name)
-    for name, kinds in choices(MIXED):
+    for name, kinds in MIXED.choices.items():
         places = np.minimum(np.floor(grid * np.float32(len(kinds))), len(kinds) - 1).astype(int)
         np.testing.assert_array_equal(getattr(found, name), np.array(kinds)[places], err_msg=name)
     corner = describe(decode(jnp.ones(len(GENES))))
-    assert {name: corner[name] for name, _ in ranges(MIXED)}.items() <= describe(largest(MIXED)).items()
+    assert {name: corner[name] for name in MIXED.ranges}.items() <= describe(MIXED.largest()).items()
 
 
 def started(costs):

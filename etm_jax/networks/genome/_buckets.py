@@ -1,7 +1,7 @@
 """Size buckets: smaller padded shapes for the smaller networks of a population.
 
-A bucket is a `Bounds` with lower upper ends. A genome that fits it computes there what it computes at full padding, on
-less of nothing.
+A bucket is a `Bounds` with lower upper ends. A genome that fits it computes there what it computes at full padding,
+with less padding.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,58 +13,57 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells import map_table
-from etm_jax.networks.genome._architecture import Architecture
+from etm_jax.cells import Parameter
+from etm_jax.cells._weights import lengths_of, map_table
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._cost import padded_multiply_adds
-from etm_jax.networks.genome._genome import Genome
+from etm_jax.networks.genome._genes import Architecture, Genome
 
 # The genes that a bucket shortens, and the multiples its sizes are rounded up to: whole vectors of a processor, and few
 # different shapes.
 ROUNDED = {"num_slots": 16, "slot_width": 4, "num_read_heads": 1, "num_write_heads": 1, "controller_size": 16}
 BUCKET_GENES = tuple(ROUNDED)
-Part = tuple[int, int]  # how long a run of an axis is in the bounds, and in the bucket
+Part = tuple[int, int]  # how long a run of an axis is, and how long it is to be
 
 
-def crop(genome: Genome, bounds: Bounds, bucket: Bounds) -> Genome:
+def crop(genome: Genome, bucket: Bounds) -> Genome:
     """One genome at the padded shape of a bucket that it fits into."""
 
     def shorten(array: Array, axis: int, parts: Sequence[Part]) -> Array:
-        starts = np.cumsum([0, *(whole for whole, _ in parts)])
+        starts = np.cumsum([0, *(have for have, _ in parts)])
         pieces = [
-            jax.lax.slice_in_dim(array, start, start + kept, axis=axis)
-            for start, (_, kept) in zip(starts, parts, strict=False)
+            jax.lax.slice_in_dim(array, start, start + want, axis=axis)
+            for start, (_, want) in zip(starts, parts, strict=False)
         ]
         return jnp.concatenate(pieces, axis=axis)
 
-    return replace(genome, params=_along_axes(shorten, genome.params, bounds, bucket))
+    return replace(genome, params=_along_axes(shorten, genome.params, bucket))
 
 
-def uncrop(genome: Genome, bounds: Bounds, bucket: Bounds) -> Genome:
-    """The inverse of `crop`: zeros where the bucket has no place."""
+def uncrop(genome: Genome, bounds: Bounds) -> Genome:
+    """The inverse of `crop`: the genome at the padded shape of the bounds, zeros where the bucket has no place."""
 
     def lengthen(array: Array, axis: int, parts: Sequence[Part]) -> Array:
-        pieces = jnp.split(array, np.cumsum([kept for _, kept in parts])[:-1], axis=axis)
+        pieces = jnp.split(array, np.cumsum([have for have, _ in parts])[:-1], axis=axis)
         padded = [
-            jnp.pad(piece, [(0, whole - kept if position == axis else 0) for position in range(array.ndim)])
-            for piece, (whole, kept) in zip(pieces, parts, strict=True)
+            jnp.pad(piece, [(0, want - have if position == axis else 0) for position in range(array.ndim)])
+            for piece, (have, want) in zip(pieces, parts, strict=True)
         ]
         return jnp.concatenate(padded, axis=axis)
 
-    return replace(genome, params=_along_axes(lengthen, genome.params, bounds, bucket))
+    return replace(genome, params=_along_axes(lengthen, genome.params, bounds))
 
 
-def _along_axes(
-    change: Callable[[Array, int, Sequence[Part]], Array], params: Params, bounds: Bounds, bucket: Bounds
-) -> Params:
-    """Apply `change` along every axis that is shorter in the bucket."""
-    whole, kept = (box.axis_sizes(1, 1) for box in (bounds, bucket))
-    parts = {axis: [(whole[axis], kept[axis])] for axis in ("unit", "width", "read", "write")}
-    parts["head"] = parts["read"] + parts["write"]
+def _along_axes(change: Callable[[Array, int, Sequence[Part]], Array], params: Params, shape: Bounds) -> Params:
+    """Apply `change` along every axis that has another length in the padded shape of `shape`."""
+    want, have = shape.axis_sizes(1, 1), lengths_of(params)
+    # A memory may have no array along `write`, or none along `head`, and a network without a memory has neither.
+    have["write"] = have["head"] - have["read"] if "head" in have else have.get("write", 0)
+    parts = {axis: [(have[axis], want[axis])] for axis in ("unit", "width", "read", "write")}
+    parts["head"] = parts["read"] + parts["write"]  # the read heads come first, and end earlier in a smaller shape
 
-    def change_all(parameter, array):
+    def change_all(parameter: Parameter, array: Array) -> Array:
         for position, axis in enumerate(parameter.axes):
-            if any(long != short for long, short in parts.get(axis, ())):
+            if any(old != new for old, new in parts.get(axis, ())):
                 array = change(array, position, parts[axis])
         return array
 
@@ -84,7 +83,7 @@ def fitting(architectures: Architecture, buckets: Sequence[Bounds]) -> Bool[Arra
 
 def bucket_costs(buckets: Sequence[Bounds], input_size: int, output_size: int) -> Float[Array, " bucket"]:
     """Multiply-adds of a step at each bucket's padded shape."""
-    return jnp.asarray([padded_multiply_adds(bucket, input_size, output_size) for bucket in buckets])
+    return jnp.asarray([bucket.padded_multiply_adds(input_size, output_size) for bucket in buckets])
 
 
 def choose_buckets(
@@ -110,38 +109,36 @@ def choose_buckets(
     genes = np.stack([np.asarray(getattr(architectures, gene)) for gene in ROUNDED], axis=-1)
     steps, limits = np.array(list(ROUNDED.values())), np.array([getattr(bounds, gene)[1] for gene in ROUNDED])
 
-    def cost(boxes: np.ndarray) -> np.ndarray:
-        return np.array(
-            [padded_multiply_adds(bucket_of(box, bounds), input_size, output_size) for box in boxes.tolist()]
-        )
+    def bucket(sizes: list[int]) -> Bounds:
+        return bounds.up_to(**dict(zip(ROUNDED, sizes, strict=True)))
 
+    def cost(boxes: np.ndarray) -> np.ndarray:
+        return np.array([bucket(box).padded_multiply_adds(input_size, output_size) for box in boxes.tolist()])
+
+    # Real sizes cost nothing in vain, so this is what a perfect ladder would pay.
     useful = cost(genes).sum()
     rounded = np.minimum(-(-genes // steps) * steps, limits)
+    # Networks of one rounded shape always share a bucket, so they are merged as one box, counted.
     boxes, counts = np.unique(rounded, axis=0, return_counts=True)
     paid = counts * cost(boxes)
 
-    def dearer(index: int) -> np.ndarray:
+    def added_cost(index: int) -> np.ndarray:
         """What merging each box with one of them would add to the whole."""
         together = cost(np.maximum(boxes, boxes[index])) * (counts + counts[index]) - paid - paid[index]
         return np.where(np.arange(len(boxes)) == index, np.inf, together)
 
-    added = np.stack([dearer(index) for index in range(len(boxes))])
-    # The bounds themselves are a bucket too, so one box fewer.
+    # All pairs are costed once; a merge changes one row and one column, so each further merge costs one row only.
+    added = np.stack([added_cost(index) for index in range(len(boxes))])
+    # The bounds themselves are a bucket too, so one box fewer than `most`.
     while len(boxes) > 1 and (len(boxes) >= most or useful / (paid.sum() + added.min()) >= enough):
         kept, gone = sorted(divmod(int(np.argmin(added)), len(boxes)))
         boxes[kept], counts[kept] = np.maximum(boxes[kept], boxes[gone]), counts[kept] + counts[gone]
         paid[kept] = counts[kept] * cost(boxes[kept][None])[0]
         boxes, counts, paid = (np.delete(array, gone, axis=0) for array in (boxes, counts, paid))
         added = np.delete(np.delete(added, gone, axis=0), gone, axis=1)
-        added[kept] = added[:, kept] = dearer(kept)
+        added[kept] = added[:, kept] = added_cost(kept)
     if most == 1:
         return (bounds,)
     ladder = np.unique([*boxes, limits], axis=0)
-    return tuple(bucket_of(sizes, bounds) for sizes in ladder[np.argsort(cost(ladder), kind="stable")].tolist())
-
-
-def bucket_of(sizes: Sequence[int], bounds: Bounds) -> Bounds:
-    """The bucket with these upper ends, in the order of `BUCKET_GENES`."""
-    return replace(
-        bounds, **{gene: (getattr(bounds, gene)[0], size) for gene, size in zip(BUCKET_GENES, sizes, strict=True)}
-    )
+    # Cheapest first, because a network takes the first bucket that holds it; a stable sort keeps ties in one order.
+    return tuple(bucket(sizes) for sizes in ladder[np.argsort(cost(ladder), kind="stable")].tolist())

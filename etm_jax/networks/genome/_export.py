@@ -15,11 +15,14 @@ import numpy as np
 
 from etm_jax._files import read_json, write_atomically
 from etm_jax._require import require
-from etm_jax.cells import NTM, Family, MemoryCell, exact, num_channels_of, table_of
-from etm_jax.networks.genome._architecture import RANGES, architecture_from, bounds_of
+from etm_jax.cells import CellSpec, MemoryCell, MemoryNetwork, table_of
+from etm_jax.cells._registry import exact
+from etm_jax.networks.genome._bounds import bounds_of
+from etm_jax.networks.genome._compact import channels
+from etm_jax.networks.genome._genes import RANGES, architecture_from
 
 ARCHITECTURE, WEIGHTS = "architecture.json", "weights.npz"
-FIXED = ("attention_width", "sparse_links")  # of a family: no genes, but part of what a network computes
+FIXED = ("attention_width", "sparse_links")  # of a spec: no genes, but part of what a network computes
 MOST_BYTES, MOST_SIZE = 2**16, 2**20  # of the file of an architecture; of any gene in it
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 # What reading a damaged file raises: RuntimeError of zip files that are encrypted or compressed in unknown ways.
@@ -36,7 +39,7 @@ DAMAGED = (
 )
 
 
-def save_network(network: NTM, folder: Path) -> None:
+def save_network(network: MemoryNetwork, folder: Path) -> None:
     """Write `architecture.json` and `weights.npz`; the folder is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     params, _ = network.cell.arrays()
@@ -44,11 +47,11 @@ def save_network(network: NTM, folder: Path) -> None:
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **arrays)
     write_atomically(folder / WEIGHTS, stream.getvalue())
-    said = network.architecture | {name: getattr(network.cell.family, name) for name in FIXED}
+    said = network.architecture | {name: getattr(network.cell.spec, name) for name in FIXED}
     write_atomically(folder / ARCHITECTURE, json.dumps(said, indent=2) + "\n")
 
 
-def load_network(folder: Path) -> NTM:
+def load_network(folder: Path) -> MemoryNetwork:
     """Read back what `save_network` wrote.
 
     Nothing is read that is larger than the architecture asks for, and no pickle.
@@ -64,7 +67,7 @@ def load_network(folder: Path) -> NTM:
         raise ValueError(f"{folder} holds no network that can be read: {reason}") from None
 
 
-def _read(folder: Path) -> NTM:
+def _read(folder: Path) -> MemoryNetwork:
     genes = read_json(folder / ARCHITECTURE, MOST_BYTES)
     if not isinstance(genes, dict):
         raise ValueError(f"{ARCHITECTURE} must hold an object, got {type(genes).__name__}")
@@ -73,8 +76,8 @@ def _read(folder: Path) -> NTM:
         rule = f"a whole number from 0 to {MOST_SIZE}"
         require(type(value) is int and 0 <= value <= MOST_SIZE, name, rule, value)
     architecture_from(genes)
-    bounds = bounds_of(genes, replace(Family(), **fixed))
-    table = table_of(bounds.family)
+    bounds = bounds_of(genes, replace(CellSpec(), **fixed))
+    table = table_of(bounds.spec)
     if not (folder / WEIGHTS).is_file():
         raise ValueError(f"{WEIGHTS} is missing or no regular file")
     with zipfile.ZipFile(folder / WEIGHTS) as stored:
@@ -84,7 +87,7 @@ def _read(folder: Path) -> NTM:
         found: dict[str, dict[str, jax.ShapeDtypeStruct]] = {block: {} for block in table}
         for entry, (block, name) in named.items():
             found[block][name] = _declared(stored, entry)
-        sizes = bounds.axis_sizes(num_channels_of(found, bounds.family), found["output"]["bias"].shape[0])
+        sizes = bounds.axis_sizes(*channels(found, bounds.spec))
         for block, part in table.items():
             for name, parameter in part.items():
                 expected = tuple(sizes[axis] for axis in parameter.axes)
@@ -94,11 +97,11 @@ def _read(folder: Path) -> NTM:
                         "the two files come from different networks"
                     )
         params = {block: {name: _array(stored, f"{block}.{name}") for name in part} for block, part in table.items()}
-    return NTM(MemoryCell(params, exact(bounds.family, sizes)), genes)
+    return MemoryNetwork(MemoryCell(params, exact(bounds.spec, sizes)), genes)
 
 
 def _declared(stored: zipfile.ZipFile, entry: str) -> jax.ShapeDtypeStruct:
-    """Shape and type of an array, from its first bytes; refused unless the entry has just the bytes that these take."""
+    """Shape and type of an array from its header; refused unless the entry has exactly the bytes that these take."""
     with stored.open(entry) as stream:
         read_header = HEADERS.get(np.lib.format.read_magic(stream))
         if read_header is None:

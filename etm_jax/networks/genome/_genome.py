@@ -1,44 +1,27 @@
-"""A genome: architecture genes, the weights they need at padded shape, and how they are learnt."""
+"""What a genome computes: its weights under the masks of its genes, over sequences or step by step."""
 
-from dataclasses import field
-from typing import TypedDict, Unpack
+import functools
+from collections.abc import Callable
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from etm_jax._typing import Key, Mask, Params, pytree
-from etm_jax.cells import Unrolled, axes_of, cell_unroll, initial_params, keep_active, weight_mask
-from etm_jax.networks.genome._architecture import Architecture, active_axes, random_architecture
+from etm_jax._typing import Key, Mask, Params
+from etm_jax.cells import Active, Carry, Unrolled, cell_unroll
+from etm_jax.cells._cell import cell_step, drive_of, join_weights, read_out
+from etm_jax.cells._registry import initial_carry
+from etm_jax.cells._unroll import HowToUnroll
+from etm_jax.cells._weights import axes_of, initial_params, keep_active, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._learning import Learning, neutral, random_learning
+from etm_jax.networks.genome._genes import Architecture, Genome, random_learning
 
 
-@pytree
-class Genome:
-    """One individual, or a population with a leading axis on every array.
-
-    Attributes:
-        architecture: the genes.
-        params: weights at the padded shape of the bounds; entries that the genes do not activate mean nothing.
-        learning: how it learns; a single genome learns as the settings say unless told otherwise.
-    """
-
-    architecture: Architecture
-    params: Params
-    learning: Learning = field(default_factory=neutral)
-
-
-class HowToUnroll(TypedDict, total=False):
-    """Settings of `etm_jax.cells.cell_unroll` that change its costs, and results to rounding."""
-
-    rematerialise: bool
-    micro_batch: int
-    dtype: DTypeLike | None
-
-
-def random_genome(key: Key, bounds: Bounds, input_size: int, output_size: int) -> Genome:
+def random_genome(
+    key: Key, bounds: Bounds, input_size: int, output_size: int, architecture: Architecture | None = None
+) -> Genome:
     """Draw genes uniformly from the bounds, and weights by the fan-in of those genes.
 
     Args:
@@ -46,6 +29,7 @@ def random_genome(key: Key, bounds: Bounds, input_size: int, output_size: int) -
         bounds: the search space.
         input_size: channels in.
         output_size: channels out.
+        architecture: genes to take in place of random ones.
 
     Returns:
         One genome; `vmap` over keys for a population.
@@ -64,23 +48,17 @@ def random_genome(key: Key, bounds: Bounds, input_size: int, output_size: int) -
     """
     if input_size < 1 or output_size < 1:
         raise ValueError(f"input_size and output_size must be at least 1, got {input_size} and {output_size}")
-    return genome_of(key, bounds, input_size, output_size, architecture=None)
-
-
-def genome_of(key: Key, bounds: Bounds, input_size: int, output_size: int, architecture: Architecture | None) -> Genome:
-    """A genome with fresh weights and the architecture given, or a random one. The key is consumed."""
     key_genes, key_weights, key_learning = jax.random.split(key, 3)
     if architecture is None:
-        architecture = random_architecture(key_genes, bounds)
-    sizes = bounds.axis_sizes(input_size, output_size)
-    active = active_axes(architecture, bounds)
+        architecture = bounds.random_architecture(key_genes)
+    sizes, active = bounds.axis_sizes(input_size, output_size), bounds.active_axes(architecture)
     params = initial_params(key_weights, active, sizes["input"], output_size, jnp.result_type(float))
     return Genome(architecture=architecture, params=params, learning=random_learning(key_learning))
 
 
 def mask_of(genome: Genome, bounds: Bounds) -> Mask:
     """Pytree of bool like `genome.params`; True = the weight exists."""
-    active = active_axes(genome.architecture, bounds)
+    active = bounds.active_axes(genome.architecture)
     return weight_mask(active, axes_of(genome.params, active))
 
 
@@ -113,6 +91,49 @@ def unroll(
     genome: Genome, inputs: Float[Array, "*batch time input"], bounds: Bounds, **how: Unpack[HowToUnroll]
 ) -> Unrolled:
     """`apply`, with the weightings of every head and the price of pondering at every step."""
-    active = active_axes(genome.architecture, bounds)
-    params = keep_active(genome.params, weight_mask(active, axes_of(genome.params, active)))
+    params, active = existing_weights(genome, bounds.active_axes(genome.architecture))
     return cell_unroll(params, active, inputs, **how)
+
+
+def existing_weights(genome: Genome, active: Active) -> tuple[Params, Active]:
+    """What the cells take: the weights that exist, 0 elsewhere, and the masks that say which these are."""
+    return keep_active(genome.params, weight_mask(active, axes_of(genome.params, active))), active
+
+
+def stepper(
+    genome: Genome, bounds: Bounds, dtype: DTypeLike | None = None
+) -> tuple[Carry, Callable[[Carry, Array], tuple[Carry, Array]]]:
+    """One network as its initial state and a step, for inputs that depend on what it did before.
+
+    Args:
+        genome: one individual.
+        bounds: the search space the genome belongs to.
+        dtype: precision of the factors of matrix products; None for the weights' own.
+
+    Returns:
+        The carry before the first step, and `step(carry, inputs) -> (carry, logits)`. Steps along a sequence give the
+        logits of `apply`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from etm_jax.networks import Bounds, random_genome, stepper
+        >>> bounds = Bounds(num_slots=(4, 8), slot_width=(4, 6), controller_size=(5, 10))
+        >>> carry, step = stepper(random_genome(jax.random.key(0), bounds, 3, 2), bounds)
+        >>> carry, logits = step(carry, jnp.ones(3))
+        >>> logits.shape
+        (2,)
+    """
+    params, active = existing_weights(genome, bounds.active_axes(genome.architecture))
+    weights = join_weights(params, active, dtype)
+
+    def step(carry: Carry, inputs: Float[Array, " input"]) -> tuple[Carry, Float[Array, " output"]]:
+        carry, left = cell_step(weights, active, carry, drive_of(params, active, inputs))
+        return carry, read_out(params, left.hidden, left.reads)
+
+    return initial_carry(active, params["output"]["bias"].dtype), step
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def num_parameters(genome: Genome, bounds: Bounds) -> Int[Array, ""]:
+    """How many weights of a genome exist. Jitted, since op by op this is some eighty compiles."""
+    return jnp.sum(jnp.stack([jnp.sum(mask) for mask in jax.tree.leaves(mask_of(genome, bounds))]))

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from etm_jax import ae
 from etm_jax._typing import IntScalar, Key, Mask, Params, Scalar
-from etm_jax.networks.genome._genome import Genome, mask_of
-from etm_jax.networks.genome._learning import FACTORS
+from etm_jax.networks.genome._genes import FACTORS, Genome
+from etm_jax.networks.genome._genome import mask_of
 from etm_jax.networks.learning._lifetime import Lifetime, learnable, unroll_episode
 from etm_jax.networks.learning._optimisers import LEARNING_RATE, is_adaptive, make_chain
 from etm_jax.task import before_end

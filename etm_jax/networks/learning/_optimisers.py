@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from etm_jax import ae
 from etm_jax._typing import IntScalar, Params, Scalar
-from etm_jax.networks.genome._learning import Learning
+from etm_jax.networks.genome._genes import Learning
 from etm_jax.networks.learning._config import LifetimeConfig, Optimiser
 
 LEARNING_RATE = "learning_rate"  # the coefficient that the laws move

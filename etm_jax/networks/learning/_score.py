@@ -11,8 +11,8 @@ from etm_jax._typing import Key, Scalar
 from etm_jax.environment import EnvironmentSuite, Suite
 from etm_jax.models._model import Result
 from etm_jax.models._scores import Examined, held_out, result_of
-from etm_jax.networks.genome._genome import Genome
-from etm_jax.networks.genome._stepper import stepper
+from etm_jax.networks.genome._genes import Genome
+from etm_jax.networks.genome._genome import stepper
 from etm_jax.networks.learning._lifetime import Lifetime, unroll_episode
 from etm_jax.task import before_end
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from etm_jax._distances import squared_distances
 from etm_jax._typing import IntScalar, Mask, Params
-from etm_jax.cells import Parameter, map_table
-from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._genome import Genome, mask_of
+from etm_jax.cells import Parameter
+from etm_jax.cells._weights import map_table
+from etm_jax.networks.genome._genes import Genome
 
 UNIT = "unit"
 
@@ -50,7 +50,7 @@ def _permuted(tree: Params | Mask, order: Int[Array, " unit"]) -> Params | Mask:
     return map_table(permute, tree)
 
 
-def align_units(child: Genome, second: Genome, bounds: Bounds) -> tuple[Params, Mask]:
+def align_units(child: Genome, second: Genome, here: Mask, there: Mask) -> tuple[Params, Mask]:
     """The weights of a second parent with its hidden units in the child's order, and which of them exist.
 
     Units are matched greedily, the most alike first. The unlikeness of two units is the squared distance of all their
@@ -60,7 +60,8 @@ def align_units(child: Genome, second: Genome, bounds: Bounds) -> tuple[Params, 
     Args:
         child: one individual; its units stay where they are.
         second: the other parent.
-        bounds: the search space of both.
+        here: which of the child's weights exist.
+        there: which of the second parent's do.
 
     Returns:
         Weights and mask at the padded shape. Units without a counterpart stand where the child has none, or are
@@ -68,14 +69,11 @@ def align_units(child: Genome, second: Genome, bounds: Bounds) -> tuple[Params, 
 
     Cost: as many passes over a `[unit, unit]` matrix as a unit has weights and as there are units.
     """
-    here, there = mask_of(child, bounds), mask_of(second, bounds)
-    exists = _first(child, bounds)[:, None] & _first(second, bounds)[None]
+    # Units feed the output whatever the kinds, so this array says which exist.
+    own, other = (jnp.any(mask["output"]["controller_kernel"], axis=1) for mask in (here, there))
+    exists = own[:, None] & other[None]
     order = match(jnp.where(exists, _unlikeness(child.params, second.params, here, there), jnp.inf))
     return _permuted(second.params, order), _permuted(there, order)
-
-
-def _first(genome: Genome, bounds: Bounds) -> Bool[Array, " unit"]:
-    return jnp.arange(bounds.controller_size[1]) < genome.architecture.controller_size
 
 
 def _unlikeness(one: Params, other: Params, here: Mask, there: Mask) -> Float[Array, "unit unit"]:
@@ -97,7 +95,7 @@ def _unlikeness(one: Params, other: Params, here: Mask, there: Mask) -> Float[Ar
 
 
 def match(unlikeness: Float[Array, "unit unit"]) -> Int[Array, " unit"]:
-    """The column of each row, each once: of the least entry first, then of the least in what is left, and so on.
+    """Match every row to a column of its own, greedily: the least entry first, then the least of what is left.
 
     Entries that are infinite or NaN come last.
     """

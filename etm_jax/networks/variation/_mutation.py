@@ -1,21 +1,50 @@
-"""Mutation of architecture genes and of weights."""
+"""Mutation of architecture genes and of weights, and growth to a new architecture that keeps the function."""
 
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from flax import struct
+from jaxtyping import Array, Bool, Float
 
-from etm_jax._typing import Key
-from etm_jax.cells import draw_like
-from etm_jax.networks.genome._architecture import GENES, Architecture, architecture_at, ranges
-from etm_jax.networks.genome._bounds import CHOICES, Bounds
-from etm_jax.networks.genome._genome import Genome, mask_of
-from etm_jax.networks.variation._rates import VariationRates
+from etm_jax._typing import Key, Mask, pytree
+from etm_jax.cells import Parameter
+from etm_jax.cells._kinds import value_of
+from etm_jax.cells._weights import axes_of, draw_like, initial_params, map_table, weight_mask
+from etm_jax.networks.genome._bounds import Bounds
+from etm_jax.networks.genome._genes import CHOICES, GENES, Architecture, Genome
 
 LOCAL_SHARE_OF_RANGE = 8  # a local step goes at most this fraction of the range, and at least 1
 MOST_BOOST = 4.0
-LEAST_SIZE = 0.1  # of an array to which noise is relative: biases, which begin at 0, would else never move
+LEAST_SIZE = 0.1  # of an array to which noise is relative: else biases, which begin at 0, would never move
+
+
+@pytree
+class VariationRates:
+    """Rates of mutation, and how two networks cross; plain numbers, or traced ones.
+
+    Attributes:
+        gene_rate: probability that a gene mutates.
+        local_share: probability that a mutated gene takes a small step; otherwise it is redrawn from its range. The
+            controller size always takes a Gaussian step.
+        controller_sigma: standard deviation of that step, in units.
+        noise_rate: probability that an offspring's weights get noise.
+        noise_scale: standard deviation of the noise, as a share of the root mean square of each weight array, or of 0.1
+            if that is more.
+        learning_sigma: standard deviation of a step of the logarithms of the learning genes, in every offspring.
+        diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
+            times as often where there is none.
+        align: True = hidden units of two parents are matched by their weights before these mix; see `align_units`.
+    """
+
+    gene_rate: float = 0.15
+    local_share: float = 0.5
+    controller_sigma: float = 16.0
+    noise_rate: float = 0.3
+    noise_scale: float = 0.02
+    learning_sigma: float = 0.1
+    diversity_floor: float = 0.1
+    align: bool = struct.field(pytree_node=False, default=False)
 
 
 def mutate_architecture(
@@ -24,16 +53,17 @@ def mutate_architecture(
     """Mutate each gene with probability `gene_rate`. The key is consumed.
 
     The controller size moves by `N(0, controller_sigma)`, rounded and clipped to its range; every other gene is redrawn
-    from its range or, with probability `local_share`, takes a step of up to an eighth of the range (what
+    from its range or, with probability `local_share`, takes a step of up to an eighth of the range (a gene that
     chooses a kind is always redrawn).
     """
     key_uniform, key_normal = jax.random.split(key)
+    # All genes are drawn at once, used or not: a draw does not depend on what another gene does.
     whether, how, where, step = jax.random.uniform(key_uniform, (4, len(GENES)))
-    redrawn = architecture_at(where, bounds)
+    redrawn = bounds.architecture_at(where)
     gaussian = rates.controller_sigma * jax.random.normal(key_normal)
 
     genes = {}
-    for index, (name, (low, high)) in enumerate(ranges(bounds)):
+    for index, (name, (low, high)) in enumerate(bounds.ranges.items()):
         gene = getattr(architecture, name)
         if name == "controller_size":
             moved = gene + jnp.round(gaussian).astype(gene.dtype)
@@ -54,10 +84,9 @@ def boosted_gene_rate(rates: VariationRates, diversity: Float[Array, ""]) -> Flo
     return jnp.minimum(rates.gene_rate * (1 + MOST_BOOST * shortfall), 1.0)
 
 
-def add_weight_noise(key: Key, genome: Genome, bounds: Bounds, scale: Float[Array, ""] | float) -> Genome:
+def add_weight_noise(key: Key, genome: Genome, exists: Mask, scale: Float[Array, ""] | float) -> Genome:
     """Add Gaussian noise to the weights that exist, relative to each array's root mean square or to 0.1, whichever is
     more. The key is consumed."""
-    exists = mask_of(genome, bounds)
     draws = draw_like(exists, lambda size: jax.random.normal(key, (size,), genome.params["output"]["bias"].dtype))
 
     def noisy(array: Array, exists: Array, draw: Array) -> Array:
@@ -67,3 +96,40 @@ def add_weight_noise(key: Key, genome: Genome, bounds: Bounds, scale: Float[Arra
         return jnp.where(exists, array + (scale * size).astype(array.dtype) * draw, 0)
 
     return replace(genome, params=jax.tree.map(noisy, genome.params, exists, draws))
+
+
+def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds) -> Genome:
+    """The genome with another architecture.
+
+    Weights that exist before and after stay. New controller units and read heads start with zero outgoing weights, new
+    write heads write nothing, new memory columns are neither written nor compared, new shifts and a newly allowed
+    location addressing start switched off: the function stays the same. Another number of slots changes what every
+    weighting is spread over, and shrinking removes what the lost parts computed; there the function changes.
+
+    Args:
+        key: consumed for the new weights.
+        genome: one individual.
+        architecture: the genes it is to have.
+        bounds: the search space of both.
+    """
+    before, after = (bounds.active_axes(genes) for genes in (genome.architecture, architecture))
+    axes_before, axes_after = (axes_of(genome.params, active) for active in (before, after))
+    sizes = {name: mask.size for name, mask in axes_after.items()}
+    dtype = genome.params["output"]["bias"].dtype
+    fresh = initial_params(key, after, sizes["input"], sizes["output"], dtype)
+
+    def grow(
+        parameter: Parameter, old: Array, new: Array, existed: Bool[Array, "..."], exists: Bool[Array, "..."]
+    ) -> Array:
+        # An entry that is new along any of these axes would change what the network computes, so it starts closed.
+        closed = jnp.zeros((1,) * len(parameter.axes), bool)
+        for position in parameter.closed_axes:
+            axis = parameter.axes[position]
+            shape = [-1 if index == position else 1 for index in range(len(parameter.axes))]
+            closed = closed | (axes_after[axis] & ~axes_before[axis]).reshape(shape)
+        start = jnp.where(closed, value_of(parameter.closed, sizes).astype(dtype), new)
+        return jnp.where(exists, jnp.where(existed, old, start), 0)
+
+    existed, exists = weight_mask(before, axes_before), weight_mask(after, axes_after)
+    params = map_table(grow, genome.params, fresh, existed, exists)
+    return Genome(architecture=architecture, params=params, learning=genome.learning)

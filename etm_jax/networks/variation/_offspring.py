@@ -1,19 +1,66 @@
-"""One offspring: crossover and mutation together, so that the weights are resized just once."""
+"""One offspring: crossover of genes and of blocks of weights, then mutation; the weights are resized just once."""
 
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 
-from etm_jax._typing import BoolScalar, Key, Scalar
-from etm_jax.networks.genome._architecture import Architecture
+from etm_jax._typing import BoolScalar, Key, Mask, Scalar
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._genome import Genome
-from etm_jax.networks.genome._learning import mutate_learning
-from etm_jax.networks.variation._crossover import cross_genes, cross_learning, cross_weights
-from etm_jax.networks.variation._growth import resize
-from etm_jax.networks.variation._mutation import add_weight_noise, mutate_architecture
-from etm_jax.networks.variation._rates import VariationRates
+from etm_jax.networks.genome._genes import GENES, LEARNING_GENES, Architecture, Genome, Learning, mutate_learning
+from etm_jax.networks.genome._genome import mask_of
+from etm_jax.networks.variation._align import align_units
+from etm_jax.networks.variation._mutation import VariationRates, add_weight_noise, mutate_architecture, resize
+
+
+def cross_genes(key: Key, first: Architecture, second: Architecture) -> Architecture:
+    """Take each gene from either parent with equal chances. The key is consumed."""
+    from_second = jax.random.bernoulli(key, shape=(len(GENES),))
+    genes = {
+        name: jnp.where(from_second[index], getattr(second, name), getattr(first, name))
+        for index, name in enumerate(GENES)
+    }
+    return Architecture(**genes)
+
+
+def cross_learning(key: Key, first: Learning, second: Learning) -> Learning:
+    """Take each factor from either parent with equal chances. The key is consumed."""
+    from_second = jax.random.bernoulli(key, shape=(len(LEARNING_GENES),))
+    return Learning(
+        *[
+            jnp.where(from_second[index], getattr(second, name), getattr(first, name))
+            for index, name in enumerate(LEARNING_GENES)
+        ]
+    )
+
+
+def cross_weights(key: Key, child: Genome, second: Genome, here: Mask, there: Mask, align: bool = False) -> Genome:
+    """Replace whole blocks of a child's weights by those of its second parent.
+
+    Each block (controller, heads, write, output) is taken with probability 1/2, where both the second parent and the
+    child have the weight. The padded layout puts the same head, unit and column of both at the same place; with
+    `align`, hidden units that are alike instead of those that have the same place.
+
+    Args:
+        key: consumed.
+        child: one individual.
+        second: its second parent.
+        here: which of the child's weights exist.
+        there: which of the second parent's do.
+        align: match hidden units first; see `align_units`.
+    """
+    offered, available = align_units(child, second, here, there) if align else (second.params, there)
+    take = jax.random.bernoulli(key, shape=(len(child.params),))
+    params = {}
+    for index, block in enumerate(sorted(child.params)):
+        params[block] = jax.tree.map(
+            lambda own, other, exists, offers, take=take[index]: jnp.where(take & exists & offers, other, own),
+            child.params[block],
+            offered[block],
+            here[block],
+            available[block],
+        )
+    return replace(child, params=params)
 
 
 def offspring(
@@ -43,18 +90,25 @@ def offspring(
     crossed = cross_genes(key_genes, first.architecture, second.architecture)
     architecture = jax.tree.map(lambda both, one: jnp.where(mates, both, one), crossed, first.architecture)
     architecture = mutate_architecture(key_mutate, architecture, bounds, rates, gene_rate)
+    # A network whose genes did not change keeps its weights to the bit; outside `vmap`, `cond` also skips the resizing.
     child = jax.lax.cond(
         _same(architecture, first.architecture),
         lambda: first,
         lambda: resize(key_resize, first, architecture, bounds),
     )
-    child = jax.lax.cond(mates, lambda: cross_weights(key_weights, child, second, bounds, rates.align), lambda: child)
+    child = jax.lax.cond(
+        mates,
+        lambda: cross_weights(key_weights, child, second, mask_of(child, bounds), mask_of(second, bounds), rates.align),
+        lambda: child,
+    )
     key_mix, key_step = jax.random.split(key_learn)
     learning = cross_learning(key_mix, first.learning, second.learning)
     learning = jax.tree.map(lambda both, one: jnp.where(mates, both, one), learning, first.learning)
     child = replace(child, learning=mutate_learning(key_step, learning, rates.learning_sigma))
     noisy = jax.random.bernoulli(key_whether, rates.noise_rate)
-    return jax.lax.cond(noisy, lambda: add_weight_noise(key_noise, child, bounds, rates.noise_scale), lambda: child)
+    return jax.lax.cond(
+        noisy, lambda: add_weight_noise(key_noise, child, mask_of(child, bounds), rates.noise_scale), lambda: child
+    )
 
 
 def _same(one: Architecture, other: Architecture) -> BoolScalar:

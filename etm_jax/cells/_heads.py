@@ -1,6 +1,7 @@
-"""How a head finds its slots: the addressing equations of Graves et al. 2014 (arXiv 1410.5401), section 3.3.
+"""What heads do: find slots, write and read, by the equations of Graves et al. 2014 (arXiv 1410.5401), section 3.
 
-Every function takes a leading `head` axis and a `slot_active` mask, and returns exactly 0 in slots that do not exist.
+Addressing takes a leading `head` axis and a `slot_active` mask, and returns exactly 0 in slots that do not exist. A
+memory is held as [width, slot]: the long axis last, where processors work on many numbers at once.
 """
 
 import jax
@@ -10,6 +11,10 @@ from jaxtyping import Array, Bool, Float
 MASKED = -1e9  # finite: a softmax over nothing but -inf is NaN
 NORM_EPSILON = 1e-6  # inside the root, so that the gradient at zero memory is finite
 LOG_EPSILON = 1e-12
+SHARPENING, SHIFT = 0, 1  # fields of the `location` axis; the shifts -S..S come last
+
+Memory = Float[Array, "width slot"]
+Reads = Float[Array, "read width"]
 
 
 def masked_softmax(logits: Float[Array, "*head slot"], active: Bool[Array, " slot"]) -> Float[Array, "*head slot"]:
@@ -78,3 +83,64 @@ def sharpen(
     Done in log space: in float32 the sum of powers of a diffuse weighting underflows, and 0/0 or lost mass follows.
     """
     return masked_softmax(sharpening[:, None] * jnp.log(weighting + LOG_EPSILON), slot_active)
+
+
+@jax.custom_vjp
+def write_then_read(
+    memory: Float[Array, "width slot"],
+    write_weightings: Float[Array, "write slot"],
+    read_weightings: Float[Array, "read slot"],
+    erase: Float[Array, "write width"],
+    add: Float[Array, "write width"],
+) -> tuple[Float[Array, "width slot"], Float[Array, "read width"]]:
+    """Erase by every write head, then add by every write head, then read what stands there now.
+
+    The backward pass recomputes the new memory from the old one as two thin matrix products instead of storing one
+    memory for each write head, which makes a training step nearly twice as fast. There is no forward-mode derivative.
+
+    Args:
+        memory: before the step.
+        write_weightings: of each write head over the slots.
+        read_weightings: of each read head over the slots.
+        erase: in (0, 1), of each write head.
+        add: of each write head.
+
+    Returns:
+        The memory after the step, and what each read head reads from it.
+    """
+    for head in range(erase.shape[0]):
+        memory = memory * (1 - erase[head, :, None] * write_weightings[head, None, :])  # Graves 2014, eq. 3
+    for head in range(add.shape[0]):
+        memory = memory + add[head, :, None] * write_weightings[head, None, :]  # Graves 2014, eq. 4
+    return memory, read_weightings @ memory.T  # Graves 2014, eq. 2
+
+
+def write_then_read_as_products(
+    memory: Float[Array, "width slot"],
+    write_weightings: Float[Array, "write slot"],
+    read_weightings: Float[Array, "read slot"],
+    erase: Float[Array, "write width"],
+    add: Float[Array, "write width"],
+) -> tuple[Float[Array, "width slot"], Float[Array, "read width"]]:
+    """`write_then_read`, with the erasures of all heads as one matrix product.
+
+    Multiplied out, `prod_h (1 - w_h e_h^T)` is a sum over the subsets of the heads, each a product of one column over
+    the slots and one row over the width: 2^writes of them, cheap to differentiate for the few heads there are.
+    """
+    columns, rows = jnp.ones((1, memory.shape[1]), memory.dtype), jnp.ones((1, memory.shape[0]), memory.dtype)
+    for head in range(erase.shape[0]):
+        columns = jnp.concatenate([columns, -columns * write_weightings[head, None, :]])
+        rows = jnp.concatenate([rows, rows * erase[head, None, :]])
+    memory = memory * (rows.T @ columns) + add.T @ write_weightings
+    return memory, read_weightings @ memory.T
+
+
+def _forward(*arguments: Array) -> tuple[tuple[Memory, Reads], tuple[Array, ...]]:
+    return write_then_read(*arguments), arguments
+
+
+def _backward(arguments: tuple[Array, ...], cotangents: tuple[Memory, Reads]) -> tuple[Array, ...]:
+    return jax.vjp(write_then_read_as_products, *arguments)[1](cotangents)
+
+
+write_then_read.defvjp(_forward, _backward)

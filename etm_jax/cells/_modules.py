@@ -1,4 +1,4 @@
-"""The cells as flax modules, for `nnx.RNN` and any other user of `nnx.RNNCellBase`."""
+"""The cells as flax modules, for `nnx.RNN` and any other user of `nnx.RNNCellBase`, and the networks made of them."""
 
 from typing import Any, ClassVar
 
@@ -9,12 +9,12 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Params
-from etm_jax.cells._active import Active, exact
-from etm_jax.cells._carry import Carry, initial_carry
-from etm_jax.cells._cell import drive_of, join_weights, read_out
-from etm_jax.cells._family import CONTROLLERS, Family
+from etm_jax.cells._cell import cell_step, drive_of, join_weights, read_out
+from etm_jax.cells._kinds import Carry
 from etm_jax.cells._parameters import table_of
-from etm_jax.cells._ponder import cell_step
+from etm_jax.cells._registry import CONTROLLERS, MEMORIES, exact, initial_carry
+from etm_jax.cells._spec import Active, CellSpec
+from etm_jax.cells._unroll import Unrolled, cell_unroll
 from etm_jax.cells._weights import (
     axes_of,
     axis_sizes,
@@ -46,14 +46,14 @@ class MemoryCell(nnx.RNNCellBase):
         self.params = nnx.Dict(
             {name: nnx.Dict({k: nnx.Param(jnp.asarray(v)) for k, v in block.items()}) for name, block in params.items()}
         )
-        self.family = active.family
-        masks = {name: getattr(active, name) for name in Active.__dataclass_fields__ if name != "family"}
+        self.spec = active.spec
+        masks = {name: getattr(active, name) for name in Active.__dataclass_fields__ if name != "spec"}
         self.masks = nnx.Dict({name: Exists(jnp.asarray(mask)) for name, mask in masks.items()})
 
     def arrays(self) -> tuple[Params, Active]:
         """The weights and masks as the pure functions take them."""
         params = {name: {k: v[...] for k, v in block.items()} for name, block in self.params.items()}
-        return params, Active(**{name: mask[...] for name, mask in self.masks.items()}, family=self.family)
+        return params, Active(**{name: mask[...] for name, mask in self.masks.items()}, spec=self.spec)
 
     @property
     def num_feature_axes(self) -> int:
@@ -76,7 +76,7 @@ class MemoryCell(nnx.RNNCellBase):
             ValueError: the inputs have another number of channels than the network.
         """
         params, active = self.arrays()
-        check_channels(inputs.shape, num_channels_of(params, self.family))
+        check_channels(inputs.shape, num_channels_of(params, self.spec))
         weights = join_weights(params, active)
 
         def step(carry: Carry, inputs: Float[Array, " input"]) -> tuple[Carry, Float[Array, " output"]]:
@@ -155,11 +155,12 @@ class SizedCell(MemoryCell):
                 f"every size of {type(self).__name__} must be at least 1 and num_slots at least 2*shift_range+1, got "
                 f"{everything} with shift_range={shift_range}"
             )
-        family = Family((controller,), (self.memory,), ponder_steps, attention_width, sparse_links)
-        sizes = axis_sizes(family, **counts, shift_range=shift_range, gated=self.memory == "ntm" and shift_range > 0)
-        active = exact(family, sizes)
+        spec = CellSpec((controller,), (self.memory,), ponder_steps, attention_width, sparse_links)
+        gated = "gate" in MEMORIES[self.memory].shares and shift_range > 0
+        sizes = axis_sizes(spec, **counts, shift_range=shift_range, gated=gated)
+        active = exact(spec, sizes)
         if rngs is None:
-            shapes = jax.tree.map(lambda array: [sizes[axis] for axis in array.axes], table_of(family))
+            shapes = jax.tree.map(lambda array: [sizes[axis] for axis in array.axes], table_of(spec))
             params = jax.tree.map(np.zeros, shapes, is_leaf=lambda node: isinstance(node, list))
         else:
             draw = jax.jit(lambda key: initial_params(key, active, sizes["input"], output_size, jnp.result_type(float)))
@@ -212,6 +213,47 @@ class DNCCell(SizedCell):
 
 
 class PlainCell(SizedCell):
-    """A controller without a memory as a recurrent cell, for comparison; what is said of memory and heads is unused."""
+    """A controller without a memory as a recurrent cell, for comparison. Memory and heads are unused."""
 
     memory = "none"
+
+
+class MemoryNetwork(nnx.Module):
+    """A whole network: what `compact` makes of a genome, and what a run exports.
+
+    Attributes:
+        cell: the recurrent cell.
+        architecture: the genes, by name.
+    """
+
+    def __init__(self, cell: MemoryCell, architecture: dict[str, int | str]):
+        self.cell = cell
+        self.architecture = architecture
+
+    @property
+    def input_size(self) -> int:
+        """Channels of the inputs."""
+        return num_channels_of(self.cell.arrays()[0], self.cell.spec)
+
+    @property
+    def num_weights(self) -> int:
+        """How many weights there are."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.cell.arrays()[0]))
+
+    def policy(self) -> tuple[Any, MemoryCell]:
+        """What it remembers before the first step, and a step: the cell, `cell(carry, inputs) -> (carry, logits)`."""
+        return self.cell.initialize_carry((self.input_size,)), self.cell
+
+    def __call__(self, inputs: Float[Array, "batch time input"]) -> Float[Array, "batch time output"]:
+        """The logits of every step; each sequence starts from the initial state.
+
+        Raises:
+            ValueError: the inputs are no batch of sequences of the network's channels.
+        """
+        return self.unroll(inputs).outputs
+
+    def unroll(self, inputs: Float[Array, "batch time input"]) -> Unrolled:
+        """The logits, the weightings of every head over the slots, and the price of pondering."""
+        params, active = self.cell.arrays()
+        check_channels(inputs.shape, num_channels_of(params, self.cell.spec), ("batch", "time"))
+        return cell_unroll(params, active, jnp.asarray(inputs, params["output"]["bias"].dtype))
