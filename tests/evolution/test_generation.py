@@ -207,10 +207,10 @@ def test_the_learning_rate_falls_along_a_cosine():
 
 def test_efficiency_is_one_for_the_cheapest_and_zero_for_the_dearest_and_falls_with_the_logarithm():
     bounds = Bounds()
-    low, high = (multiply_adds(end(bounds), 9, 8) for end in (smallest, largest))
+    low, high = (multiply_adds(end, 9, 8) for end in (bounds.smallest(), bounds.largest()))
     assert float(bounds.efficiency(bounds.smallest(), 9, 8)) == pytest.approx(1)
     assert float(bounds.efficiency(bounds.largest(), 9, 8)) == pytest.approx(0, abs=1e-6)
-    middle = bounds.smallest().replace(controller_size=jnp.asarray(90))
+    middle = dataclasses.replace(bounds.smallest(), controller_size=jnp.asarray(90))
     cost = float(multiply_adds(middle, 9, 8))
     expected = (np.log(float(high)) - np.log(cost)) / np.log(float(high) / float(low))
     assert float(bounds.efficiency(middle, 9, 8)) == pytest.approx(expected, rel=1e-5)
