@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, folders that one process at a time writes to, and JSON of bounded size."""
+"""Atomic writes of files and folders, a lock for one writing process, and JSON of bounded size."""
 
 import contextlib
 import json
@@ -11,15 +11,15 @@ from typing import Any
 
 try:
     import fcntl
-except ImportError:  # Windows, where nobody is kept out
+except ImportError:  # Windows, where the lock excludes no other process
     fcntl = None
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file by way of a temporary neighbour, so that a crash never leaves half of it.
+    """Write a file through a temporary neighbour, so that a crash never leaves half of it.
 
     Raises:
-        OSError: it cannot be written; what was there before still is.
+        OSError: it cannot be written; an older file is left unchanged.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -36,8 +36,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the system put a file or a folder on disk, where it can."""
-    with contextlib.suppress(OSError):  # some file systems sync no folders
+    """Flush a file or a folder to disk, where the system can."""
+    with contextlib.suppress(OSError):  # some file systems cannot sync folders
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -46,7 +46,7 @@ def sync(path: Path) -> None:
 
 
 def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Put a new folder, which `fill` writes, in place of an old one; `present` finds one of them at any time."""
+    """Replace a folder by one that `fill` writes; `present` finds the old or the new one at any time."""
     fresh, old = (path.with_name(f".{path.name}.{word}") for word in ("new", "old"))
     shutil.rmtree(fresh, ignore_errors=True)
     fill(fresh)
@@ -58,30 +58,30 @@ def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def present(path: Path) -> Path:
-    """A folder that `replace_folder` writes, or the one before where that was stopped between its two renames."""
+    """The folder that `replace_folder` wrote last; the old one if it was stopped between its two renames."""
     old = path.with_name(f".{path.name}.old")
     return old if old.exists() and not path.exists() else path
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file with this process's id and host in it.
+    """Hold a lock file that names this process and its host.
 
-    The system lets go of it when its process ends in whatever way, so that a file left behind keeps nobody out.
+    The system releases the lock when the process ends in any way, so a file left behind blocks no other process.
 
     Raises:
-        ValueError: another process holds it.
+        ValueError: another process holds the lock.
     """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         if not _take(descriptor):
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
             os.close(descriptor)
-            raise ValueError(f"{path.parent} is in use by {holder}; wait until that has ended, or stop it")
+            raise ValueError(f"{path.parent} is in use by {holder}; wait until it ends, or stop it")
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 break
-        os.close(descriptor)  # whoever had it before has just deleted this file
+        os.close(descriptor)  # the previous holder has just deleted this file
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     try:
@@ -98,7 +98,7 @@ def _take(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks: what the file says has to do
+    except OSError:  # a file system without locks: trust what the file says
         words = os.pread(descriptor, 200, 0).decode(errors="replace").split()
         here = len(words) == 4 and words[1].isdecimal() and words[3] == socket.gethostname()
         return not (here and _alive(int(words[1])))
@@ -116,21 +116,21 @@ def _alive(process: int) -> bool:
 
 
 def read_json(path: Path, most_bytes: int) -> Any:
-    """A JSON file that somebody else may have written.
+    """The content of a JSON file that need not be trusted.
 
     Args:
         path: of the file.
         most_bytes: a larger file is refused unread.
 
     Raises:
-        ValueError: it is no regular file, too large, not UTF-8, or not JSON.
+        ValueError: it is not a regular file, too large, not UTF-8, or not JSON.
         OSError: it cannot be read.
     """
     if not path.is_file():
-        raise ValueError(f"{path.name} is missing or no regular file")
+        raise ValueError(f"{path.name} is missing or not a regular file")
     size = path.stat().st_size
     if size > most_bytes:
-        raise ValueError(f"{path.name} has {size:,} bytes, and at most {most_bytes:,} make sense")
+        raise ValueError(f"{path.name} has {size:,} bytes; at most {most_bytes:,} are accepted")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Standard output and error, which may be lost: what runs goes on without them."""
+"""Standard output and error that may break without stopping the program."""
 
 import os
 import sys
@@ -6,17 +6,17 @@ from typing import Any
 
 
 class Output:
-    """A text stream for people; when it cannot be written to, what is written is dropped from then on.
+    """A text stream; once a write fails, all further text is dropped.
 
     Args:
-        stream: as `sys.stdout`; None, where a process has none, drops everything.
+        stream: such as `sys.stdout`; None (a process may have none) drops everything.
     """
 
     def __init__(self, stream: Any):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, with characters that the stream's encoding lacks escaped."""
+        """Write text; characters that the stream cannot encode are escaped."""
         if self._stream is not None:
             try:
                 self._stream.write(text)
@@ -27,7 +27,7 @@ class Output:
         return len(text)
 
     def flush(self) -> None:
-        """Flush."""
+        """Flush the stream."""
         if self._stream is not None:
             try:
                 self._stream.flush()
@@ -35,7 +35,7 @@ class Output:
                 self._lose()
 
     def isatty(self) -> bool:
-        """Whether this is a terminal."""
+        """Whether the stream is a terminal."""
         return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
@@ -50,7 +50,7 @@ class Output:
 
     @property
     def encoding(self) -> str:
-        """How text is encoded."""
+        """The stream's encoding."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def _lose(self) -> None:
@@ -59,19 +59,19 @@ class Output:
             descriptor = stream.fileno() if stream else None
         except (OSError, ValueError):
             return
-        if descriptor is not None:  # or else Python fails at exit, when it flushes what is left in the buffer
+        if descriptor is not None:  # otherwise Python fails at exit, when it flushes the rest of the buffer
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, descriptor)
             os.close(null)
 
 
 def say(line: str) -> None:
-    """One line on standard output."""
+    """Print one line on standard output."""
     _line(Output(sys.stdout), line)
 
 
 def warn(line: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     _line(Output(sys.stderr), line)
 
 

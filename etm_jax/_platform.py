@@ -11,7 +11,7 @@ SECONDS_TO_WAIT_AT_THE_END = 24 * 3600  # for process 0, which scores the champi
 def use_every_core() -> None:
     """Make each CPU core a JAX device, so that a population spreads over them; no effect once JAX has started.
 
-    A number that is set already, as by the environment variable JAX_NUM_CPU_DEVICES, stays.
+    A number set before, for example by the environment variable JAX_NUM_CPU_DEVICES, is kept.
     """
     if jax.config.values["jax_num_cpu_devices"] >= 0:
         return
@@ -23,16 +23,16 @@ def use_every_core() -> None:
 
 
 def join_processes(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Connect this process to the others of a distributed run; comes before anything that starts JAX.
+    """Connect this process to the others of a distributed run; call it before anything starts JAX.
 
     Args:
-        coordinator: host and port at which process 0 listens; None where JAX finds it by itself, as under SLURM, Open
-            MPI, Kubernetes and on Cloud TPU, or from the environment variable JAX_COORDINATOR_ADDRESS.
-        num_processes: of the whole run; None as above.
-        process_id: 0 to `num_processes - 1`; None as above.
+        coordinator: host and port of process 0; None for the environment variable JAX_COORDINATOR_ADDRESS, or where JAX
+            finds it by itself (SLURM, Open MPI, Kubernetes, Cloud TPU).
+        num_processes: of the whole run; None where JAX finds it by itself.
+        process_id: 0 to `num_processes - 1`; None where JAX finds it by itself.
 
     Raises:
-        ValueError: the set-up is incomplete or contradicts itself.
+        ValueError: the set-up is incomplete or inconsistent.
     """
     coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
     if coordinator is not None:
@@ -50,13 +50,13 @@ def join_processes(coordinator: str | None, num_processes: int | None, process_i
     except (ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"cannot set up the distributed run: {reason} Outside SLURM, Cloud TPU and the like give every process "
+            f"cannot set up the distributed run: {reason} Outside SLURM, Cloud TPU and the like, give every process "
             "--coordinator HOST:PORT, --num-processes and its own --process-id"
         ) from None
 
 
 def default_compile_cache() -> Path:
-    """Where compiled programs are kept between starts: a folder of the user's cache directory."""
+    """The folder for compiled programs in the user's cache directory."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "etm_jax" / "compiled"
 
@@ -65,8 +65,8 @@ def use_compile_cache(folder: str) -> None:
     """Turn on JAX's persistent compile cache.
 
     Args:
-        folder: a path; `"auto"` for JAX's own setting if there is one and else `default_compile_cache()`; `"off"` to
-            leave JAX as it is.
+        folder: a path; `"auto"` for JAX's own setting, or `default_compile_cache()` if it has none; `"off"` to leave
+            JAX unchanged.
     """
     if folder == "off" or (folder == "auto" and jax.config.values["jax_compilation_cache_dir"]):
         return

@@ -12,10 +12,10 @@ Dimension words used in every shape annotation:
 | `slot`, `width` | memory slots, and the width of one slot |
 | `read`, `write` | read heads, write heads |
 | `head` | all heads, the read heads first |
-| `location` | the fields by which a head moves: sharpening, then one logit a shift |
-| `gating` | the field by which a head chooses between content and location |
-| `input_gate`, `unit_gate`, `gate` | what a controller's units sum up: from inputs and reads, from units, all |
-| `pondering` | the field by which a network halts |
+| `location` | a head's fields for moving: sharpening, then one logit per shift |
+| `gating` | a head's field for choosing between content and location |
+| `input_gate`, `unit_gate`, `gate` | sums of the controller's units: over inputs and reads, over units, over both |
+| `pondering` | the field that halts a network |
 | `window`, `layer`, `attention_head`, `key` | of a window transformer: inputs seen, layers, heads, width of a key |
 """
 
@@ -36,11 +36,9 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, kw_only_default=False)
 def pytree(kind: type[T]) -> type[T]:
-    """`flax.struct.dataclass`, whose fields no runtime check looks at.
-
-    JAX rebuilds pytrees with anything in place of the arrays (None, shapes, shardings, NumPy arrays), so a check of the
-    fields, as the tests switch on everywhere else, would be wrong.
-    """
+    """`flax.struct.dataclass` without runtime checks of its fields."""
+    # JAX rebuilds pytrees with None, shapes, shardings or NumPy arrays in place of the arrays, which the runtime checks
+    # of the tests would refuse.
     made = struct.dataclass(kind)
     made.__init__ = no_type_check(made.__init__)
     return made

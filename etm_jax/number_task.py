@@ -1,4 +1,4 @@
-"""The contract between a function of whole numbers and the engine; automata compute such functions."""
+"""The contract between a function of whole numbers, which automata compute, and the engine."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int
 
-from etm_jax._checks import check_suite
+from etm_jax._require import check_suite
 
 
 @runtime_checkable
@@ -21,19 +21,19 @@ class NumberTask(Protocol):
 
     @property
     def solved(self) -> float:
-        """Share of numbers never evolved on, from which on it counts as solved."""
+        """Share of right values, on numbers never evolved on, at which the function counts as solved."""
         ...
 
     def train_inputs(self) -> Int[np.ndarray, "batch operand"]:
-        """The numbers that evolution sees."""
+        """The numbers that evolution uses."""
         ...
 
     def test_inputs(self) -> Int[np.ndarray, "batch operand"]:
-        """Other numbers of about their size."""
+        """Other numbers of about the same size."""
         ...
 
     def far_inputs(self) -> Int[np.ndarray, "batch operand"]:
-        """Numbers far beyond those."""
+        """Far larger numbers."""
         ...
 
     def targets(self, inputs: Int[np.ndarray, "batch operand"]) -> Int[np.ndarray, " batch"]:
@@ -46,11 +46,11 @@ class NumberSuite:
     """The function that a run of automata evolves on.
 
     Attributes:
-        tasks: one function; an automaton computes no second one.
-        weights: what it counts in the fitness, positive.
+        tasks: exactly one function.
+        weights: its weight in the fitness, positive.
 
     Raises:
-        ValueError: there is more than one function, or none, or the weight does not fit.
+        ValueError: not exactly one function, or a weight that does not fit.
 
     Example:
         >>> import etm_tasks
@@ -61,14 +61,14 @@ class NumberSuite:
     """
 
     kind: ClassVar[str] = "functions"
-    num_steps: ClassVar[float] = math.inf  # of an automaton: unknown before it halts
+    num_steps: ClassVar[float] = math.inf  # an automaton's steps are unknown before it halts
     tasks: tuple[NumberTask, ...]
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
         check_suite("function", self.names, self.weights)
         if len(self.tasks) > 1:
-            raise ValueError(f"automata evolve on one function of numbers, got {', '.join(self.names)}; leave one")
+            raise ValueError(f"automata evolve on one function of numbers, got {', '.join(self.names)}; keep one")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class NumberSuite:
 
     @property
     def num_cases(self) -> int:
-        """Numbers that evolution sees: selection may look at each."""
+        """Number of scores that selection may look at one by one: one a training number."""
         return len(self.task.train_inputs())
 
     @property

@@ -1,30 +1,28 @@
 """The contract between a task and the engine, and a suite of weighted tasks that share one network.
 
-The engine knows no concrete task: anything with the members of `Task` can be evolved on.
+The engine knows no concrete task: it can evolve on anything with the members of `Task`.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from etm_jax._checks import check_suite
-from etm_jax._require import require_positive, require_share, require_types
+from etm_jax._require import check_suite, require_positive, require_share, require_types
 from etm_jax._typing import Key, Scalar, pytree
 
 
 @pytree
 class Episode:
-    """A batch of sequences to be learnt from, or scored.
+    """A batch of sequences to learn from, or to be scored on.
 
     Attributes:
-        inputs: what the network sees at each step.
-        targets: what it should answer, 0 or 1; means something only where `step_valid`.
-        step_valid: True = the answer of this step counts. Whatever stands in `inputs` after a sequence's last valid
-            step changes nothing.
+        inputs: what the network sees at each step; ignored after a sequence's last valid step.
+        targets: the right answers, 0 or 1; meaningful only where `step_valid`.
+        step_valid: True = the answer at this step counts.
     """
 
     inputs: Float[Array, "*lead batch time input"]
@@ -34,11 +32,11 @@ class Episode:
 
 @runtime_checkable
 class Task(Protocol):
-    """What the engine asks of a task. Frozen and hashable; `sample` can be jitted.
+    """What the engine needs of a task. Frozen and hashable; `sample` can be jitted.
 
-    A task may have two class attributes besides. `solved` is the accuracy on fresh episodes from which on it counts as
-    solved, 1 if there is none. `extra_scores` names methods of its own, with the arguments of `accuracy`, that give an
-    array or a tuple of arrays; a run's summary holds what they give on held-out episodes.
+    Two class attributes are optional. `solved` is the accuracy on fresh episodes at which the task counts as solved,
+    by default 1. `extra_scores` names further methods, with the arguments of `accuracy`, that return an array or a
+    tuple of arrays; a run's summary holds their results on held-out episodes.
     """
 
     @property
@@ -62,19 +60,19 @@ class Task(Protocol):
         ...
 
     def sample(self, key: Key, batch_size: int, difficulty: Scalar | float = 1.0) -> Episode:
-        """Fresh episodes; `difficulty` in [0, 1] scales the hardest one that can be drawn. The key is consumed."""
+        """Fresh episodes; `difficulty` in [0, 1] scales the hardest that can be drawn. The key is consumed."""
         ...
 
     def loss(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
-        """What learning minimises."""
+        """The loss that learning minimises."""
         ...
 
     def accuracy(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
-        """Share of sequences right in every valid step."""
+        """Share of sequences with every valid step right."""
         ...
 
     def performance(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
-        """What evolution maximises: 0 at chance, 1 when everything is right."""
+        """The score that evolution maximises: 0 at chance, 1 when everything is right."""
         ...
 
     def longer(self, factor: int) -> "Task":
@@ -88,12 +86,12 @@ def before_end(episode: Episode) -> Bool[Array, "batch time"]:
 
 
 def clean_inputs(episode: Episode) -> Float[Array, "batch time input"]:
-    """The inputs, zero after each sequence's last valid step."""
+    """The inputs, with zeros after each sequence's last valid step."""
     return jnp.where(before_end(episode)[..., None], episode.inputs, 0)
 
 
 def bit_loss(outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
-    """Mean cross-entropy of the valid bits, in nats; 0 if no step is valid."""
+    """Mean cross-entropy of the bits of valid steps, in nats; 0 if no step is valid."""
     valid = episode.step_valid[..., None]
     nats = optax.sigmoid_binary_cross_entropy(jnp.where(valid, outputs, 0), jnp.where(valid, episode.targets, 0))
     count = jnp.sum(valid, dtype=nats.dtype) * outputs.shape[-1]
@@ -106,16 +104,16 @@ def bit_right(outputs: Float[Array, "batch time output"], episode: Episode) -> B
 
 
 def bits_right(outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
-    """Share of the valid bits that are right; 0 if no step is valid. An output that is not finite is wrong."""
+    """Share of the bits of valid steps that are right; 0 if no step is valid. A non-finite output is wrong."""
     right = bit_right(outputs, episode)
     valid = episode.step_valid[..., None]
     return jnp.sum(right & valid) / jnp.maximum(jnp.sum(valid) * outputs.shape[-1], 1)
 
 
 def sequences_right(outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
-    """Share of sequences right in every bit of every valid step, among those with a valid step; 0 if there is none.
+    """Share of sequences with every bit of every valid step right, of those with a valid step; 0 if there are none.
 
-    An output that is not finite is wrong.
+    A non-finite output is wrong.
     """
     right = jnp.all(bit_right(outputs, episode) | ~episode.step_valid[..., None], axis=(1, 2))
     scored = jnp.any(episode.step_valid, axis=1)
@@ -123,27 +121,35 @@ def sequences_right(outputs: Float[Array, "batch time output"], episode: Episode
 
 
 def above_chance(share: Scalar, chance: float) -> Scalar:
-    """Scale a share of right answers so that chance is 0 and everything right is 1."""
-    return jnp.clip(1 - (1 - share) / (1 - chance), 0, 1)  # exactly 1 at 1, whatever the rounding of chance
+    """A share of right answers, scaled so that chance is 0 and everything right is 1."""
+    return jnp.clip(1 - (1 - share) / (1 - chance), 0, 1)  # in this form exactly 1 at 1, however chance is rounded
+
+
+class TaskPart(NamedTuple):
+    """One task's share of a batch, cut back to the task's own length and width."""
+
+    task: Task
+    outputs: Float[Array, "batch time output"]
+    episode: Episode
 
 
 @dataclass(frozen=True)
 class TaskSuite:
     """Weighted tasks that one network learns together.
 
-    Inputs and targets are padded to the widest and longest task, and every step carries a one-hot cue that names the
-    task, unless there is just one. A batch holds `batch_size` episodes of each task, in the order of `tasks`.
+    Inputs and targets are padded to the widest and longest task. If there are several tasks, each step carries a
+    one-hot cue that names the task. A batch holds `batch_size` episodes of each task, in the order of `tasks`.
 
     Attributes:
-        tasks: the tasks, of different names.
-        weights: what each counts in loss and fitness, positive.
+        tasks: the tasks, with different names.
+        weights: of each task in loss and fitness, positive.
 
     Raises:
         ValueError: no task, two of the same name, or weights that do not fit.
     """
 
     kind: ClassVar[str] = "tasks"
-    behaviours: ClassVar[tuple[str, ...]] = ()  # of its own: what a model does in tasks, the model knows
+    behaviours: ClassVar[tuple[str, ...]] = ()  # none of its own; a model may add some
     tasks: tuple[Task, ...]
     weights: tuple[float, ...]
 
@@ -157,12 +163,12 @@ class TaskSuite:
 
     @property
     def num_cases(self) -> int:
-        """What selection may look at one by one: the tasks."""
+        """Number of scores that selection may look at one by one: one a task."""
         return len(self.tasks)
 
     @property
     def input_size(self) -> int:
-        """Channels of the widest task, and the cue."""
+        """Channels of the widest task, plus the cue."""
         return max(task.input_size for task in self.tasks) + self._cue_size
 
     @property
@@ -201,8 +207,8 @@ class TaskSuite:
             step_valid=jnp.pad(episode.step_valid, ((0, 0), after)),
         )
 
-    def parts(self, outputs: Float[Array, "batch time output"], episode: Episode) -> list[tuple[Task, Array, Episode]]:
-        """Each task with its own share of the batch, cut back to its own length and width."""
+    def parts(self, outputs: Float[Array, "batch time output"], episode: Episode) -> list[TaskPart]:
+        """The share of each task, in order."""
         batch_size = outputs.shape[0] // len(self.tasks)
         result = []
         for index, task in enumerate(self.tasks):
@@ -212,7 +218,7 @@ class TaskSuite:
                 targets=episode.targets[rows, : task.num_steps, : task.output_size],
                 step_valid=episode.step_valid[rows, : task.num_steps],
             )
-            result.append((task, outputs[rows, : task.num_steps, : task.output_size], own))
+            result.append(TaskPart(task, outputs[rows, : task.num_steps, : task.output_size], own))
         return result
 
     def loss(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:
@@ -221,7 +227,7 @@ class TaskSuite:
         return losses @ jnp.array(self.weights) / sum(self.weights)
 
     def accuracy(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, " task"]:
-        """Each task's share of sequences right in every valid step."""
+        """Each task's share of sequences with every valid step right."""
         return jnp.stack([task.accuracy(own, part) for task, own, part in self.parts(outputs, episode)])
 
     def performance(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, " task"]:
@@ -230,11 +236,11 @@ class TaskSuite:
 
     @property
     def solved(self) -> tuple[float, ...]:
-        """The accuracy from which on each task counts as solved; 1 where a task does not say."""
+        """The accuracy at which each task counts as solved; 1 for a task that does not set it."""
         return tuple(float(getattr(task, "solved", 1.0)) for task in self.tasks)
 
     def extra_scores(self, outputs: Float[Array, "batch time output"], episode: Episode) -> dict[str, dict[str, Any]]:
-        """By task, then by name: the scores that tasks name in `extra_scores`; tasks that name none are left out."""
+        """The scores named in `extra_scores`, by task and by name; tasks that name none are left out."""
         return {
             task.name: {name: getattr(task, name)(own, part) for name in names}
             for task, own, part in self.parts(outputs, episode)
@@ -242,28 +248,28 @@ class TaskSuite:
         }
 
     def longer(self, factor: int) -> "TaskSuite":
-        """The suite of the same tasks at exactly `factor` times their greatest lengths."""
+        """The same tasks at exactly `factor` times their greatest lengths."""
         return TaskSuite(tuple(task.longer(factor) for task in self.tasks), self.weights)
 
     @property
     def lengths(self) -> dict[str, "TaskSuite"]:
-        """What a champion is scored on, by the suffix of its scores' names: as evolved on, and at twice the length."""
+        """The suites that a champion is scored on, by the suffix of its scores' names: this one, and twice as long."""
         return {"": self, "_twice_length": self.longer(2)}
 
     @staticmethod
     def reliability(accuracy: Float[Array, " task"], performance: Float[Array, " task"]) -> Float[Array, " task"]:
-        """How reliably each task is solved: the share of sequences that are right as a whole."""
+        """How reliably each task is solved: its accuracy."""
         del performance
         return accuracy
 
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """When tasks get harder: a task's difficulty rises once the present level is mastered, by the median individual."""
+    """A task gets harder when its present difficulty is mastered, in a population by the median individual."""
 
     start: float = 1.0  # difficulty at the start, 0 to 1; 1 switches the curriculum off
-    step: float = 0.25  # how much a mastered level adds
-    threshold: float = 0.9  # performance that counts as mastery; of the median individual in a population
+    step: float = 0.25  # added to the difficulty at each rise
+    threshold: float = 0.9  # performance that counts as mastered
 
     def __post_init__(self) -> None:
         require_types(self, "curriculum.")

@@ -47,7 +47,7 @@ ACTS = EnvironmentSuite((etm_tasks.make("t_maze", length=3),), (1.0,))
 NUMBERS = NumberSuite((etm_tasks.make("increment"),), (1.0,))
 DARWINIAN = LifetimeConfig(inheritance="darwinian")
 SGD = CONFIG.model.lifetime
-PLAIN = {"population_size": 4, "max_generations": 4, "score_episodes": 2, "devices": 1}
+PLAIN = {"population_size": 4, "max_generations": 4, "devices": 1}
 
 
 def networks(**changes):
@@ -56,7 +56,9 @@ def networks(**changes):
 
 def other(model):
     """The run of another model."""
-    return EvolutionaryTuringConfig(**PLAIN, model=model), NUMBERS if model.kind == "em43" else ACTS
+    if model.kind == "em43":
+        return EvolutionaryTuringConfig(**PLAIN, model=model), NUMBERS
+    return EvolutionaryTuringConfig(**PLAIN, score_episodes=2, model=model), ACTS
 
 
 def selecting(method, archive):

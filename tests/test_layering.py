@@ -14,7 +14,7 @@ TASK_FACE = ("etm_jax.task", "etm_jax.environment", "etm_jax._typing")
 SUITES = ("etm_jax.task", "etm_jax.environment", "etm_jax.number_task")
 # What models are made with; all but the registry, which imports every model.
 PROTOCOL = tuple(f"etm_jax.models.{name}" for name in ("_model", "_context", "_scores", "_acting"))
-REPORT = tuple(f"etm_jax.report.{name}" for name in ("_acting", "_draw", "_section", "_trace", "_words"))
+REPORT = tuple(f"etm_jax.report.{name}" for name in ("_draw", "_section", "_trace"))
 MODEL = (*SUITES, *PROTOCOL, *REPORT, "etm_jax.parallel", *LEAVES)
 ROOMS = ("etm_jax.networks", "etm_jax.graphs", "etm_jax.automata")
 
@@ -34,7 +34,7 @@ ALLOWED = {
     "etm_jax/networks": ("etm_jax.cells", "etm_jax.ae", *MODEL),
     "etm_jax/graphs": ("etm_jax.cells", *MODEL),
     "etm_jax/automata": MODEL,
-    "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", "etm_jax._checks", *LEAVES),
+    "etm_jax/environment": ("etm_jax.task", "etm_jax.number_task", *LEAVES),
     "etm_jax/selection": LEAVES,
     "etm_jax/strategies": LEAVES,
     "etm_jax/parallel": LEAVES,
@@ -58,8 +58,8 @@ KNOW_A_ROOM = {
     "etm_jax/evolution/_ask_tell.py": "etm_jax.networks",  # a face of the networks
     "etm_jax/evolve.py": "etm_jax.networks._config",  # the default
     "etm_jax/models/_registry.py": "etm_jax",
-    "etm_jax/report/_genes.py": "etm_jax.networks.genome._bounds.CHOICES",  # names of genes
-    "etm_jax/report/_words.py": "etm_jax.networks.genome._bounds.CHOICES",
+    "etm_jax/report/_genes.py": "etm_jax.networks.genome._genes.CHOICES",  # names of genes
+    "etm_jax/report/_section.py": "etm_jax.networks.genome._genes.CHOICES",
     "etm_jax/train.py": "etm_jax.networks",
 }
 # They know neither models nor suites by their classes.
@@ -113,7 +113,7 @@ def test_every_way_to_import_is_seen():
 
 def test_the_parts_that_the_rules_are_about_are_found():
     cells = {name for name, _ in imports_in("etm_jax/cells")}
-    assert {"etm_jax/cells/_network.py", "etm_jax/cells/__init__.py"} <= cells
+    assert {"etm_jax/cells/_modules.py", "etm_jax/cells/__init__.py"} <= cells
     assert ("tasks/etm_tasks/_copy.py", "etm_jax.task.Episode") in imports_in("tasks/etm_tasks")
 
 

@@ -1,6 +1,6 @@
 """Adaptive evolution: closed-loop control of learning rate, momentum, noise and more, as optax transformations.
 
-Needs jax and optax only, and nothing of the rest of this library.
+Depends on jax and optax only, not on the rest of this library.
 """
 
 from etm_jax.ae import machine as machine
@@ -36,14 +36,14 @@ from etm_jax.ae._loss_chains import ae_rl as ae_rl
 from etm_jax.ae._moments import scale_by_momentum as scale_by_momentum
 from etm_jax.ae._moments import scale_by_varying_adam as scale_by_varying_adam
 from etm_jax.ae._moments import scale_by_varying_rms as scale_by_varying_rms
-from etm_jax.ae._monitor import coefficients as coefficients
-from etm_jax.ae._monitor import find as find
-from etm_jax.ae._monitor import monitor as monitor
 from etm_jax.ae._signals import Filters as Filters
 from etm_jax.ae._signals import Observation as Observation
 from etm_jax.ae._signals import Signals as Signals
 from etm_jax.ae._signals import measure as measure
 from etm_jax.ae._state import AEState as AEState
+from etm_jax.ae._state import coefficients as coefficients
+from etm_jax.ae._state import find as find
+from etm_jax.ae._state import monitor as monitor
 from etm_jax.ae._swarm import ensemble as ensemble
 from etm_jax.ae._swarm import swarm as swarm
 from etm_jax.ae._trajectories import Swarm as Swarm

@@ -1,7 +1,7 @@
-"""Ready chains: momentum, Adam and AdamW under the laws, and the laws alone for the end of a chain.
+"""Ready chains: momentum, Adam and AdamW under the laws, and the laws alone as the last stage of a chain.
 
-Their arguments are all named, as `optax.inject_hyperparams` needs it. That makes arrays of numbers: name those that are
-static (`sample`, where it is a number) in its `static_args`.
+Every argument has a name, as `optax.inject_hyperparams` requires. That function turns numbers into arrays, so list
+static ones (a numeric `sample`) in its `static_args`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +24,12 @@ from etm_jax.ae._moments import (
 )
 from etm_jax.ae._transform import NEEDS_PARAMS, adaptive_evolution
 
-Number = Any  # a number, or a traced scalar
+Number = Any  # a number or a traced scalar
 Flag = bool | jax.Array
-Sample = int | jax.Array | Literal["auto"] | None  # an array only to be refused: it is static
+Sample = int | jax.Array | Literal["auto"] | None  # an array gets an error: `sample` is static
 Ranges = Mapping[str, Coefficient] | None
 LEARNING_RATE = ("learning_rate",)
-DecayMask = Any  # booleans by parameter, or a function from the parameters to them
+DecayMask = Any  # a pytree of booleans, or a function from the parameters to one
 
 
 def ae_sgdm(
@@ -48,9 +48,9 @@ def ae_sgdm(
     """Gradient descent with momentum under the laws; its steps do not depend on the scale of the loss.
 
     Args:
-        learning_rate: where the rate starts; any value works, a bad one costs some steps.
-        momentum: decay of the gradients' mean.
-        coefficients: of `learning_rate` and `momentum`, those that the laws move.
+        learning_rate: initial rate; any value works, a bad one costs some steps.
+        momentum: decay of the gradient mean.
+        coefficients: which of `learning_rate` and `momentum` the laws move.
         gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     Example:
@@ -143,17 +143,17 @@ def ae_adamw(
     ranges: Ranges = None,
     sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
-    """AdamW under the laws, in the memory of Adam: the last step's direction is recomputed from the moments.
+    """AdamW under the laws. Needs no more memory than Adam: the last step's direction is recomputed from the moments.
 
     Args:
-        learning_rate: where the rate starts; any value works, a bad one costs some steps.
+        learning_rate: initial rate; any value works, a bad one costs some steps.
         b1: decay of the first moment.
         b2: decay of the second moment.
         eps: added to the root of the second moment.
         weight_decay: decoupled weight decay.
-        mask: which parameters decay, as in `optax.adamw`: booleans in a tree like the parameters, or for whole branches
-            of it, or a function from the parameters to such a tree. All by default.
-        coefficients: of the arguments above, those that the laws move.
+        mask: which parameters decay, as in `optax.adamw`: a tree of booleans like the parameters or a prefix of it, or
+            a function from the parameters to such a tree. Default: all.
+        coefficients: which of the numbers above the laws move.
         gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     Example:
@@ -165,7 +165,7 @@ def ae_adamw(
 
     _check_numbers(learning_rate, {"b1": b1, "b2": b2}, {"eps": eps, "weight_decay": weight_decay})
 
-    def of(decays: Any) -> optax.GradientTransformationExtraArgs:
+    def chain(decays: Any) -> optax.GradientTransformationExtraArgs:
         def adamw(
             learning_rate: Number, b1: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
         ) -> optax.GradientTransformation:
@@ -189,7 +189,7 @@ def ae_adamw(
         )
         return make(learning_rate, b1, b2, eps, weight_decay)
 
-    return _decaying(of, mask)
+    return _decaying(chain, mask)
 
 
 def ae_schedule_free_adamw(
@@ -209,19 +209,19 @@ def ae_schedule_free_adamw(
     ranges: Ranges = None,
     sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
-    """AdamW with averaging in place of momentum and of a schedule, under the laws, in the memory of Adam.
+    """AdamW under the laws, with averaging instead of momentum and a schedule. Needs no more memory than Adam.
 
     Evaluate at `ae.eval_params(state, params)`, not at the parameters themselves; see `averaged`.
 
     Args:
-        learning_rate: where the rate starts; any value works, a bad one costs some steps.
-        b1: share of the mean in the parameters that gradients are taken at.
+        learning_rate: initial rate; any value works, a bad one costs some steps.
+        b1: weight of the mean in the parameters where gradients are taken.
         b2: decay of the second moment.
         eps: added to the root of the second moment.
         weight_decay: decoupled weight decay.
-        mask: which parameters decay, as in `optax.adamw`: booleans in a tree like the parameters, or for whole branches
-            of it, or a function from the parameters to such a tree. All by default.
-        coefficients: of `learning_rate`, `b2`, `eps` and `weight_decay`, those that the laws move.
+        mask: which parameters decay, as in `optax.adamw`: a tree of booleans like the parameters or a prefix of it, or
+            a function from the parameters to such a tree. Default: all.
+        coefficients: which of `learning_rate`, `b2`, `eps` and `weight_decay` the laws move.
         gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     References:
@@ -243,7 +243,7 @@ def ae_schedule_free_adamw(
 
     _check_numbers(learning_rate, {"b2": b2}, {"eps": eps, "weight_decay": weight_decay})
 
-    def of(decays: Any) -> optax.GradientTransformationExtraArgs:
+    def chain(decays: Any) -> optax.GradientTransformationExtraArgs:
         def adamw(
             learning_rate: Number, b2: Number, eps: Number, weight_decay: Number, keep: Flag = True
         ) -> optax.GradientTransformation:
@@ -267,7 +267,7 @@ def ae_schedule_free_adamw(
         )
         return averaged(make(learning_rate, b2, eps, weight_decay), b1)
 
-    return _decaying(of, mask)
+    return _decaying(chain, mask)
 
 
 def ae_schedule_free_sgd(
@@ -282,7 +282,7 @@ def ae_schedule_free_sgd(
     ranges: Ranges = None,
     sample: Sample = "auto",
 ) -> optax.GradientTransformationExtraArgs:
-    """Gradient descent with averaging in place of momentum and of a schedule; see `ae_schedule_free_adamw`."""
+    """Gradient descent with averaging instead of momentum and a schedule; see `ae_schedule_free_adamw`."""
     _check_numbers(learning_rate)
     make = adaptive_evolution(
         optax.scale_by_learning_rate,
@@ -310,14 +310,13 @@ def scale_by_ae(
     ranges: Ranges = None,
     sample: Sample = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """The last stage of a chain, in place of `optax.scale_by_learning_rate`: the laws move the learning rate alone.
+    """The last stage of a chain, replacing `optax.scale_by_learning_rate`: the laws move only the learning rate.
 
-    What comes in are the chain's updates; for the phase law to see the raw gradients pass them as `grad=`, as
-    `optax.scale_by_backtracking_linesearch` wants them. Without it the incoming updates are taken for gradients, which
-    is right behind clipping and wrong behind momentum.
+    Pass the raw gradients to `update` as `grad=`, as for `optax.scale_by_backtracking_linesearch`, so that the phase
+    law sees them. Without `grad=` the incoming updates count as gradients: right after clipping, wrong after momentum.
 
     Args:
-        learning_rate: where the rate starts.
+        learning_rate: initial rate.
         gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     Example:
@@ -348,39 +347,36 @@ def _check_numbers(learning_rate: Number, decays: Mapping[str, Number] = {}, res
 
 
 def _averaging_gains(gains: Gains | None, coefficients: Sequence[str], noise: bool) -> Gains:
-    """With the phase judged as averaging wants it, unless the caller says otherwise."""
+    """The caller's gains, or the defaults with the phase target that averaging needs."""
     return default_gains((*coefficients, *(("sigma",) if noise else ())), phase_noise=-1.0) if gains is None else gains
 
 
 def _decaying(
-    of: Callable[[Any], optax.GradientTransformationExtraArgs], mask: DecayMask
+    chain: Callable[[Any], optax.GradientTransformationExtraArgs], mask: DecayMask
 ) -> optax.GradientTransformationExtraArgs:
-    """The chain of which some parameters decay.
-
-    A function is asked about the parameters themselves, never about samples of them, whose shapes differ.
-    """
+    """The chain in which only the masked parameters decay."""
     if mask is None:
-        return of(None)
+        return chain(None)
 
+    # The mask function must see the parameters themselves: the laws call the chain on samples too, whose shapes differ.
     def decays(params: Any) -> Any:
         tree = mask(params) if callable(mask) else mask
         try:
             jax.tree.map(lambda decays, _: bool(decays), tree, params)
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f"mask must say of each parameter, or of each branch of them, whether it decays: "
-                f"{str(error).splitlines()[0]}"
+                f"mask must have a boolean for each parameter or branch of parameters: {str(error).splitlines()[0]}"
             ) from None
         return tree
 
     def update_fn(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         check(params is not None, NEEDS_PARAMS)
-        return of(decays(params)).update(updates, state, params, **extra_args)
+        return chain(decays(params)).update(updates, state, params, **extra_args)
 
-    # Which parameters decay is not in the state, and `optax.tree.map_params` asks for one without any parameters.
-    return optax.GradientTransformationExtraArgs(of(True).init, update_fn)
+    # The state does not depend on the mask, and `optax.tree.map_params` calls init without parameters.
+    return optax.GradientTransformationExtraArgs(chain(True).init, update_fn)
 
 
 def _held(decay: Number, keep: Flag) -> jax.Array:
-    """A decay of 1 where a step must change nothing: with a gradient of 0 the moments then stay, to the bit."""
+    """The decay, or 1 at a skipped step: with a gradient of 0 the moments then keep their exact bits."""
     return jnp.where(keep, jnp.asarray(decay, jnp.float32), 1.0)

@@ -1,4 +1,4 @@
-"""Charts: coordinates for coefficients, in which a step means the same wherever the coefficient stands."""
+"""Charts: transforms of coefficients, in which a step has the same effect at every value of the coefficient."""
 
 from typing import NamedTuple
 
@@ -11,13 +11,13 @@ TINY = 1e-30
 
 
 class Coefficient(NamedTuple):
-    """Where a coefficient may go, and how.
+    """Transform and range of a coefficient.
 
     Attributes:
-        chart: `"log"` for rates and scales, `"horizon"` for decays (their horizon is `1 / (1 - decay)`), `"logit"` for
-            gates and shares.
-        low: its least value.
-        high: its greatest value.
+        chart: the transform: `"log"` for rates and scales, `"horizon"` for decays (the horizon is `1 / (1 - decay)`),
+            `"logit"` for gates and shares.
+        low: lower bound.
+        high: upper bound.
     """
 
     chart: str
@@ -54,7 +54,7 @@ def check_coefficient(name: str, coefficient: Coefficient) -> None:
 
 
 def to_chart(chart: str, value: jax.typing.ArrayLike) -> jax.Array:
-    """A coefficient's coordinate: `log a`, `log 1/(1-a)` or `log a/(1-a)`, in float32."""
+    """Transform a coefficient: `log a`, `log 1/(1-a)` or `log a/(1-a)`, in float32."""
     value = jnp.asarray(value, jnp.float32)
     if chart == LOG:
         return jnp.log(jnp.maximum(value, TINY))
@@ -64,7 +64,7 @@ def to_chart(chart: str, value: jax.typing.ArrayLike) -> jax.Array:
 
 
 def from_chart(chart: str, position: jax.Array) -> jax.Array:
-    """The coefficient at a coordinate; the inverse of `to_chart`."""
+    """The inverse of `to_chart`."""
     if chart == LOG:
         return jnp.exp(position)
     if chart == HORIZON:

@@ -1,4 +1,4 @@
-"""Which coefficients the laws move: checks of their names, their charts and ranges, and where they start."""
+"""The coefficients that the laws move: checks of names, charts and ranges, and initial positions."""
 
 import inspect
 import math
@@ -13,17 +13,17 @@ from jax.core import Tracer
 
 from etm_jax.ae._charts import COEFFICIENTS, Coefficient, check_coefficient, from_chart, to_chart
 
-ROUNDING = 1e-6  # an end of a range may come back from float32
+ROUNDING = 1e-6  # a bound that went through float32 must still be accepted
 
 
 class Moved(NamedTuple):
-    """The coefficients that move, by name, each with its chart and range; `m` of them."""
+    """The `m` coefficients that move, by name, with chart and range."""
 
     ranges: dict[str, Coefficient]
 
     def ends(self) -> tuple[jax.Array, jax.Array]:
-        """Least and greatest positions, each `[m]`."""
-        with jax.ensure_compile_time_eval():  # constants, also of a factory that is called under jit
+        """Bounds of the positions, each `[m]`."""
+        with jax.ensure_compile_time_eval():  # constants even when the factory is called under jit
             low, high = (
                 jnp.stack([to_chart(one.chart, end(one)) for one in self.ranges.values()])
                 for end in (lambda one: one.low, lambda one: one.high)
@@ -31,7 +31,7 @@ class Moved(NamedTuple):
         return low, high
 
     def start(self, values: Mapping[str, Any]) -> jax.Array:
-        """Positions `[m]` of values, which are clipped to their ranges."""
+        """Positions `[m]` of values, clipped to their ranges."""
         return jnp.stack(
             [
                 to_chart(one.chart, jnp.clip(jnp.asarray(values[name], jnp.float32), one.low, one.high))
@@ -40,20 +40,21 @@ class Moved(NamedTuple):
         )
 
     def in_units(self, position: jax.Array) -> dict[str, jax.Array]:
-        """The coefficients at positions `[m]`."""
+        """The coefficients at positions `[m]`, in their own units."""
         return {name: from_chart(one.chart, z) for (name, one), z in zip(self.ranges.items(), position, strict=True)}
 
 
 def moved_of(
     factory: Callable[..., Any], coefficients: Sequence[str], noise: bool, ranges: Mapping[str, Coefficient] | None
 ) -> Moved:
-    """The coefficients of a factory that are to move; with noise its `sigma` too.
+    """The coefficients of a factory that the laws move; `sigma` is added with noise.
 
     Raises:
-        ValueError: a name is given twice or none, has no range or a bad one, or is no argument of the factory.
+        ValueError: there are no names, a name is repeated, has no range or a bad one, or is not an argument of the
+            factory.
     """
     names = (*coefficients, *(("sigma",) if noise else ()))
-    check(len(set(names)) == len(names) > 0, f"coefficients must be one or more different names, got {coefficients!r}")
+    check(len(set(names)) == len(names) > 0, f"coefficients must be one or more distinct names, got {coefficients!r}")
     known = COEFFICIENTS | dict(ranges or {})
     for name in names:
         check(name in known, f"coefficient {name!r} has no range; give ranges={{{name!r}: ae.Coefficient(...)}}")
@@ -61,10 +62,10 @@ def moved_of(
     takes = inspect.signature(factory).parameters
     missing = [name for name in coefficients if name not in takes]
     if any(each.kind is each.VAR_KEYWORD for each in takes.values()):
-        missing = []  # it takes any name
+        missing = []  # the factory takes any name
     check(
         not missing,
-        f"coefficients {missing} are no arguments of {getattr(factory, '__name__', factory)}; "
+        f"coefficients {missing} are not arguments of {getattr(factory, '__name__', factory)}; "
         f"it takes {', '.join(takes)}",
     )
     return Moved({name: known[name] for name in names})
@@ -73,12 +74,12 @@ def moved_of(
 def bind(
     factory: Callable[..., Any], moved: Moved, sigma: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[jax.Array, Callable[..., optax.GradientTransformationExtraArgs]]:
-    """Where the coefficients start, `[m]`, and the optimiser as a function of them; the factory's other arguments stay.
+    """The initial positions `[m]`, and a function from coefficients to the optimiser with the other arguments fixed.
 
-    That function also takes `keep`, which a factory gets that has an argument of this name (`is_guarded`).
+    The function also takes `keep` and passes it to factories that have such an argument (`is_guarded`).
 
     Raises:
-        ValueError: a coefficient is not given, is no number, or is known to lie outside its range.
+        ValueError: a coefficient is missing, is not a number, or is a concrete number outside its range.
     """
     signature = inspect.signature(factory)
     bound = signature.bind(*args, **kwargs)
@@ -102,7 +103,7 @@ def bind(
 
 
 def is_guarded(factory: Callable[..., Any]) -> bool:
-    """Does it make optimisers that leave their state alone when told so by the argument `keep`?"""
+    """True if the factory takes `keep` and its optimisers then leave their state unchanged at a skipped step."""
     return "keep" in inspect.signature(factory).parameters
 
 
@@ -113,7 +114,7 @@ def check(holds: bool, message: str) -> None:
 
 
 def number_of(name: str, value: Any) -> float | None:
-    """A hyperparameter as a Python number; None as long as it is traced.
+    """A hyperparameter as a Python float, or None if it is traced.
 
     Raises:
         ValueError: it is not one real number.
@@ -129,12 +130,12 @@ def number_of(name: str, value: Any) -> float | None:
 
 
 def check_start(name: str, value: Any, coefficient: Coefficient) -> None:
-    """Raise a ValueError unless a coefficient can start at a value; one that is traced is clipped instead."""
+    """Raise a ValueError unless a coefficient can start at a value. A traced value is not checked; it gets clipped."""
     check(not callable(value) and value is not None, f"{name} is moved by the laws; give it a number")
     number = number_of(name, value)
     if number is None:
         return
-    # The log chart has no place for 0, and a move multiplies: what starts at 0 could never leave it.
+    # In the log chart a step multiplies, so a coefficient that starts at 0 could never leave it.
     way_out = f"start inside, leave {name} out of the coefficients, or give ranges={{{name!r}: ae.Coefficient(...)}}"
     low, high = coefficient.low * (1 - ROUNDING), coefficient.high * (1 + ROUNDING)
     check(
@@ -145,22 +146,22 @@ def check_start(name: str, value: Any, coefficient: Coefficient) -> None:
 
 
 def check_rate(name: str, value: Any) -> None:
-    """Raise a ValueError where a rate is known not to be finite, or to be below 0; a schedule is not looked into."""
+    """Raise a ValueError if a rate is negative or not finite. Schedules and traced values pass unchecked."""
     number = None if callable(value) else number_of(name, value)
     check(number is None or 0 <= number < math.inf, f"{name} must be finite and 0 or above, got {number}")
 
 
 def check_decay(name: str, value: Any) -> None:
-    """Raise a ValueError where a decay is known to lie outside [0, 1)."""
+    """Raise a ValueError if a decay lies outside [0, 1). Schedules and traced values pass unchecked."""
     number = None if callable(value) else number_of(name, value)
     check(
         number is None or 0 <= number < 1,
-        f"{name} must lie in [0, 1), got {number}; where optax.inject_hyperparams rounded it to the parameters' dtype, "
-        "give that hyperparam_dtype=jnp.float32",
+        f"{name} must lie in [0, 1), got {number}; if optax.inject_hyperparams rounded it to the parameters' dtype, "
+        "pass it hyperparam_dtype=jnp.float32",
     )
 
 
 def check_scalar(name: str, value: Any) -> None:
-    """Raise a ValueError where what `update` was given as a signal is not one number."""
+    """Raise a ValueError unless a signal passed to `update` is a scalar."""
     shape = jnp.shape(value)
     check(shape == (), f"{name} must be a scalar, got shape {shape}; take its mean")

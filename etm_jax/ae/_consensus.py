@@ -1,6 +1,6 @@
-"""What trajectories share: weights from scores, whole steps from weights, and coefficients drawn together."""
+"""What trajectories share: weights from scores, step budgets from weights, and a consensus of coefficients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,27 +9,27 @@ import jax.numpy as jnp
 from etm_jax.ae._charts import COEFFICIENTS, Coefficient, from_chart, to_chart
 from etm_jax.ae._state import AEState
 
-LEAST_WEIGHT = 1e-9  # what a weight of 0 counts as once every other trajectory is at its cap
-MARGIN = 1e-5  # shares are rounded down from a little below, so that rounding errors never give out too much
-HUGE = 1e36  # scores beyond count as this; their differences still have a reciprocal in float32
-ROUNDING = 1e-6  # scores that differ by less, relative to the largest, are equal
+LEAST_WEIGHT = 1e-9  # added to each weight, so that weights of 0 share what is left when all others are at their cap
+MARGIN = 1e-5  # shares are lowered by this before rounding down, so that rounding never exceeds the total
+HUGE = 1e36  # scores are clipped to this; differences then still have a reciprocal in float32
+ROUNDING = 1e-6  # scores that differ by less than this, relative to the largest, count as equal
 
 
 def soft_weights(scores: jax.Array, sharpness: jax.typing.ArrayLike = 1.0) -> jax.Array:
-    """Weights of trajectories from their scores, whatever the unit of the loss.
+    """Weights of trajectories from their scores, independent of the unit of the loss.
 
         w = softmax(-beta (s - mean s) / std s)
 
-    Mean and deviation are those of the finite scores. One score far above the rest makes the rest look alike, since it
-    sets the deviation.
+    Mean and deviation are over the finite scores. One score far above the others sets the deviation and makes the
+    others look alike.
 
     Args:
         scores: `[trajectories]`, losses; lower is better.
-        sharpness: beta; 0 weighs all alike.
+        sharpness: beta; 0 gives equal weights.
 
     Returns:
-        `[trajectories]`, float32, sums to 1. A score that is not finite has weight 0; where none is finite, or all are
-        the same, the weights are equal.
+        `[trajectories]`, float32, sums to 1. A score that is not finite gets weight 0. If no score is finite or all are
+        equal, the weights are equal.
 
     Example:
         >>> import jax.numpy as jnp
@@ -43,7 +43,7 @@ def soft_weights(scores: jax.Array, sharpness: jax.typing.ArrayLike = 1.0) -> ja
     known = jnp.where(jnp.isfinite(scores), jnp.clip(scores, -HUGE, HUGE), 0.0)
     count = jnp.sum(finite, dtype=jnp.float32)
     deviation = jnp.where(finite, known - jnp.sum(known / count), 0.0)
-    # In units of the largest deviation first: the square of a diverged loss is not a float32.
+    # Divide by the largest deviation before squaring: the square of a diverged loss overflows float32.
     largest = jnp.max(jnp.abs(deviation))
     differ = largest > ROUNDING * jnp.max(jnp.abs(known))
     unit = jnp.where(differ, deviation / jnp.where(differ, largest, 1.0), 0.0)
@@ -53,17 +53,17 @@ def soft_weights(scores: jax.Array, sharpness: jax.typing.ArrayLike = 1.0) -> ja
 
 
 def budgets(weights: jax.Array, total: int, floor: int, cap: int | None = None) -> jax.Array:
-    """Whole steps for each trajectory that sum to exactly `total`.
+    """An integer number of steps for each trajectory; they sum to exactly `total`.
 
-    Everybody gets `floor`; the rest is shared in proportion to the weights, up to `cap`, and what a capped trajectory
-    cannot take goes to the others, again by weight. Fractions are settled by largest remainder. A larger weight never
-    gets fewer steps.
+    Each trajectory gets `floor`. The rest is shared in proportion to the weights, up to `cap`; what capped trajectories
+    cannot take goes to the others, again by weight. Fractions go by largest remainder. A larger weight never gets fewer
+    steps.
 
     Args:
         weights: `[trajectories]`, 0 or above, on any scale; one that is not finite counts as 0.
         total: steps to share, static.
-        floor: least steps of a trajectory, static.
-        cap: most steps of a trajectory, static; no more than `total` by default.
+        floor: fewest steps of a trajectory, static.
+        cap: most steps of a trajectory, static; `total` by default.
 
     Returns:
         `[trajectories]`, int32.
@@ -92,7 +92,8 @@ def budgets(weights: jax.Array, total: int, floor: int, cap: int | None = None) 
     weights = jnp.asarray(weights, jnp.float32)
     weights = jnp.where(jnp.isfinite(weights) & (weights > 0), weights, 0.0)
     raised = weights / jnp.maximum(jnp.max(weights), jnp.finfo(jnp.float32).tiny) + LEAST_WEIGHT
-    # With the k largest weights at their cap, the others get `level` steps per unit of weight.
+    # Water filling: with the k largest weights at their cap, the others get levels[k] steps per unit of weight. The
+    # first k at which no further trajectory exceeds the cap is the solution.
     ordered = jnp.sort(raised, descending=True)
     capped = jnp.arange(members, dtype=jnp.float32)
     rest = float(total - members * floor) - capped * float(cap - floor)
@@ -102,7 +103,7 @@ def budgets(weights: jax.Array, total: int, floor: int, cap: int | None = None) 
     share = jnp.where(level * raised < cap - floor, level * raised * (1.0 - MARGIN), float(cap - floor))
     share = jnp.where(jnp.any(fits), share, float(cap - floor))  # all at their cap
     steps = jnp.clip(jnp.floor(share).astype(jnp.int32), 0, cap - floor)
-    # Largest remainder first; of equal ones, the largest weight.
+    # Largest remainder first; ties go to the larger weight, so that a larger weight never gets fewer steps.
     order = jnp.lexsort((-weights, steps.astype(jnp.float32) - share))
 
     def give(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -117,16 +118,16 @@ def budgets(weights: jax.Array, total: int, floor: int, cap: int | None = None) 
 
 
 def consensus(positions: jax.Array, weights: jax.Array, strength: jax.typing.ArrayLike) -> jax.Array:
-    """Coefficients drawn towards their weighted mean, in their charts.
+    """Move coefficients towards their weighted mean, in their charts (transforms).
 
         z_i <- (1 - kappa) z_i + kappa sum_j w_j z_j
 
-    For rates the mean is geometric, so one that stands decades above the others does not drag them along.
+    For rates this is the geometric mean, so one rate decades above the others does not dominate.
 
     Args:
-        positions: `[trajectories, coefficients]`, in their charts, as `AEState.position` has them.
-        weights: `[trajectories]`, 0 or above; a trajectory of weight 0 follows without being heard.
-        strength: kappa, in [0, 1]; 0 changes nothing, 1 makes all the same.
+        positions: `[trajectories, coefficients]`, in their charts, as in `AEState.position`.
+        weights: `[trajectories]`, 0 or above; a trajectory of weight 0 moves but does not contribute.
+        strength: kappa, in [0, 1]; 0 changes nothing, 1 makes all equal.
 
     Returns:
         `[trajectories, coefficients]`.
@@ -146,22 +147,22 @@ def consensus(positions: jax.Array, weights: jax.Array, strength: jax.typing.Arr
 
 
 def schedule(budgets: jax.Array, total: int, lanes: int) -> jax.Array:
-    """Which trajectory each lane advances in each iteration, with no lane ever idle.
+    """The trajectory that each lane advances in each iteration; no lane is ever idle.
 
-    The budgets are laid end to end, and the line is cut into `lanes` pieces of `total / lanes` iterations. A trajectory
-    may run over from the end of one lane into the beginning of the next, but never stands in two at once as long as its
-    budget is no more than a piece: `budgets(..., cap=total // lanes)` sees to that.
+    The budgets are laid end to end and cut into `lanes` pieces of `total / lanes` iterations. A trajectory may continue
+    from the end of one lane at the start of the next. It is never in two lanes at once if its budget is at most one
+    piece, which `budgets(..., cap=total // lanes)` ensures.
 
     Args:
-        budgets: `[trajectories]`, int, that sum to `total`; may be traced.
+        budgets: `[trajectories]`, int, summing to `total`; may be traced.
         total: steps, static.
-        lanes: how many trajectories advance at a time, static; divides `total`.
+        lanes: trajectories that advance at a time, static; divides `total`.
 
     Returns:
         `[iterations, lanes]`, int32 indices of trajectories.
 
     Raises:
-        ValueError: the lanes do not divide the steps.
+        ValueError: `lanes` does not divide `total`.
 
     References:
         McNaughton 1959, the wrap-around rule.
@@ -184,13 +185,12 @@ def with_position(
     names: tuple[str, ...],
     ranges: Mapping[str, Coefficient] | None = None,
 ) -> AEState:
-    """The same state with coefficients put elsewhere, in their charts and in their own units alike.
+    """The state with new coefficients: `position` and `hyperparams` are both replaced.
 
     Args:
         state: of one trajectory or, with leading axes, of many.
         position: `[... coefficients]`, in their charts.
-        names: of the coefficients in that order. `state.hyperparams` cannot tell it, since what comes out of `jax.jit`
-            has its names sorted.
+        names: the coefficients in that order. `state.hyperparams` does not keep it: `jax.jit` sorts the keys of dicts.
         ranges: see `swarm`.
 
     Raises:
@@ -201,14 +201,19 @@ def with_position(
     return state._replace(position=position, hyperparams=hyperparams)
 
 
-def started_at(position: jax.Array, names: tuple[str, ...], starts: Any, ranges: Any) -> jax.Array:
-    """`[trajectories, coefficients]` with the columns that `starts` names replaced."""
+def started_at(
+    position: jax.Array,
+    names: tuple[str, ...],
+    starts: Mapping[str, jax.typing.ArrayLike | Sequence[float]] | None,
+    ranges: Mapping[str, Coefficient] | None,
+) -> jax.Array:
+    """Positions `[trajectories, coefficients]` with the columns named in `starts` replaced."""
     known = _charted(names, ranges)
     for name, values in (starts or {}).items():
         values = jnp.asarray(values, jnp.float32)
         if name not in names or values.shape != position.shape[:1]:
             raise ValueError(
-                f"starts must give {position.shape[0]} numbers to any of {', '.join(names)}, "
+                f"starts must give {position.shape[0]} numbers for any of {', '.join(names)}, "
                 f"got shape {values.shape} for {name!r}"
             )
         chart, low, high = known[name]
@@ -217,7 +222,7 @@ def started_at(position: jax.Array, names: tuple[str, ...], starts: Any, ranges:
 
 
 def put_state(opt_states: Any, found: AEState) -> Any:
-    """The optimiser's states with their `AEState` replaced."""
+    """The optimiser state with its `AEState` replaced."""
 
     def is_ours(node: Any) -> bool:
         return isinstance(node, AEState)

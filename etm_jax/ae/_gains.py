@@ -1,4 +1,4 @@
-"""Gains: every number of the controller, as a pytree that may be traced, vmapped and differentiated."""
+"""Gains: every number of the controller, as a pytree that can be traced, vmapped and differentiated."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,35 +23,37 @@ LAWS = tuple(f"AE-{number}" for number in range(1, 11))
 
 
 class Gains(NamedTuple):
-    """What the laws multiply with. `m` coefficients, `k = len(FEATURES)` features; float32.
+    """The gains of the laws: `m` coefficients, `k = len(FEATURES)` features; float32.
 
     Attributes:
         drive: `[m, k]`, W of AE-2: how each feature moves each coefficient.
-        leak: `[m]`, Gamma of AE-2: pull back to where the coefficient started.
-        meta_step: `[m]`, eta of AE-3: how far a drive of 1 moves a coefficient in a step, in its chart.
-        coupling: `[m, m]`, C of AE-7: increments of one coefficient that carry over to another.
-        laws: `[10]`, 1 = the law acts, 0 = it is off; see `without`.
-        decay_fast, decay_slow: low-pass filters of the loss, whose difference is the trend.
-        decay_variance, decay_variance_slow: filters of the squared innovation, whose ratio is the variance signal.
-        decay_phase: filter of the cosine between gradient and last step, and of the quality made of it.
-        decay_gradient: filter of the mean square gradient.
-        phase_target: rho*, the cosine at which a step is neither too long nor too short; 0 by the hypergradient.
-        phase_noise: what is added to rho*, in standard deviations of the cosine; -1 where parameters are averaged.
-        phase_width, phase_floor: the cosine counts in units of `phase_width` standard errors plus `phase_floor`.
-        trend_width: the t-statistic at which a trend counts as one.
-        variance_limit: variance over its own long-run mean above which stability acts.
-        variance_width: how soon stability saturates above the limit, in logarithms of the standard deviation.
-        surge: how much an excess of variance *in phase* raises a coefficient; a drift looks like that.
+        leak: `[m]`, Gamma of AE-2: pull back to the coefficient's initial value.
+        meta_step: `[m]`, eta of AE-3: how far a drive (control input) of 1 moves a coefficient per step, in its chart.
+        coupling: `[m, m]`, C of AE-7: how much of one coefficient's increment is added to another's.
+        laws: `[10]`, 1 = the law is on, 0 = off; see `without`.
+        decay_fast, decay_slow: decays of the two loss filters whose difference is the trend.
+        decay_variance, decay_variance_slow: decays of the squared-innovation filters whose ratio is the variance
+            signal.
+        decay_phase: decay of the filters of the cosine between gradient and last step and of the quality.
+        decay_gradient: decay of the mean square gradient filter.
+        phase_target: rho*, the cosine at which a step has the right length; 0 by the hypergradient.
+        phase_noise: added to rho*, in standard deviations of the cosine; -1 where parameters are averaged.
+        phase_width, phase_floor: the cosine is divided by `phase_width` standard errors plus `phase_floor`.
+        trend_width: scale of the trend's t-statistic in its tanh.
+        variance_limit: ratio of the variance to its long-run mean above which stability acts.
+        variance_width: scale of the excess in its tanh, in logarithms of the standard deviation.
+        surge: how much an excess of variance *in phase* raises a coefficient; a drift of the task looks like that.
         budget_up, budget_down: largest step of a coefficient in its chart, up and down (AE-6).
-        power, dual_step: mean squared step allowed, and how fast its multiplier reacts; a `dual_step` of 0 is off.
+        power, dual_step: allowed mean squared step, and the step size of its multiplier; `dual_step=0` turns it off.
         step_limit: effective step (rms update / rms parameter) at which AE-8 halves the square of the update.
-        parameter_floor: rms of the parameters below which they count as this large.
+        parameter_floor: added to the rms of the parameters in the effective step.
         barrier: slope of the hinge over the outer 5 % of a coefficient's range (AE-2).
-        direction_decay: horizon of the stored direction, `d <- decay d + update`.
-        mean_growth: steps that the mean of `averaged` reaches back further with each step; 0.1 = the last tenth.
-        forget_beyond, forget_most: trend, in [0, 1), beyond which that mean forgets; largest share forgotten in a step.
+        direction_decay: decay of the stored direction, `d <- decay d + update`.
+        mean_growth: growth per step of the averaging window of `averaged`; 0.1 = the last tenth of all steps.
+        forget_beyond, forget_most: trend, in [0, 1), above which that mean forgets; largest share forgotten per step.
     """
 
+    # `Any`, since a gain is a number or list as given, and an array once `default_gains` or `fitting` has cast it.
     drive: Any
     leak: Any
     meta_step: Any
@@ -103,11 +105,11 @@ ROWS = {
     "eps": Row({"progress": -0.2, "stability": -1.0, "phase": -0.3}, leak=0.2, meta_step=0.03),
     "weight_decay": Row({"overfit": 1.0}, leak=0.2, meta_step=0.02),
     "sigma": Row({"stability": 1.0, "stall": 1.0}, leak=0.1, meta_step=0.05),  # AE-4
-    # Explore while the reward stands still or falls, exploit while it rises.
+    # Explore while the reward stalls or falls, exploit while it rises.
     "entropy_temperature": Row({"reward": -1.0, "stall": 0.3, "stability": 0.5}, leak=0.1, meta_step=0.03),
-    # Hold the policy back when it becomes unstable, let go while the reward rises.
+    # Hold the policy back when it becomes unstable, release it while the reward rises.
     "kl_weight": Row({"reward": -0.5, "stability": -1.0, "phase": -0.3}, leak=0.1, meta_step=0.03),
-    # A loss that stands still raises it only where it has been learnt: at chance it stands still as well.
+    # Mastery in place of stall: the loss also stalls at chance, where nothing has been learnt.
     "difficulty": Row({"progress": 0.5, "mastery": 0.5, "stability": 1.0}, leak=0.0, meta_step=0.03),
     "augmentation": Row({"overfit": 1.0, "stability": 0.5}, leak=0.1, meta_step=0.03),
 }
@@ -122,7 +124,7 @@ def default_gains(
     coupling: Mapping[str, Mapping[str, float]] | None = None,
     **numbers: jax.typing.ArrayLike,
 ) -> Gains:
-    """The gains that the measurements of `bench/ae` were made with, for these coefficients in this order.
+    """The default gains of these coefficients, in this order; the benchmarks in `bench/ae` use them.
 
     Args:
         names: coefficients.
@@ -131,17 +133,17 @@ def default_gains(
         meta_step: entries to replace, by coefficient.
         coupling: entries of C, by the coefficient moved and the one it follows: `{"learning_rate": {"momentum": -1}}`
             is right for heavy-ball momentum, where the effective rate is `learning_rate / (1 - momentum)`.
-        **numbers: the other fields of `Gains`.
+        **numbers: other fields of `Gains`.
 
     Raises:
-        ValueError: a name of a coefficient, feature or field is unknown, or a number is not finite.
+        ValueError: a coefficient, feature or field is unknown, or a number is not finite.
 
     Example:
         >>> from etm_jax import ae
         >>> ae.default_gains(("learning_rate",), budget_up=0.1).drive.shape
         (1, 10)
     """
-    # A coefficient of one's own stands still until `drive` says what moves it.
+    # A coefficient without defaults does not move until the caller gives its `drive`.
     rows = {name: ROWS.get(name, Row({}, leak=0.0, meta_step=0.03)) for name in names}
     for changes in (drive, leak, meta_step, coupling):
         _check_known(changes, names, "coefficient")
@@ -168,10 +170,10 @@ def default_gains(
 
 
 def fitting(gains: Gains, names: Sequence[str]) -> Gains:
-    """Gains as float32, whatever they were computed in.
+    """Gains cast to float32.
 
     Raises:
-        ValueError: they are not those of so many coefficients.
+        ValueError: `drive` has the wrong shape for these coefficients.
     """
     shape, count = jnp.shape(gains.drive), len(names)
     if shape != (count, len(FEATURES)):
@@ -193,10 +195,10 @@ def without(gains: Gains, *laws: str) -> Gains:
 
     Args:
         gains: any gains.
-        *laws: of `"AE-1"` (no signal reaches the laws), `"AE-2"` (no drive), `"AE-3"` (coefficients stand still),
-            `"AE-4"` (no noise), `"AE-5"` (phase and stability do not act), `"AE-6"` (steps unbounded), `"AE-7"` (no
-            coupling), `"AE-8"` (effective step unbounded), `"AE-9"` (no gradient through the controller), `"AE-10"`
-            (energy not monitored).
+        *laws: any of `"AE-1"` (all signals 0), `"AE-2"` (no drive), `"AE-3"` (coefficients constant), `"AE-4"` (no
+            noise), `"AE-5"` (no phase and no stability), `"AE-6"` (steps unbounded), `"AE-7"` (no coupling), `"AE-8"`
+            (effective step unbounded), `"AE-9"` (no gradient through the controller), `"AE-10"` (energy not
+            monitored).
 
     Raises:
         ValueError: a law is unknown.

@@ -1,4 +1,4 @@
-"""Ready chains whose coefficients also shape the loss: reinforcement learning, and curricula."""
+"""Ready chains with coefficients of the loss: reinforcement learning and curricula."""
 
 from typing import Any
 
@@ -25,16 +25,16 @@ def ae_rl(
     ranges: Ranges = None,
     sample: Sample = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Adam for policy gradients: step size, entropy temperature and KL weight are coefficients, the reward a signal.
+    """Adam for policy gradients: step size, entropy temperature and KL weight are coefficients, the reward is a signal.
 
-    A rising reward raises the step size and lowers the other two; a loss that stands still raises the temperature;
-    variance out of phase raises temperature and KL weight. Read the two with `ae.coefficients(state)` and build the
-    next loss with them.
+    A rising reward raises the step size and lowers the other two. A stalled loss raises the temperature. Variance out
+    of phase lowers the temperature and raises the KL weight. Read both with `ae.coefficients(state)` and use them in
+    the next loss.
 
     Args:
-        learning_rate: where the step size starts.
-        entropy_temperature: where the weight of the entropy bonus starts, in 1e-4 to 1.
-        kl_weight: where the weight of the KL penalty starts, in 1e-4 to 100.
+        learning_rate: initial step size.
+        entropy_temperature: initial weight of the entropy bonus, in 1e-4 to 1.
+        kl_weight: initial weight of the KL penalty, in 1e-4 to 100.
         gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     Returns:
@@ -93,18 +93,18 @@ def ae_curriculum(
 ) -> optax.GradientTransformationExtraArgs:
     """Adam with a task's difficulty and the strength of augmentation as coefficients.
 
-    Progress raises the difficulty, and so does a loss that stands below the one it began with; one that stays at chance
-    does not. Instability lowers it. A validation loss above the training loss raises the augmentation. Read both with
-    `ae.coefficients(state)` and sample the next batch with them.
+    Progress raises the difficulty, and so does a loss that has fallen below its initial value; a loss that stays at
+    chance does not. Instability lowers it. A validation loss above the training loss raises the augmentation. Read both
+    with `ae.coefficients(state)` and use them to sample the next batch.
 
     Args:
-        learning_rate: where the rate starts.
-        difficulty: where the difficulty starts, in 0.02 to 0.98.
-        augmentation: where the augmentation starts, in 0.02 to 0.98.
+        learning_rate: initial rate.
+        difficulty: initial difficulty, in 0.02 to 0.98.
+        augmentation: initial augmentation, in 0.02 to 0.98.
         gauge, gains, noise, sigma, seed, ranges, sample: see `adaptive_evolution`.
 
     Returns:
-        A transformation whose `update` needs `value=` (the loss); with `valid_value=` the augmentation moves.
+        A transformation whose `update` needs `value=` (the loss). The augmentation moves only with `valid_value=`.
 
     Example:
         >>> import jax.numpy as jnp

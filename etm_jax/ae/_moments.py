@@ -1,11 +1,11 @@
-"""Momentum and Adam whose decays may change between steps, and the direction of their last update.
+"""Momentum and Adam with decays that may change between steps, and the direction of their last update.
 
-optax divides its moments by `1 - decay^t`, which is wrong once a decay has changed: with `b2` raised from 0.999 to
-0.9999 at step 500 of a constant gradient, Adam's update falls to 0.35 of what it should be. A running weight
+optax divides its moments by `1 - decay^t`, which is wrong after a decay has changed: with `b2` raised from 0.999 to
+0.9999 at step 500 of a constant gradient, Adam's update falls to 0.35 of the right one. A running weight
 `w <- b w + 1 - b` is exact for any sequence of decays.
 
-Second moments are held in at least float32: in bfloat16 a mean over 1,000 steps stands still at a third of its value,
-since each step's share is below the rounding, and in float16 the square of a small gradient is 0.
+Second moments are kept in at least float32: in bfloat16 a mean over 1,000 steps stalls at a third of its value, since
+each step's contribution is rounded away, and in float16 the square of a small gradient is 0.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from optax import tree
 
-from etm_jax.ae._precision import wide
+from etm_jax.ae._trees import wide
 
 
 class ScaleByMomentumState(NamedTuple):
@@ -27,7 +27,7 @@ class ScaleByMomentumState(NamedTuple):
 
 
 def scale_by_momentum(momentum: jax.typing.ArrayLike = 0.9) -> optax.GradientTransformation:
-    """`m <- b m + (1 - b) g`, divided by its own weight; exact for a decay that changes."""
+    """`m <- b m + (1 - b) g`, divided by its own weight; exact for a changing decay."""
 
     def init_fn(params: Any) -> Any:
         return ScaleByMomentumState(tree.zeros_like(params), jnp.zeros((), jnp.float32))
@@ -58,7 +58,7 @@ class ScaleByVaryingAdamState(NamedTuple):
 def scale_by_varying_adam(
     b1: jax.typing.ArrayLike = 0.9, b2: jax.typing.ArrayLike = 0.999, eps: jax.typing.ArrayLike = 1e-8
 ) -> optax.GradientTransformation:
-    """Adam's scaling, exact for decays that change (Kingma & Ba 2015, with running weights for the bias correction)."""
+    """Adam's scaling, exact for changing decays (Kingma & Ba 2015, with running weights for the bias correction)."""
 
     def init_fn(params: Any) -> Any:
         zero = jnp.zeros((), jnp.float32)
@@ -89,7 +89,7 @@ class ScaleByVaryingRmsState(NamedTuple):
 def scale_by_varying_rms(
     b2: jax.typing.ArrayLike = 0.999, eps: jax.typing.ArrayLike = 1e-8
 ) -> optax.GradientTransformation:
-    """Adam's scaling without its first moment, exact for a decay that changes."""
+    """Adam's scaling without the first moment, exact for a changing decay."""
 
     def init_fn(params: Any) -> Any:
         return ScaleByVaryingRmsState(_wide_zeros(params), jnp.zeros((), jnp.float32))
@@ -124,7 +124,7 @@ def _weight(before: jax.Array, decay: jax.Array) -> jax.Array:
 
 
 def _above_zero(weight: jax.Array) -> jax.Array:
-    """The weight; 1 until the first step that is not skipped, when the moments are 0 as well."""
+    """The weight, or 1 before the first step that is not skipped; the moments are 0 until then."""
     return jnp.where(weight > 0, weight, 1.0)
 
 
@@ -139,7 +139,7 @@ def _decayed(mean: Any, values: Any, decay: jax.Array) -> Any:
 
 
 def _preconditioned(state: ScaleByVaryingAdamState, eps: jax.typing.ArrayLike) -> Any:
-    """The update that the moments give, in the second one's dtype."""
+    """Adam's update from its moments, in the dtype of the second moment."""
     over_mu, over_nu = 1 / _above_zero(state.mu_weight), jax.lax.rsqrt(_above_zero(state.nu_weight))
 
     def one(mu: jax.Array, nu: jax.Array) -> jax.Array:
@@ -151,14 +151,14 @@ def _preconditioned(state: ScaleByVaryingAdamState, eps: jax.typing.ArrayLike) -
 
 
 def momentum_direction(inner_state: Any, hyperparams: Mapping[str, jax.Array]) -> Any:
-    """The descent direction of the last momentum step, up to its length; read off the state, so it costs no memory."""
+    """The descent direction of the last momentum step, up to its length; read from the state, so nothing is stored."""
     del hyperparams
     return inner_state[0].ema
 
 
 def adam_direction(eps: Any) -> Callable[[Any, Mapping[str, jax.Array]], Any]:
-    """The descent direction of the last Adam step, recomputed from its moments, so that none needs to be stored.
+    """The descent direction of the last Adam step, recomputed from its moments, so nothing is stored.
 
-    With `eps`, or the one that the laws last moved it to.
+    If `eps` is a coefficient, its current value replaces the argument.
     """
     return lambda inner_state, hyperparams: _preconditioned(inner_state[0], hyperparams.get("eps", eps))

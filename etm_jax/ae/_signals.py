@@ -1,6 +1,6 @@
-"""AE-1, measurement: from loss, reward and gradients to filtered signals that know no scale."""
+"""AE-1, measurement: from loss, reward and gradients to filtered signals without a scale."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,62 +8,62 @@ import jax.numpy as jnp
 from etm_jax.ae._charts import TINY
 from etm_jax.ae._gains import Gains, acts
 
-WARM_STEPS = 10.0  # steps over which the statistics of a loss come to count, after the first two
+WARM_STEPS = 10.0  # steps after the first two over which the loss signals are faded in
 
 
 class Filters(NamedTuple):
-    """Low-pass filters, float32 scalars; each starts at 0 and is read divided by its own weight `1 - decay^n`."""
+    """Low-pass filters, float32 scalars; each starts at 0 and is divided by its weight `1 - decay^n` when read."""
 
-    loss_fast: Any
-    loss_slow: Any
-    variance: Any
-    variance_slow: Any
-    reward_fast: Any
-    reward_slow: Any
-    reward_variance: Any
-    cosine: Any
-    cosine_square: Any
-    gradient_square: Any
-    dispersion_fast: Any
-    dispersion_slow: Any
-    loss_first: Any  # the slow mean of the loss when the filters were warm
-    quality: Any
-    steps: Any  # finite steps seen
+    loss_fast: jax.Array
+    loss_slow: jax.Array
+    variance: jax.Array
+    variance_slow: jax.Array
+    reward_fast: jax.Array
+    reward_slow: jax.Array
+    reward_variance: jax.Array
+    cosine: jax.Array
+    cosine_square: jax.Array
+    gradient_square: jax.Array
+    dispersion_fast: jax.Array
+    dispersion_slow: jax.Array
+    loss_first: jax.Array  # slow mean of the loss at the end of the warm-up
+    quality: jax.Array
+    steps: jax.Array  # finite steps so far
 
 
 class Signals(NamedTuple):
-    """What the laws look at: float32 scalars without a scale.
+    """Inputs of the laws: float32 scalars without a scale.
 
     Attributes:
         trend: tanh of the loss's t-statistic, fast mean minus slow mean over its standard error; below 0 is progress.
-        variance: in [0, 1), how far the loss's innovations exceed their own long-run size.
+        variance: in [0, 1), how far the loss's innovations exceed their long-run size.
         reward_delta: tanh of the reward's t-statistic.
         alignment: filtered cosine between the gradient and the last step's descent direction, in [-1, 1].
-        quality: alignment in units of its own standard error, squashed to (-1, 1); 0 is a step of the right length.
-        uncertainty: log(1 + relative dispersion of the squared gradient norm), less its own long-run value; about 0
-            however noisy the gradients are, as long as they stay so.
-        stall: near 1 where the trend is nought, in [0, 1].
+        quality: alignment in units of its standard error, squashed to (-1, 1); 0 for a step of the right length.
+        uncertainty: log(1 + relative dispersion of the squared gradient norm) minus its long-run value; about 0 while
+            the noise of the gradients does not change.
+        stall: in [0, 1], near 1 without a trend.
         overfit: tanh of (validation loss - loss) / loss; 0 without a validation loss.
-        effective_step: rms of the update over rms of the parameters, of the step before.
-        persistence: cube of the filtered quality; grows only where the quality keeps its sign.
-        mastery: share of the loss of the first steps that is gone, beyond the loss's own noise, in [0, 1].
+        effective_step: rms of the update over rms of the parameters, at the previous step.
+        persistence: cube of the filtered quality; large only if the quality keeps its sign.
+        mastery: in [0, 1], share of the initial loss that has been removed, beyond the loss's noise.
     """
 
-    trend: Any
-    variance: Any
-    reward_delta: Any
-    alignment: Any
-    quality: Any
-    uncertainty: Any
-    stall: Any
-    overfit: Any
-    effective_step: Any
-    persistence: Any
-    mastery: Any
+    trend: jax.Array
+    variance: jax.Array
+    reward_delta: jax.Array
+    alignment: jax.Array
+    quality: jax.Array
+    uncertainty: jax.Array
+    stall: jax.Array
+    overfit: jax.Array
+    effective_step: jax.Array
+    persistence: jax.Array
+    mastery: jax.Array
 
 
 class Observation(NamedTuple):
-    """What one step shows, float32 scalars.
+    """Measurements of one step, float32 scalars.
 
     Attributes:
         loss: of this step.
@@ -72,7 +72,7 @@ class Observation(NamedTuple):
         cosine: between the gradient and the last step's descent direction.
         has_direction: True = there was a last step.
         gradient_square: mean square of the gradient.
-        effective_step: of the step before.
+        effective_step: of the previous step.
     """
 
     loss: jax.Array
@@ -85,7 +85,7 @@ class Observation(NamedTuple):
 
 
 def zero_filters() -> Filters:
-    """Filters that have seen nothing."""
+    """Filters before the first step."""
     return Filters(*[jnp.zeros((), jnp.float32)] * len(Filters._fields))
 
 
@@ -95,7 +95,7 @@ def zero_signals() -> Signals:
 
 
 def root(value: jax.Array) -> jax.Array:
-    """Square root with slope 0 at 0, where the true one is infinite (AE-9). NaN stays NaN."""
+    """Square root with slope 0 at 0, where the true slope is infinite (AE-9). NaN stays NaN."""
     positive = ~(value <= 0)
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, value, 1.0)), 0.0)
 
@@ -106,7 +106,7 @@ def low_pass(mean: jax.Array, value: jax.Array, decay: jax.Array) -> jax.Array:
 
 
 def weight(decay: jax.Array, steps: jax.Array) -> jax.Array:
-    """What a filter that started at 0 has to be divided by after some steps."""
+    """The weight of a filter that started at 0: what to divide it by after `steps` steps."""
     return jnp.maximum(1 - decay**steps, TINY)
 
 
@@ -119,8 +119,8 @@ def difference_variance(fast: jax.Array, slow: jax.Array) -> jax.Array:
 def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters, Signals]:
     """One step of AE-1.
 
-    With LP_b the exponential mean of decay b divided by its own weight, and e the innovation of the loss against the
-    fast mean *before* it:
+    With LP_b the exponential mean of decay b divided by its weight, and e the innovation of the loss against the
+    *previous* fast mean:
 
         e = l - LP_fast(l)[t-1]      V = LP_var(e^2)      V* = LP_slow var(e^2)
         T = (LP_fast(l) - LP_slow(l)) / sqrt(k V*)         trend,      signal tanh(T / width)
@@ -135,10 +135,10 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
     Args:
         filters: the state.
         gains: decays and widths.
-        seen: this step's numbers.
+        seen: this step's measurements.
 
     Returns:
-        The next filters, and the signals; all signals are 0 while AE-1 is off.
+        The next filters and the signals; all signals are 0 if AE-1 is off.
     """
     steps = filters.steps + 1
     warm = jnp.clip((steps - 2.0) / WARM_STEPS, 0.0, 1.0)
@@ -150,7 +150,7 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
     mean, slow_mean = loss_fast / weight(gains.decay_fast, steps), loss_slow / weight(gains.decay_slow, steps)
     short_weight, long_weight = weight(gains.decay_variance, steps), weight(gains.decay_variance_slow, steps)
     short, long = variance / short_weight, variance_slow / long_weight
-    # The absolute parts are float32's own rounding of a loss of this size, so that a constant loss has no trend.
+    # The added terms cover float32 rounding of a loss of this size, so that a constant loss has no trend.
     error = root(jnp.maximum(spread * long, TINY)) + 1e-6 * jnp.abs(mean) + TINY
     trend = warm * (mean - slow_mean) / error
     rounding = TINY + 1e-14 * mean * mean
@@ -166,12 +166,12 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
         difference = reward_fast / weight(gains.decay_fast, steps) - reward_slow / weight(gains.decay_slow, steps)
         rise = warm * difference / error
 
-    # The first step has no direction before it, so the filters of the phase are one step younger.
+    # The first step has no previous direction, so the phase filters are one step younger.
     phase_weight = weight(gains.decay_phase, jnp.maximum(steps - 1, 1.0))
     cosine = jnp.where(seen.has_direction, low_pass(filters.cosine, seen.cosine, gains.decay_phase), 0.0)
     square = jnp.where(seen.has_direction, low_pass(filters.cosine_square, seen.cosine**2, gains.decay_phase), 0.0)
     alignment = cosine / phase_weight
-    of_mean = (1 - gains.decay_phase) / (1 + gains.decay_phase)  # variance of the mean over that of a sample
+    of_mean = (1 - gains.decay_phase) / (1 + gains.decay_phase)  # variance of the mean / variance of a sample
     deviation = root(jnp.maximum(square / phase_weight - alignment**2, TINY))
     tolerance = gains.phase_width * root(of_mean) * deviation + gains.phase_floor
     target = gains.phase_target + gains.phase_noise * deviation
@@ -181,7 +181,7 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
     gradient_square = low_pass(filters.gradient_square, seen.gradient_square, gains.decay_gradient)
     typical = gradient_square / weight(gains.decay_gradient, steps)
     excess_square = jnp.abs(seen.gradient_square / (typical + TINY) - 1)
-    # Its level is that of the batch and says nothing; only a change from what is usual may move a coefficient.
+    # The level depends on the batch size and says nothing; only a change from it may move a coefficient.
     dispersion_fast = low_pass(filters.dispersion_fast, excess_square, gains.decay_variance)
     dispersion_slow = low_pass(filters.dispersion_slow, excess_square, gains.decay_variance_slow)
 
@@ -228,14 +228,14 @@ def measure(filters: Filters, gains: Gains, seen: Observation) -> tuple[Filters,
 def _means(
     fast: jax.Array, slow: jax.Array, steps: jax.Array, gains: Gains, value: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Both means with a new value taken in, and its innovation against the fast one before it."""
+    """Both means after a new value, and its innovation against the previous fast mean."""
     before = fast / weight(gains.decay_fast, steps)
     innovation = jnp.where(steps > 0, value - before, 0.0)
     return low_pass(fast, value, gains.decay_fast), low_pass(slow, value, gains.decay_slow), innovation
 
 
 def mean_loss(filters: Filters, gains: Gains) -> jax.Array:
-    """The fast mean of the loss; 0 before the first step."""
+    """Fast mean of the loss; 0 before the first step."""
     return filters.loss_fast / weight(gains.decay_fast, filters.steps)
 
 

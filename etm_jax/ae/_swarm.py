@@ -1,4 +1,4 @@
-"""Trajectories side by side, each under its own laws: the better get more steps, coefficients are drawn together."""
+"""Parallel trajectories, each under its own laws: better ones get more steps, and a consensus couples coefficients."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,36 +27,36 @@ def swarm(
     dither: float = 0.0,
     ranges: Mapping[str, Coefficient] | None = None,
 ) -> Swarm:
-    """Several trainings that share steps and coefficients, but never parameters.
+    """Train several trajectories that share steps and coefficients, but never parameters.
 
-    In a round each trajectory makes the steps of its budget; the smoothed losses give weights (`soft_weights`), and the
-    weights give the next budgets (`budgets`) and draw the coefficients together (`consensus`). No lane ever idles,
-    however unequal the budgets: `schedule` says which trajectories advance together. The data of a trajectory's n-th
-    step does not depend on the lanes.
+    In a round each trajectory takes as many steps as its budget. The smoothed losses then give weights
+    (`soft_weights`); the weights set the next budgets (`budgets`) and a consensus of the coefficients (`consensus`).
+    `schedule` assigns trajectories to lanes so that no lane idles, however unequal the budgets. The data of a
+    trajectory's n-th step does not depend on the lanes.
 
     Args:
         loss_fn: from parameters and a batch to the loss.
-        tx: an optimiser with adaptive evolution in it, `ae_adam` for one.
-        sample: from a key to a batch; every step of every trajectory draws its own.
-        num_trajectories: trainings.
-        rounds: that `run` makes.
-        steps_per_round: steps of a round, summed over all trajectories.
-        floor: least steps of a trajectory in a round; ten or so tell a new loss from the old.
-        lanes: trajectories that advance at a time. It divides `steps_per_round`; no trajectory can have more than
-            `steps_per_round / lanes` steps a round, so with as many lanes as trajectories all budgets are equal. By
-            default the largest such number with which a budget can reach twice the mean.
-        strength: how far a round draws the coefficients together, in [0, 1].
-        sharpness: how much the weights favour low losses; 0 treats all alike.
-        dither: standard deviation of the noise that the worst trajectory's parameters get after a round, relative to
+        tx: an optimiser with adaptive evolution in it, such as `ae_adam`.
+        sample: from a key to a batch; each step of each trajectory draws its own.
+        num_trajectories: number of trajectories.
+        rounds: number of rounds of `run`.
+        steps_per_round: steps in a round, summed over all trajectories.
+        floor: fewest steps of a trajectory in a round; about ten are enough to update its score.
+        lanes: trajectories that advance at a time; must divide `steps_per_round`. A trajectory gets at most
+            `steps_per_round / lanes` steps in a round, so with as many lanes as trajectories all budgets are equal.
+            Default: the largest number with which a budget can reach twice the mean.
+        strength: how far a round moves the coefficients towards their consensus, in [0, 1].
+        sharpness: how much the weights favour low losses; 0 gives equal weights.
+        dither: standard deviation of the noise added to the worst trajectory's parameters after a round, relative to
             their rms.
-        ranges: chart and range of coefficients that `ae.COEFFICIENTS` lacks, as `adaptive_evolution` got them.
+        ranges: chart and range of coefficients missing from `ae.COEFFICIENTS`, as passed to `adaptive_evolution`.
 
     Returns:
-        A `Swarm`. It costs `num_trajectories` times the memory of one training, and exactly `steps_per_round` steps a
-        round.
+        A `Swarm`. It needs `num_trajectories` times the memory of one training and takes exactly `steps_per_round`
+        steps in a round.
 
     Raises:
-        ValueError: a number is out of its range, or the optimiser's state does not hold one `AEState`.
+        ValueError: a number is out of range, or the optimiser's state does not hold exactly one `AEState`.
 
     References:
         Jaderberg et al. 2017 (population-based training; here nothing is copied).
@@ -80,17 +80,18 @@ def swarm(
     if not (1 <= lanes <= members and total % lanes == 0):
         raise ValueError(
             f"lanes must divide steps_per_round and be at most num_trajectories, got {lanes} with "
-            f"steps_per_round={total} and num_trajectories={members}; leave it out for a fitting number"
+            f"steps_per_round={total} and num_trajectories={members}; leave it out to use a valid default"
         )
     if not 1 <= floor <= total // members:
         raise ValueError(
             f"floor must satisfy 1 <= num_trajectories * floor <= steps_per_round, got floor={floor} with "
-            f"num_trajectories={members} and steps_per_round={total}; everybody must be measured in every round"
+            f"num_trajectories={members} and steps_per_round={total}; every trajectory needs a step in each round"
         )
     advance = advance_with(loss_fn, tx, sample)
 
     def spend(state: SwarmState) -> SwarmState:
         def iteration(state: SwarmState, running: jax.Array) -> tuple[SwarmState, None]:
+            # Gather the running trajectories, advance them, scatter back. `running` has no duplicates (`schedule`).
             whole = work_of(state)
             part = jax.vmap(advance)(jax.tree.map(lambda leaf: leaf[running], whole), state.keys[running])
             merged = jax.tree.map(lambda leaf, new: leaf.at[running].set(new, unique_indices=True), whole, part)
@@ -115,16 +116,16 @@ def ensemble(
     sharpness: float = 1.0,
     ranges: Mapping[str, Coefficient] | None = None,
 ) -> Swarm:
-    """Trajectories that advance together, with a consensus after every step; a swarm of equal budgets.
+    """A swarm with equal budgets: all trajectories advance together, with a consensus after every step.
 
     Args:
         loss_fn: from parameters and a batch to the loss.
         tx: an optimiser with adaptive evolution in it.
         sample: from a key to a batch.
-        num_trajectories: trainings.
-        steps: of each trajectory, that `run` makes.
-        strength: how far a step draws the coefficients together, in [0, 1].
-        sharpness: how much the consensus listens to low losses; 0 listens to all alike.
+        num_trajectories: number of trajectories.
+        steps: number of steps of `run`, for each trajectory.
+        strength: how far a step moves the coefficients towards their consensus, in [0, 1].
+        sharpness: how much the consensus favours low losses; 0 gives equal weights.
         ranges: see `swarm`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Trajectories side by side: what they remember, one step of one of them, and a round around any way to spend steps."""
+"""Parallel trajectories: their state, one step of one of them, and a round for any way of spending steps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,26 +10,26 @@ import optax
 from etm_jax.ae._charts import Coefficient
 from etm_jax.ae._coefficients import check_scalar
 from etm_jax.ae._consensus import consensus, put_state, soft_weights, started_at, with_position
-from etm_jax.ae._monitor import find
-from etm_jax.ae._norms import mean_square
+from etm_jax.ae._state import find
+from etm_jax.ae._trees import mean_square
 
-SCORE_DECAY = 0.9  # of the low-pass filter that smooths a trajectory's losses
+SCORE_DECAY = 0.9  # decay of the filter that smooths a trajectory's losses
 
 
 class SwarmState(NamedTuple):
-    """State of a swarm; every array leads with `trajectories`, except `key` and `round`.
+    """State of a swarm; the leading axis of every array is `trajectories`, except for `key` and `round`.
 
     Attributes:
         params: parameters.
         opt_states: states of the optimiser, each with an `AEState`.
         scores: smoothed losses, lower is better; not finite where the last loss was not.
-        score_weights: how much each score has seen, 0 before its first step.
-        weights: who counts how much, from the scores of the last round.
-        budgets: steps of the coming round, int32.
-        steps: steps made so far, int32.
-        keys: of each trajectory's data.
-        key: of the dither.
-        round: rounds made so far, int32.
+        score_weights: weight of each score's filter, 0 before its first step.
+        weights: weights of the trajectories, from the scores of the last round.
+        budgets: steps of the next round, int32.
+        steps: steps so far, int32.
+        keys: random keys of each trajectory's data.
+        key: random key of the dither.
+        round: rounds so far, int32.
     """
 
     params: Any
@@ -45,13 +45,13 @@ class SwarmState(NamedTuple):
 
 
 class SwarmHistory(NamedTuple):
-    """What happened in each round; arrays of `[rounds, trajectories]`.
+    """History of the rounds; arrays of `[rounds, trajectories]`.
 
     Attributes:
         scores: at the end of the round.
-        weights: that these scores gave.
-        budgets: steps that the round was given.
-        executed: steps that it made, counted as they ran.
+        weights: from these scores.
+        budgets: steps planned for the round.
+        executed: steps actually taken in the round.
         coefficients: after the round's consensus, by name, in their own units.
     """
 
@@ -63,13 +63,12 @@ class SwarmHistory(NamedTuple):
 
 
 class Swarm(NamedTuple):
-    """Pure functions of a swarm; put them under `jax.jit` and `jax.vmap` as you like.
+    """Pure functions of a swarm, to use under `jax.jit` and `jax.vmap`.
 
     Attributes:
-        init: `init(key, init_params, starts=None)` gives the `SwarmState`. `init_params(key)` makes the parameters of
-            one trajectory; `starts` are first values of coefficients, `{"learning_rate": [trajectories]}`. The key is
-            consumed.
-        round: one round, from state to state; a single compile serves all rounds.
+        init: `init(key, init_params, starts=None)` returns the `SwarmState`. `init_params(key)` makes the parameters of
+            one trajectory; `starts` are initial values of coefficients, `{"learning_rate": [trajectories]}`.
+        round: one round, from state to state; compiled once for all rounds.
         run: all rounds, from state to `(state, SwarmHistory)`.
     """
 
@@ -79,12 +78,12 @@ class Swarm(NamedTuple):
 
 
 def best_params(state: SwarmState) -> Any:
-    """Parameters of the trajectory with the lowest score; one whose last loss was not finite is never the best."""
+    """Parameters of the trajectory with the lowest finite score."""
     return jax.tree.map(lambda leaf: leaf[jnp.argmin(_ranked(state.scores))], state.params)
 
 
 class Work(NamedTuple):
-    """What a step of a trajectory changes."""
+    """The part of `SwarmState` that a step of a trajectory changes."""
 
     params: Any
     opt_states: Any
@@ -94,25 +93,27 @@ class Work(NamedTuple):
 
 
 def work_of(state: SwarmState) -> Work:
-    """The part of a swarm that steps change."""
+    """The `Work` of a swarm."""
     return Work(*[getattr(state, name) for name in Work._fields])
 
 
 def with_work(state: SwarmState, work: Work) -> SwarmState:
-    """The swarm after some steps."""
+    """The swarm with its `Work` replaced."""
     return state._replace(**work._asdict())
 
 
-def advance_with(loss_fn: Any, tx: optax.GradientTransformation, sample: Any) -> Callable[[Work, jax.Array], Work]:
-    """One step of one trajectory."""
-    stepper = optax.with_extra_args_support(tx)
+def advance_with(
+    loss_fn: Callable[[Any, Any], jax.Array], tx: optax.GradientTransformation, sample: Callable[[jax.Array], Any]
+) -> Callable[[Work, jax.Array], Work]:
+    """A function that takes one step of one trajectory."""
+    optimiser = optax.with_extra_args_support(tx)
 
     def advance(work: Work, key: jax.Array) -> Work:
         batch = sample(jax.random.fold_in(key, work.steps))
         check_scalar("the loss", jax.eval_shape(loss_fn, work.params, batch))
         loss, gradients = jax.value_and_grad(loss_fn)(work.params, batch)
-        updates, opt_state = stepper.update(gradients, work.opt_states, work.params, value=loss, grad=gradients)
-        was_finite = jnp.isfinite(work.scores)  # after a loss that is not finite the mean starts anew
+        updates, opt_state = optimiser.update(gradients, work.opt_states, work.params, value=loss, grad=gradients)
+        was_finite = jnp.isfinite(work.scores)  # after a loss that is not finite the mean restarts
         weight = SCORE_DECAY * jnp.where(was_finite, work.score_weights, 0.0) + (1.0 - SCORE_DECAY)
         score = jnp.where(was_finite, work.scores, 0.0)
         score = score + (1.0 - SCORE_DECAY) / weight * (loss.astype(jnp.float32) - score)
@@ -132,7 +133,7 @@ def assemble(
     dither: float,
     ranges: Mapping[str, Coefficient] | None,
 ) -> Swarm:
-    """The three functions, around how a round spends its steps and how weights turn into budgets."""
+    """The functions of a swarm, given how a round spends its steps and how weights turn into budgets."""
 
     def init(
         key: jax.Array,
@@ -145,7 +146,7 @@ def assemble(
         found, names = find(opt_states), _names(tx, params)
         position = started_at(found.position, names, starts, ranges)
         found = with_position(found, position, names, ranges)._replace(start=position)
-        if found.key is not None:  # all have the seed of the one optimiser
+        if found.key is not None:  # `tx.init` gave all trajectories the same noise key
             found = found._replace(key=jax.random.split(key_noise, members))
         weights = jnp.full((members,), 1.0 / members, jnp.float32)
         return SwarmState(
@@ -192,7 +193,10 @@ def assemble(
 
 
 def _names(tx: optax.GradientTransformation, params: Any) -> tuple[str, ...]:
-    """Coefficients in the order of `AEState.position`, which only a state fresh from `init` shows."""
+    """Coefficients in the order of `AEState.position`.
+
+    Only a state fresh from `init` has this order in `hyperparams`; `jax.jit` sorts the keys of dicts.
+    """
     names: list[str] = []
 
     def look(params: Any) -> None:
@@ -203,12 +207,12 @@ def _names(tx: optax.GradientTransformation, params: Any) -> tuple[str, ...]:
 
 
 def _ranked(scores: jax.Array) -> jax.Array:
-    """Scores with the ones that are not finite as the worst."""
+    """Scores with those that are not finite replaced by inf, the worst."""
     return jnp.where(jnp.isfinite(scores), scores, jnp.inf)
 
 
 def _dithered(key: jax.Array, params: Any, worst: jax.Array, dither: float) -> Any:
-    """Noise on one trajectory's parameters, relative to their rms."""
+    """Add noise to one trajectory's parameters, relative to their rms."""
     leaves, structure = jax.tree.flatten(jax.tree.map(lambda leaf: leaf[worst], params))
     size = dither * jnp.sqrt(mean_square(leaves))
     keys = jax.random.split(key, len(leaves))
@@ -220,10 +224,10 @@ def _dithered(key: jax.Array, params: Any, worst: jax.Array, dither: float) -> A
 
 
 def check_numbers(members: int, rounds: int, strength: float, sharpness: float, dither: float) -> None:
-    """Raise a ValueError that names the number out of its range."""
+    """Raise a ValueError that names the number out of range."""
     if members < 1 or rounds < 1:
         raise ValueError(f"trajectories and rounds must be at least 1, got {members} and {rounds}")
     if not 0.0 <= strength <= 1.0:
-        raise ValueError(f"strength must lie in [0, 1], got {strength}; 0 leaves coefficients to themselves")
+        raise ValueError(f"strength must lie in [0, 1], got {strength}; 0 turns the consensus off")
     if not sharpness >= 0.0 or not dither >= 0.0:
         raise ValueError(f"sharpness and dither must be 0 or above, got {sharpness} and {dither}")

@@ -1,4 +1,4 @@
-"""The laws around any optax optimiser, in the manner of `optax.inject_hyperparams`."""
+"""The laws around any optax optimiser, in the style of `optax.inject_hyperparams`."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +13,6 @@ from etm_jax.ae import _laws as laws
 from etm_jax.ae._charts import TINY, Coefficient
 from etm_jax.ae._coefficients import bind, check, check_scalar, is_guarded, moved_of
 from etm_jax.ae._gains import Gains, acts, default_gains, fitting
-from etm_jax.ae._norms import LEAST_SAMPLE, SAMPLE, Lengths, entries_of, inner_product, sizes
-from etm_jax.ae._precision import stored_like, wide, widened, widest
 from etm_jax.ae._signals import (
     Observation,
     low_pass,
@@ -26,6 +24,18 @@ from etm_jax.ae._signals import (
     zero_signals,
 )
 from etm_jax.ae._state import AEState
+from etm_jax.ae._trees import (
+    LEAST_SAMPLE,
+    SAMPLE,
+    Norms,
+    entries_of,
+    inner_product,
+    sizes,
+    stored_like,
+    wide,
+    widened,
+    widest,
+)
 
 GAUGES = ("cap", "norm", "none")
 NEEDS_LOSS = (
@@ -34,8 +44,8 @@ NEEDS_LOSS = (
     "state.replace(step=..., params=..., opt_state=...)"
 )
 NEEDS_REAL = (
-    "adaptive evolution needs real parameters, floats; give real and imaginary parts as arrays of their own, and leave "
-    "whole numbers to optax.masked"
+    "adaptive evolution needs real parameters of a float dtype; split complex ones into real and imaginary arrays, and "
+    "exclude integers with optax.masked"
 )
 NEEDS_PARAMS = "adaptive evolution needs the parameters; call update(grads, state, params, value=loss)"
 
@@ -54,54 +64,55 @@ def adaptive_evolution(
     sample: int | jax.Array | Literal["auto"] | None = None,
     **gain_changes: Any,
 ) -> Callable[..., optax.GradientTransformationExtraArgs]:
-    """Let hyperparameters of any optax optimiser follow the laws AE-1 to AE-10.
+    """Let the laws AE-1 to AE-10 control hyperparameters of any optax optimiser.
 
-    Each coefficient `a` moves in its chart, `z = log a` or `log 1/(1-a)`, by
+    Each coefficient `a` moves in its chart (transform), `z = log a` or `log 1/(1-a)`, by the drive (control input) `u`:
 
         u = W phi(s) - Gamma (z - z_0) - grad psi(z)        z <- clip(z + D((I + C) eta u))
 
     where `phi(s)` are features of filtered signals: trend and variance of the loss, reward, the cosine between
     the gradient and the last step, and more (`ae.FEATURES`).
 
-    A step whose loss, gradient, reward or validation loss is not finite changes no parameter and nothing of the inner
-    state; it is counted in `skipped`, and lowers the learning rate.
+    A step whose loss, gradient, reward or validation loss is not finite changes neither the parameters nor the inner
+    state; it is counted in `skipped` and lowers the learning rate.
 
     Args:
-        inner_factory: makes an optimiser from hyperparameters, `optax.adamw` for one. An argument `keep`, if it has
-            one, is False at a step to be skipped: the gradients are then 0, and the state must stay as it is. Without
-            one the old state is selected afterwards, which costs a pass through both.
-        coefficients: which of its arguments the laws move. Where decays are among them, use a factory whose bias
-            correction is right for a varying decay (`ae.scale_by_varying_adam`).
-        gains: every number of the laws; from `default_gains(coefficients)` by default. May be traced.
-        gauge: AE-8. `"cap"` bounds the effective step smoothly; `"norm"` also divides the learning rate by the rms
-            gradient, for plain gradient descent; `"none"` does neither.
-        direction: from the inner state and the coefficients by name to the descent direction of the last update, where
-            that can be read off them; or `"given"`, where the caller hands it to `update` as `direction=`. By default
-            the last update is stored, one more copy of the parameters.
+        inner_factory: makes an optimiser from hyperparameters, such as `optax.adamw`. If it has an argument `keep`,
+            that is False at a skipped step: the gradients are then 0, and the optimiser must leave its state unchanged.
+            Without it the old state is selected afterwards, which costs a pass through both.
+        coefficients: which of its arguments the laws move. For decays, use a factory whose bias correction is right for
+            a varying decay (`ae.scale_by_varying_adam`).
+        gains: the gains of the laws; default `default_gains(coefficients)`. May be traced.
+        gauge: AE-8, the trust ratio. `"cap"` bounds the effective step smoothly; `"norm"` also divides the learning
+            rate by the rms gradient, for plain gradient descent; `"none"` does neither.
+        direction: a function from the inner state and the coefficients by name to the descent direction of the last
+            update; or `"given"` if the caller passes it to `update` as `direction=`. By default the last update is
+            stored, one more copy of the parameters.
         noise: AE-4, add Gaussian noise of `sigma` times the rms of the parameters; `sigma` is then a coefficient too.
-        sigma: where the noise starts.
-        seed: of the noise.
-        ranges: chart and range of coefficients that `ae.COEFFICIENTS` lacks, or to replace its own.
-        sample: of larger arrays, how many entries the cosine and the lengths of step and parameters are measured on;
-            all of them by default, and under a mask; `"auto"` is 4,096. It saves time, and is only right where the
-            inner optimiser treats every entry by itself, as Adam does. That a gradient is finite is seen on all
+        sigma: initial noise.
+        seed: seed of the noise.
+        ranges: chart and range of coefficients missing from `ae.COEFFICIENTS`, or to replace those there.
+        sample: how many entries of a larger array to measure the cosine and the norms of step and parameters on;
+            default, and always under a mask, all; `"auto"` is 4,096. Sampling saves time, but is only right if the
+            inner optimiser treats each entry independently, as Adam does. Gradients are checked for finiteness on all
             entries in any case.
         **gain_changes: passed to `default_gains`.
 
     Returns:
-        A function of the factory's own arguments that makes the transformation. Its `update` takes the keyword
-        arguments `value` (the loss, required), `reward`, `valid_value` and `grad` (the raw gradients, where the updates
-        coming in are something else) and `mask` (True = the parameter exists; others must be 0 and count in no norm);
-        those it does not know go on to the inner optimiser. `grad` and `mask` may cover more than the parameters, as
-        within `optax.masked` and `optax.partition`. It costs one more copy of the parameters, or none with `direction`.
+        A function of the factory's arguments that makes the transformation. Its `update` takes the keyword arguments
+        `value` (the loss, required), `reward`, `valid_value`, `grad` (the raw gradients, if the incoming updates are
+        something else) and `mask` (True = the parameter exists; others must be 0 and count in no norm). Other keywords
+        are passed to the inner optimiser. `grad` and `mask` may cover more than the parameters, as inside
+        `optax.masked` and `optax.partition`. It costs one more copy of the parameters, or none with `direction`.
 
-        Coefficients are float32, or float64 beside float64 parameters. The inner optimiser computes in the same dtype,
-        whatever the parameters are stored in, and its state keeps the dtypes it began with.
+        Coefficients are float32, or float64 with float64 parameters. The inner optimiser computes in the same dtype,
+        whatever the dtype of the parameters, and its state keeps its initial dtypes.
 
     Raises:
-        ValueError: a coefficient is not an argument of the factory, has no range, or does not start in it; the gauge is
-            unknown; gains do not fit the coefficients, or come with changes of gains; parameters are complex or whole
-            numbers; or `update` gets no loss or no parameters, a loss that is no scalar, or a mask that does not fit.
+        ValueError: a coefficient is not an argument of the factory, has no range, or starts outside it; the gauge is
+            unknown; gains do not fit the coefficients, or are given together with changes of gains; parameters are
+            complex or integers; or `update` gets no loss, no parameters, a loss that is not a scalar, or a mask that
+            does not fit.
 
     References:
         Jacobs 1988; Sutton 1992 (IDBD); Baydin et al. 2018 (hypergradient descent); Hansen & Ostermeier 2001 (CSA);
@@ -128,14 +139,14 @@ def adaptive_evolution(
     sample = SAMPLE if isinstance(sample, str) and sample == "auto" else sample
     if sample is not None and not (isinstance(sample, int) and sample >= LEAST_SAMPLE):
         raise ValueError(
-            f"sample must be None or at least {LEAST_SAMPLE} entries, got {sample!r}; it is static, so under "
+            f"sample must be None or at least {LEAST_SAMPLE} entries, got {sample!r}; it is static, so with "
             "optax.inject_hyperparams name it in static_args"
         )
     moved = moved_of(inner_factory, coefficients, noise, ranges)
     names, guarded = tuple(moved.ranges), is_guarded(inner_factory)
     gauged = gauge == "norm" and "learning_rate" not in coefficients
     check(not gauged, 'gauge="norm" scales the learning rate, so "learning_rate" must be among the coefficients')
-    check(gains is None or not gain_changes, f"give gains, or changes of gains ({', '.join(gain_changes)}), not both")
+    check(gains is None or not gain_changes, f"give gains or changes of gains ({', '.join(gain_changes)}), not both")
     initial_gains = default_gains(names, **gain_changes) if gains is None else fitting(gains, names)
     source = direction
 
@@ -152,10 +163,10 @@ def adaptive_evolution(
 
         def init_fn(params: Any) -> Any:
             check(all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(params)), NEEDS_REAL)
-            zero, none = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
+            zero, no_steps = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
             hyperparams = moved.in_units(start)
             return AEState(
-                count=none,
+                count=no_steps,
                 hyperparams=hyperparams,
                 position=start,
                 start=start,
@@ -164,7 +175,7 @@ def adaptive_evolution(
                 signals=zero_signals(),
                 energy=zero,
                 energy_rises=zero,
-                skipped=none,
+                skipped=no_steps,
                 gains=initial_gains,
                 key=jax.random.key(seed) if noise else None,
                 direction=None if source else tree.zeros_like(params),
@@ -194,11 +205,11 @@ def adaptive_evolution(
             gains = state.gains
             dtype = widest(params)
             count = float(sum(sizes(params))) if mask is None else entries_of(mask)
-            lengths = Lengths(sizes(params), count, sample if mask is None else None)
-            few, mean = lengths.few, lengths.mean_square
-            gradient_square = mean(updates)
-            few_updates = few(updates)
-            sampling = sizes(few_updates) != lengths.sizes
+            norms = Norms(sizes(params), count, sample if mask is None else None)
+            sampled, mean = norms.sampled, norms.mean_square
+            gradient_square = mean(updates)  # over all entries even with a sample, so that no NaN is missed
+            sampled_updates = sampled(updates)
+            sampling = sizes(sampled_updates) != norms.sizes
             loss = _float(value)
             finite = jnp.isfinite(gradient_square) & jnp.isfinite(loss)
             for other in (reward, valid_value, None if grad is None else mean(grad)):
@@ -211,13 +222,13 @@ def adaptive_evolution(
             def kept(new: Any, old: Any) -> Any:
                 return jax.tree.map(lambda one, other: jnp.where(finite, one, other), new, old)
 
-            # AE-1, against the step that brought us here
-            inner_seen = few(state.inner_state)
-            last = few(last_direction(state, inner_seen, direction))
-            seen = jax.tree.map(safe, few_updates if grad is None else few(grad))
+            # AE-1. The cosine is with the previous step, whose descent direction the inner state may still hold.
+            sampled_state = sampled(state.inner_state)
+            last = sampled(last_direction(state, sampled_state, direction))
+            seen = jax.tree.map(safe, sampled_updates if grad is None else sampled(grad))
             last_square = mean(last)
             seen_square = safe(gradient_square) if grad is None and not sampling else mean(seen)
-            cosine = inner_product(seen, last, lengths.sizes) / (root(seen_square * last_square) * count + TINY)
+            cosine = inner_product(seen, last, norms.sizes) / (root(seen_square * last_square) * count + TINY)
             filters, signals = measure(
                 state.filters,
                 gains,
@@ -250,14 +261,14 @@ def adaptive_evolution(
                 raw, after = inner(used, keep).update(gradient, before, params, value=value, **extra_args)
                 return raw, stored_like(after, inner_state)
 
-            # AE-8, on the sample where there is one: the whole update then needs one pass, with its length known.
-            few_params = few(params)
-            scale = root(mean(few_params)) + gains.parameter_floor
+            # AE-8. With a sample the step's length is known before the full update, which then needs only one pass.
+            sampled_params = sampled(params)
+            scale = root(mean(sampled_params)) + gains.parameter_floor
             effective_step, keep = None, finite
             if sampling:
-                few_raw, _ = inner_step(finite, few_updates, inner_seen, few_params)
-                effective_step = root(mean(few_raw)) / scale
-                # No root is below 0, but XLA must then read the samples before it writes, and copies no moment.
+                sampled_raw, _ = inner_step(finite, sampled_updates, sampled_state, sampled_params)
+                effective_step = root(mean(sampled_raw)) / scale
+                # Always true, but it makes XLA read the samples before it overwrites the moments, so it copies none.
                 keep = finite & ~(effective_step < 0)
             raw, inner_state = inner_step(keep, updates, state.inner_state, params)
             if effective_step is None:
@@ -317,10 +328,10 @@ def _added(decay: jax.Array, old: Any, new: Any) -> Any:
 
 
 def _part(name: str, whole: Any, params: Any) -> Any:
-    """What a tree has for these parameters: of a group, in `optax.partition`, the tree of all is handed on.
+    """The part of a tree that covers these parameters: inside `optax.partition` the caller's tree covers all groups.
 
     Raises:
-        ValueError: it lacks one of them, or has it in another shape.
+        ValueError: a parameter is missing or has another shape.
     """
 
     def one(param: Any, leaf: Any) -> Any:

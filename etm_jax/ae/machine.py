@@ -1,4 +1,4 @@
-"""The AE machine: a plant, its memory and its environment, adapted in closed loop until a predicate says enough."""
+"""The AE machine: a plant (system), its memory and its environment, adapted in closed loop until a predicate holds."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from etm_jax.ae._monitor import find, monitor
-from etm_jax.ae._norms import mean_square
 from etm_jax.ae._signals import WARM_STEPS, mean_loss
-from etm_jax.ae._state import AEState
+from etm_jax.ae._state import AEState, find, monitor
+from etm_jax.ae._trees import mean_square
 
-FIRST_WARM_STEP = 2 + int(WARM_STEPS)  # finite steps after which the statistics of the loss count fully
+FIRST_WARM_STEP = 2 + int(WARM_STEPS)  # finite steps until the loss signals are fully faded in
 
 Plant = Callable[[Any, Any, Any], tuple[jax.Array, Any]]  # (params, memory, observation) to (loss, memory)
 Environment = Callable[[jax.Array, jax.typing.ArrayLike], Any]  # (key, step) to an observation
@@ -25,16 +24,16 @@ class Machine:
     """M = (X, C, Mem, F, G, S, H, E) as four functions.
 
     The state X is what `run` carries: parameters and the state of `tx`, which holds the coefficients C and the signals
-    S. The memory Mem is any pytree, an `ae.tape.Tape` or None.
+    S. The memory Mem is any pytree, such as an `ae.tape.Tape`, or None.
 
     Attributes:
-        plant: F, does the task once: a pure function from parameters, memory and observation to the loss, a scalar, and
-            the memory afterwards, in the shapes and dtypes it had.
+        plant: F, the controlled system: a pure function from parameters, memory and observation to a scalar loss and
+            the next memory, with unchanged shapes and dtypes.
         sample: E, from a key and the step to an observation.
         tx: G with S, an AE transformation of this package or a chain with one.
-        halt: H, from the `AEState` to True where the machine may stop; see `halt_when`.
-        patience: steps in a row on which `halt` must hold. A momentum that turns round has a step of 0 as well, for a
-            step or a few.
+        halt: H, from the `AEState` to True if the machine may stop; see `halt_when`.
+        patience: consecutive steps on which `halt` must hold. More than one, since the step is also near 0 for a moment
+            when momentum changes its sign.
 
     Raises:
         ValueError: `patience` is below 1.
@@ -52,17 +51,16 @@ class Machine:
 
 
 class MachineResult(NamedTuple):
-    """Where a machine came to.
+    """Result of `run`.
 
     Attributes:
-        params: parameters at the end.
-        memory: memory at the end.
-        opt_state: state of the transformation at the end.
-        steps: steps taken, those that were skipped among them, int32.
-        halted: True where the predicate stopped it, False where it ran to `max_steps`.
-        trace: arrays `[max_steps]` by name: `loss` as the plant gave it, so it is not finite where that was not;
-            `filtered_loss`; all that `ae.monitor` shows, after each step; and `valid`, True in the first `steps` rows.
-            The other rows are 0.
+        params: final parameters.
+        memory: final memory.
+        opt_state: final state of the transformation.
+        steps: steps taken, including skipped ones, int32.
+        halted: True if the predicate stopped it, False if it ran to `max_steps`.
+        trace: arrays `[max_steps]` by name: `loss`, the plant's, finite or not; `filtered_loss`; everything in
+            `ae.monitor`, after each step; and `valid`, True in the first `steps` rows. The other rows are 0.
     """
 
     params: Any
@@ -80,24 +78,24 @@ def halt_when(
     variance_below: jax.typing.ArrayLike | None = None,
     min_steps: int = 20,
 ) -> Halt:
-    """H: the machine may stop at the goal, or at rest.
+    """H: the machine may stop when it has reached the goal or is at rest.
 
-    The goal is reached where the filtered loss is at most `loss_below`. The machine is at rest where its effective step
-    (rms of the update over rms of the parameters) is at most `step_below` while the variance signal is at most
-    `variance_below`: small steps alone may be those of a rate that an unstable loss has just pressed down.
+    The goal is a filtered loss of at most `loss_below`. The machine is at rest if its effective step (rms of the update
+    over rms of the parameters) is at most `step_below` and the variance signal is at most `variance_below`. Small steps
+    alone do not count: an unstable loss may just have lowered the rate.
 
     Args:
         loss_below: in units of the loss.
         step_below: effective step; the default cap is 0.03.
         variance_below: in [0, 1), as `signal/variance`.
-        min_steps: finite steps before which it never fires.
+        min_steps: number of finite steps before it may hold.
 
     Returns:
         A function of an `AEState`. The thresholds may be traced.
 
     Raises:
-        ValueError: there is no threshold; only one of `step_below` and `variance_below` is there; or `min_steps` ends
-            before the filters are warm.
+        ValueError: no threshold is given, only one of `step_below` and `variance_below` is given, or `min_steps` is
+            less than the warm-up of the filters.
 
     Example:
         >>> import jax.numpy as jnp
@@ -112,14 +110,14 @@ def halt_when(
         raise ValueError("halt_when needs a threshold; give loss_below, or step_below with variance_below")
     if min_steps < FIRST_WARM_STEP:
         raise ValueError(
-            f"min_steps must be at least {FIRST_WARM_STEP}, where the filters of the loss are warm, got {min_steps}"
+            f"min_steps must be at least {FIRST_WARM_STEP}, the warm-up of the loss filters, got {min_steps}"
         )
 
     def halt(state: AEState) -> jax.Array:
         enough = jnp.zeros((), bool)
         if loss_below is not None:
             enough |= mean_loss(state.filters, state.gains) <= loss_below
-        if step_below is not None:
+        if step_below is not None and variance_below is not None:
             enough |= (state.signals.effective_step <= step_below) & (state.signals.variance <= variance_below)
         return enough & (state.filters.steps >= min_steps)
 
@@ -131,30 +129,30 @@ class _Carry(NamedTuple):
     memory: Any
     opt_state: Any
     step: jax.Array
-    held: jax.Array  # steps in a row on which the predicate held
+    held: jax.Array  # consecutive steps on which the predicate held
     trace: dict[str, jax.Array]
 
 
 def run(machine: Machine, key: jax.Array, params: Any, memory: Any = None, *, max_steps: int) -> MachineResult:
-    """Sample, do the task, adapt; until the predicate holds for long enough.
+    """Sample, run the plant, adapt; repeat until the predicate has held for `patience` steps.
 
     Works under `jit` and `vmap`. A step whose loss or gradient is not finite changes neither parameters nor memory, is
-    counted in `skipped` and lowers the learning rate; a memory that is not finite is not taken over either.
+    counted in `skipped` and lowers the learning rate. A memory that is not finite is discarded too.
 
     Args:
         machine: what to run.
-        key: is consumed; step t samples with `fold_in(key, t)`.
+        key: step t samples with `fold_in(key, t)`.
         params: pytree of parameters.
-        memory: what the plant begins with.
-        max_steps: where it stops at the latest; the length of the trace.
+        memory: initial memory.
+        max_steps: upper bound on the steps; the length of the trace.
 
     Returns:
-        Where it came to. Under `vmap` the loop goes on until the last one halts, and then each step copies the trace,
-        so a batch costs the steps of its slowest member. There is no reverse-mode gradient through the loop.
+        The final state and the trace. Under `vmap` the loop runs until the last member halts and copies the trace at
+        each step, so a batch costs the steps of its slowest member. There is no reverse-mode gradient through the loop.
 
     Raises:
-        ValueError: `max_steps` is below 1; the plant's loss is no scalar, or its memory comes back with other shapes;
-            or the transformation holds no `AEState`, or more than one.
+        ValueError: `max_steps` is below 1; the plant's loss is not a scalar, or its memory changes shape or dtype; or
+            the transformation does not hold exactly one `AEState`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -174,14 +172,14 @@ def run(machine: Machine, key: jax.Array, params: Any, memory: Any = None, *, ma
     opt_state = machine.tx.init(params)
     _check_plant(machine, key, params, memory)
 
-    def goes_on(carry: _Carry) -> jax.Array:
+    def unfinished(carry: _Carry) -> jax.Array:
         return (carry.step < max_steps) & (carry.held < machine.patience)
 
     def body(carry: _Carry) -> _Carry:
         observation = machine.sample(jax.random.fold_in(key, carry.step), carry.step)
         forward = jax.value_and_grad(machine.plant, has_aux=True)
         (loss, memory), gradient = forward(carry.params, carry.memory, observation)
-        # Zeros instead of the gradient: what stands before the laws in a chain has no guard of its own.
+        # Zero the gradient here: transformations before the laws in a chain have no guard against NaN.
         finite = jnp.isfinite(loss) & jnp.isfinite(mean_square(gradient))
         gradient = jax.tree.map(lambda leaf: jnp.where(finite, leaf, jnp.zeros_like(leaf)), gradient)
         value = jnp.where(finite, loss, jnp.nan)
@@ -207,7 +205,7 @@ def run(machine: Machine, key: jax.Array, params: Any, memory: Any = None, *, ma
         held=jnp.zeros((), jnp.int32),
         trace={name: jnp.zeros((max_steps, *leaf.shape), leaf.dtype) for name, leaf in blank.items()},
     )
-    end = jax.lax.while_loop(goes_on, body, start)
+    end = jax.lax.while_loop(unfinished, body, start)
     trace = end.trace | {"valid": jnp.arange(max_steps, dtype=jnp.int32) < end.step}
     return MachineResult(end.params, end.memory, end.opt_state, end.step, end.held >= machine.patience, trace)
 
@@ -220,7 +218,7 @@ def _row(loss: jax.Array, opt_state: Any) -> dict[str, jax.Array]:
 
 
 def _all_finite(memory: Any) -> jax.Array:
-    """True where no number of the memory is infinite or NaN; whole numbers and keys always are finite."""
+    """True if no number of the memory is infinite or NaN; integers and keys count as finite."""
     leaves = [leaf for leaf in jax.tree.leaves(memory) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jnp.all(jnp.asarray([jnp.all(jnp.isfinite(leaf)) for leaf in leaves], bool))
 
@@ -237,5 +235,5 @@ def _check_plant(machine: Machine, key: jax.Array, params: Any, memory: Any) -> 
         raise ValueError(f"the plant's loss must be a scalar, got shape {loss.shape}; take its mean")
     if kinds(after) != kinds(memory):
         raise ValueError(
-            f"the plant must return its memory in the shapes and dtypes it got, {kinds(memory)}, got {kinds(after)}"
+            f"the plant must return its memory with unchanged shapes and dtypes, {kinds(memory)}, got {kinds(after)}"
         )

@@ -1,8 +1,8 @@
-"""What the laws did over a run, as a figure. Needs the `plot` extra (matplotlib), no earlier than a figure is drawn."""
+"""Figures of coefficients and signals over a run. Drawing needs the `plot` extra (matplotlib); importing does not."""
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,45 +15,50 @@ if TYPE_CHECKING:
 
 _COLUMNS = 3
 _PANEL = (3.6, 2.3)  # inches
-_MARK_BELOW = 13  # so few points are marked, as a line through one of them cannot be seen
-_LEAST_SPAN = (
-    0.7  # in the chart, about a factor of 2: rounding of a coefficient that stands still must not fill a panel
-)
+_MARK_BELOW = 13  # fewer points than this get markers: a line through a single point is invisible
+_LEAST_SPAN = 0.7  # in the chart, about a factor of 2, so that rounding of a constant coefficient does not fill a panel
 _REST = ("energy", "energy_rises", "skipped", "count")
-# Panels of signals that share a range; the last is drawn only where there was a reward or a validation loss.
+# Signals that share a range, one panel each; the last is drawn only with a reward or a validation loss.
 _LOSS = ("trend", "variance", "stall", "mastery")
 _PHASE = ("alignment", "quality", "persistence")
 _FURTHER = ("reward_delta", "overfit")
 _HORIZON_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999)
 _LOGIT_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-# Chart: forth, back, and values that make good ticks.
-_SCALES: dict[str, Any] = {
-    LOG: (np.log, np.exp, ()),
-    HORIZON: (lambda a: -np.log1p(-a), lambda z: -np.expm1(-z), _HORIZON_TICKS),
-    LOGIT: (lambda a: np.log(a) - np.log1p(-a), lambda z: 1 / (1 + np.exp(-z)), _LOGIT_TICKS),
+
+
+class _Scale(NamedTuple):
+    forward: Callable[[np.ndarray], np.ndarray]
+    inverse: Callable[[np.ndarray], np.ndarray]
+    ticks: tuple[float, ...]  # candidates, in the coefficient's units; without any, matplotlib chooses
+
+
+_SCALES = {
+    LOG: _Scale(np.log, np.exp, ()),
+    HORIZON: _Scale(lambda a: -np.log1p(-a), lambda z: -np.expm1(-z), _HORIZON_TICKS),
+    LOGIT: _Scale(lambda a: np.log(a) - np.log1p(-a), lambda z: 1 / (1 + np.exp(-z)), _LOGIT_TICKS),
 }
 
 
 def trajectories(
     monitored: Mapping[str, Any], *, ranges: Mapping[str, Coefficient] | None = None
 ) -> "matplotlib.figure.Figure":
-    """Draw what `ae.monitor` said over one run, or over several.
+    """Plot the output of `ae.monitor` over one or several runs.
 
-    A panel for each coefficient, on the scale of its chart; then the signals, the effective step, the energy and the
-    skipped steps. Of several runs a line is their median, and a band reaches from the least to the greatest. A value
-    that is not finite in any run leaves a gap.
+    One panel per coefficient, on the scale of its chart (transform); then the signals, the effective step, the energy
+    and the skipped steps. For several runs, a line is the median and a band spans minimum to maximum. A value that is
+    not finite in some run leaves a gap.
 
     Args:
-        monitored: everything that `ae.monitor` gives, stacked: `[steps]` for one run, `[runs, steps]` for several. The
-            runs were looked at after the same steps.
-        ranges: as `adaptive_evolution` got them, for the charts of coefficients that `ae.COEFFICIENTS` lacks.
+        monitored: everything that `ae.monitor` returns, stacked: `[steps]` for one run, `[runs, steps]` for several,
+            recorded after the same steps.
+        ranges: as passed to `adaptive_evolution`, for the charts of coefficients missing from `ae.COEFFICIENTS`.
 
     Returns:
-        A figure that no window and no global state knows of; save it with `savefig`.
+        A figure without a window or pyplot state; save it with `savefig`.
 
     Raises:
-        ValueError: a key is missing or unknown, a shape is wrong, a coefficient has no chart or leaves it or is never
-            finite, or runs were looked at after different steps.
+        ValueError: a key is missing or unknown, a shape is wrong, a coefficient has no chart, lies outside it or is
+            never finite, or runs were recorded after different steps.
         ImportError: matplotlib is not installed.
 
     Example:
@@ -114,16 +119,16 @@ def trajectories(
 
 
 def _checked(monitored: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays as float64, once they are known to be complete and of one shape."""
+    """The arrays as float64, checked to be complete and of one shape."""
     needed = [*(f"signal/{name}" for name in Signals._fields), *_REST]
     missing = [key for key in needed if key not in monitored]
     if missing or not any(key.startswith("coefficient/") for key in monitored):
         what = ", ".join(missing) or "coefficient/NAME"
-        raise ValueError(f"monitored lacks {what}; stack all that ae.monitor(state) gives at each step")
+        raise ValueError(f"monitored lacks {what}; stack all that ae.monitor(state) returns at each step")
     unknown = [key for key in monitored if key not in needed and not key.startswith("coefficient/")]
     if unknown:
         raise ValueError(
-            f"monitored has the unknown keys {', '.join(unknown)}; give what ae.monitor(state) gave, alone"
+            f"monitored has the unknown keys {', '.join(unknown)}; pass only the keys of ae.monitor(state)"
         )
     arrays = {key: np.asarray(value, float) for key, value in monitored.items()}
     shape = arrays["count"].shape
@@ -138,9 +143,7 @@ def _checked(monitored: Mapping[str, Any]) -> dict[str, np.ndarray]:
             )
     counts = np.atleast_2d(arrays["count"])
     if np.any(counts != counts[0]):
-        raise ValueError(
-            "the runs must have been looked at after the same steps, got counts that differ; draw each alone"
-        )
+        raise ValueError("the runs must have been recorded after the same steps, got different counts; plot each alone")
     return arrays
 
 
@@ -161,7 +164,7 @@ def _check_chart(name: str, charts: Mapping[str, str], values: np.ndarray) -> No
 def _panel(
     axes: "matplotlib.axes.Axes", title: str, unit: str, arrays: Mapping[str, np.ndarray], keys: list[str]
 ) -> "matplotlib.axes.Axes":
-    """One line a key, with a band if there are several runs; labelled where there is more than one line."""
+    """One line per key, with a band for several runs and a legend for several lines."""
     counts = np.atleast_2d(arrays["count"])[0]
     for key in keys:
         runs = np.atleast_2d(arrays[key])
@@ -184,19 +187,19 @@ def _panel(
     axes.grid(color="0.85", lw=0.6)
     axes.set_axisbelow(True)
     if len(keys) > 1:
-        # beneath the title and above the data, so that it covers none
+        # Between title and data, so that it covers neither.
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.97), ncols=len(keys), frameon=False, fontsize="x-small")
         axes.set_title(title, loc="left", fontsize="medium", pad=16)
     return axes
 
 
 def _chart_scale(axes: "matplotlib.axes.Axes", chart: str, values: np.ndarray) -> None:
-    """The scale of a chart, its limits round the values, and ticks in the coefficient's own units."""
+    """Set the axis to a chart's scale, with limits around the values and ticks in the coefficient's own units."""
     forward, inverse, nice = _SCALES[chart]
     positions = forward(values[np.isfinite(values)])
     middle = (positions.max() + positions.min()) / 2
     reach = 0.55 * max(np.ptp(positions), _LEAST_SPAN)
-    low, high = inverse(middle - reach), inverse(middle + reach)
+    low, high = float(inverse(middle - reach)), float(inverse(middle + reach))
     axes.set_ylim(low, high)
     if chart == LOG:
         axes.set_yscale("log")
@@ -208,7 +211,7 @@ def _chart_scale(axes: "matplotlib.axes.Axes", chart: str, values: np.ndarray) -
 
 
 def _quiet(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """matplotlib also asks for 0 and 1, which lie outside some charts."""
+    """Silence NumPy: matplotlib also evaluates the scale at 0 and 1, which lie outside some charts."""
 
     def quiet(values: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -218,6 +221,6 @@ def _quiet(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray
 
 
 def _log_if_positive(axes: "matplotlib.axes.Axes", values: np.ndarray) -> None:
-    """Logarithmic, unless that would hide values."""
+    """Use a logarithmic axis unless that would hide values."""
     if np.all(values > 0):
         axes.set_yscale("log")

@@ -1,35 +1,35 @@
-"""A differentiable tape: cells, and a pointer that is a distribution over them.
+"""A differentiable tape: cells and a pointer, which is a distribution over them.
 
-Every function is pure and takes one tape; the caller `vmap`s. The tape is a ring: after the last slot comes the first.
+Every function is pure and takes one tape; the caller `vmap`s. The tape is a ring: the first slot follows the last.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-LOG_EPSILON = 1e-12  # added within the logarithm of the sharpening; an entry below it counts as this large
+LOG_EPSILON = 1e-12  # added inside the logarithm of the sharpening, to keep it finite at a pointer entry of 0
 
 
 class Tape(NamedTuple):
-    """A tape and where its pointer is.
+    """Contents and pointer of a tape.
 
     Attributes:
         cells: `[slot, width]`, the contents.
-        pointer: `[slot]`, how much of the pointer is at each slot; sums to 1.
+        pointer: `[slot]`, weight of the pointer at each slot; sums to 1.
     """
 
-    cells: Any
-    pointer: Any
+    cells: jax.Array
+    pointer: jax.Array
 
 
-def blank_tape(num_slots: int, width: int, dtype: Any = jnp.float32) -> Tape:
+def blank_tape(num_slots: int, width: int, dtype: jax.typing.DTypeLike = jnp.float32) -> Tape:
     """A tape of zeros with its pointer at slot 0.
 
     Args:
         num_slots: length of the tape.
-        width: numbers in a slot.
-        dtype: of cells and pointer.
+        width: numbers per slot.
+        dtype: dtype of cells and pointer.
 
     Raises:
         ValueError: a size is below 1.
@@ -46,7 +46,7 @@ def blank_tape(num_slots: int, width: int, dtype: Any = jnp.float32) -> Tape:
 
 
 def read(tape: Tape) -> jax.Array:
-    """What is under the pointer, `[width]`: the mean of the cells, weighted by the pointer.
+    """The mean of the cells, `[width]`, weighted by the pointer.
 
         r = sum_i p_i M_i
 
@@ -60,19 +60,19 @@ def read(tape: Tape) -> jax.Array:
 
 
 def write(tape: Tape, value: jax.Array, gate: jax.typing.ArrayLike = 1.0) -> Tape:
-    """Erase and add at the pointer, as one convex mix of what is there and the value.
+    """Write at the pointer: a convex combination of old contents and value (erase and add with one gate).
 
         M_i <- (1 - g p_i) M_i + g p_i v
 
-    With the whole pointer on one slot and an open gate, that slot then holds the value and nothing else changes.
+    With the whole pointer on one slot and an open gate, that slot gets the value and nothing else changes.
 
     Args:
-        tape: before.
+        tape: the tape.
         value: `[width]`, v.
-        gate: g in [0, 1]; 0 leaves the tape as it is.
+        gate: g in [0, 1]; 0 leaves the tape unchanged.
 
     Raises:
-        ValueError: the value is not as wide as a slot.
+        ValueError: the width of the value is not that of a slot.
 
     Example:
         >>> import jax.numpy as jnp
@@ -92,12 +92,12 @@ def move(tape: Tape, shift_logits: jax.Array, sharpness: jax.typing.ArrayLike) -
 
         q_i = sum_{d=-S..S} s_d p_{i-d}        p_i <- q_i^b / sum_j q_j^b
 
-    where s is the softmax of the logits and b = 1 + softplus(sharpness). The power is taken in log space, where the
-    powers of a diffuse pointer do not underflow and no gradient is NaN, not even at a pointer of zeros.
+    where s is the softmax of the logits and b = 1 + softplus(sharpness). The power is taken in log space, where
+    powers of a diffuse pointer do not underflow and gradients are finite even at a pointer of zeros.
 
     Args:
-        tape: before.
-        shift_logits: `[2S + 1]`, from S slots back over staying to S slots on.
+        tape: the tape.
+        shift_logits: `[2S + 1]`, for shifts from -S to S slots.
         sharpness: any number; at -20 the pointer keeps its shape.
 
     Raises:
@@ -113,16 +113,16 @@ def move(tape: Tape, shift_logits: jax.Array, sharpness: jax.typing.ArrayLike) -
     num_shifts, num_slots = jnp.size(shift_logits), tape.pointer.shape[-1]
     if jnp.ndim(shift_logits) != 1 or num_shifts % 2 == 0:
         raise ValueError(
-            f"shift_logits must be a vector of odd length, one logit for each shift from -S to S, "
+            "shift_logits must be a vector of odd length, one logit for each shift from -S to S, "
             f"got shape {jnp.shape(shift_logits)}"
         )
     if num_shifts > num_slots:
         raise ValueError(
             f"shift_logits must be no longer than the tape, got {num_shifts} for {num_slots} slots; "
-            "on a ring the others would repeat its shifts"
+            "on a ring further shifts repeat the others"
         )
     shift_range = num_shifts // 2
-    # static rolls are slices, and so is their gradient; that of a gather would be a scatter
+    # Static rolls compile to slices, and so does their gradient; the gradient of a gather would be a scatter.
     rolled = jnp.stack([jnp.roll(tape.pointer, distance) for distance in range(-shift_range, shift_range + 1)])
     shifted = jax.nn.softmax(shift_logits) @ rolled
     power = 1 + jax.nn.softplus(jnp.asarray(sharpness, shifted.dtype))
@@ -130,11 +130,11 @@ def move(tape: Tape, shift_logits: jax.Array, sharpness: jax.typing.ArrayLike) -
 
 
 def rewind(tape: Tape, gate: jax.typing.ArrayLike = 1.0) -> Tape:
-    """Bring the pointer back to slot 0, softly: a convex mix of where it is and the start.
+    """Return the pointer to slot 0: a convex combination of the pointer and slot 0.
 
     Args:
-        tape: before.
-        gate: in [0, 1]; 0 leaves the pointer where it is.
+        tape: the tape.
+        gate: in [0, 1]; 0 leaves the pointer unchanged.
 
     Example:
         >>> import jax.numpy as jnp
@@ -146,5 +146,5 @@ def rewind(tape: Tape, gate: jax.typing.ArrayLike = 1.0) -> Tape:
     return tape._replace(pointer=(1 - gate) * tape.pointer + gate * start)
 
 
-def _first_slot(num_slots: int, dtype: Any) -> jax.Array:
+def _first_slot(num_slots: int, dtype: jax.typing.DTypeLike) -> jax.Array:
     return (jnp.arange(num_slots) == 0).astype(dtype)

@@ -1,16 +1,16 @@
-"""Copy and fixed shift on the tape: the smallest plants that have to learn what to do with a memory.
+"""Copy and fixed shift on the tape: the smallest plants (systems) that must learn to use a memory.
 
-A program of three phases runs over the tape. It *writes* the symbols one after another, *turns* (rewinds and moves
-once), and *reads* the whole tape. What each phase does to the pointer is learned, and so are the gates and the maps
-from symbols to cells and back. What has to come out is the content of the tape, moved by a fixed number of slots.
+A program runs over the tape in three phases. It *writes* the symbols one by one, *turns* (rewinds and moves once), and
+*reads* the whole tape. The pointer shifts of each phase, the gates, and the maps between symbols and cells are learned.
+The target output is the content of the tape, shifted by a fixed number of slots.
 
-There are local minima, in which two phases move the pointer differently. With the default sizes few programs end there
-in copy and in shifts forwards; about half of them do in a shift by one slot backwards, and nearly all by two. So run
+There are local minima in which two phases move the pointer differently. With the default sizes few programs get stuck
+on copy and forward shifts, about half on a shift of one slot backwards, and nearly all on two slots backwards. So run
 several keys under `vmap`.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,43 +22,43 @@ PHASES = ("write", "turn", "read")
 WRITE = 0
 TURN = 1
 READ = 2
-# With larger ones a program starts with a direction of its own, often a wrong one, and keeps it.
-LOGIT_SCALE = 0.1  # of the shift logits a program starts with
-MAP_SCALE = 0.3  # of its maps
-REWIND_LOGIT = 2.0  # it rewinds almost fully; from a half-open gate it seldom learns to
+# With larger initial logits a program starts with a strong direction, often a wrong one, and keeps it.
+LOGIT_SCALE = 0.1  # scale of the initial shift logits
+MAP_SCALE = 0.3  # scale of the initial maps
+REWIND_LOGIT = 2.0  # initially rewinds almost fully; from a half-open gate it rarely learns to
 
 
 class Program(NamedTuple):
-    """What the plant learns; `phase` in the order of `PHASES`.
+    """Parameters of the plant; `phase` in the order of `PHASES`.
 
     Attributes:
-        shift_logits: `[phase, 2S + 1]`, how far the pointer moves.
-        sharpness: `[phase]`, how sharp it is afterwards.
-        write_gate: logit of the gate of the write.
-        rewind_gate: logit of the gate of the rewind.
-        encode: `[width, width]`, from a symbol to what is written.
-        decode: `[width, width]`, from what is read to what is put out.
+        shift_logits: `[phase, 2S + 1]`, pointer shifts.
+        sharpness: `[phase]`, sharpening after the shift.
+        write_gate: logit of the write gate.
+        rewind_gate: logit of the rewind gate.
+        encode: `[width, width]`, from symbol to cell.
+        decode: `[width, width]`, from cell to output.
     """
 
-    shift_logits: Any
-    sharpness: Any
-    write_gate: Any
-    rewind_gate: Any
-    encode: Any
-    decode: Any
+    shift_logits: jax.Array
+    sharpness: jax.Array
+    write_gate: jax.Array
+    rewind_gate: jax.Array
+    encode: jax.Array
+    decode: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
 class TapeTask:
-    """Put out the content of the tape, moved by `shift` slots around the ring; 0 is copy.
+    """Output the content of the tape, shifted by `shift` slots around the ring; 0 is copy.
 
     Attributes:
         shift: slots, forwards.
-        length: symbols to write, T.
-        width: bits of a symbol.
-        num_slots: length of the tape; what is not written stays 0.
-        shift_range: S, how far the pointer can move in a step.
-        batch_size: sequences of an observation.
+        length: number of symbols to write, T.
+        width: bits per symbol.
+        num_slots: length of the tape; slots not written stay 0.
+        shift_range: S, largest pointer shift in a step.
+        batch_size: sequences per observation.
 
     Raises:
         ValueError: a size is below 1, the tape is too short for the symbols or the shifts, or `shift` is out of range.
@@ -88,17 +88,17 @@ class TapeTask:
 
 
 def copy_task(**sizes: int) -> TapeTask:
-    """Write T symbols, rewind, put them out."""
+    """Write T symbols, rewind, output them."""
     return TapeTask(shift=0, **sizes)
 
 
 def shift_task(shift: int = 2, **sizes: int) -> TapeTask:
-    """Write T symbols and put out the tape moved by `shift` slots."""
+    """Write T symbols and output the tape shifted by `shift` slots."""
     return TapeTask(shift=shift, **sizes)
 
 
 def initial_program(task: TapeTask, key: jax.Array) -> Program:
-    """A random program, almost without a direction; the key is consumed.
+    """A random program with nearly uniform pointer shifts.
 
     Example:
         >>> import jax
@@ -126,12 +126,12 @@ def execute(program: Program, tape: Tape, symbols: jax.Array) -> jax.Array:
     """Run a program on one sequence.
 
     Args:
-        program: what to do.
-        tape: to begin with.
+        program: the program.
+        tape: initial tape.
         symbols: `[time, width]`.
 
     Returns:
-        `[slot, width]`, what was read.
+        `[slot, width]`, the decoded reads.
     """
 
     def moved(tape: Tape, phase: int) -> Tape:
@@ -150,7 +150,7 @@ def execute(program: Program, tape: Tape, symbols: jax.Array) -> jax.Array:
 
 
 def targets(task: TapeTask, symbols: jax.Array) -> jax.Array:
-    """`[slot, width]`: what must come out for one sequence `[time, width]`.
+    """Target output `[slot, width]` for one sequence `[time, width]`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -164,10 +164,10 @@ def targets(task: TapeTask, symbols: jax.Array) -> jax.Array:
 
 
 def sampler(task: TapeTask) -> Environment:
-    """E: a function of a key and the step that gives a batch of random bits and what must come out for them.
+    """E: a function `sample(key, step)` that draws a batch of random bits with their targets.
 
     Returns:
-        `sample(key, step)`, whose observation is the pair of `[batch, time, width]` and `[batch, slot, width]`.
+        `sample(key, step)`; its observation is a pair of `[batch, time, width]` and `[batch, slot, width]`.
     """
 
     def sample(key: jax.Array, step: jax.typing.ArrayLike) -> tuple[jax.Array, jax.Array]:
@@ -180,15 +180,15 @@ def sampler(task: TapeTask) -> Environment:
 
 
 def plant(program: Program, tape: Tape, observation: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Tape]:
-    """F: run the program on each sequence of the batch, and measure by how much it misses.
+    """F: run the program on each sequence of the batch.
 
     Args:
-        program: what to do.
-        tape: that every sequence begins with, `initial_memory(task)`.
+        program: the program.
+        tape: initial tape of every sequence, `initial_memory(task)`.
         observation: from `sampler`.
 
     Returns:
-        The mean square error, and the tape as it was.
+        The mean square error, and the unchanged tape.
 
     Example:
         >>> import jax
@@ -217,7 +217,7 @@ def initial_memory(task: TapeTask) -> Tape:
 
 
 def accuracy(task: TapeTask, program: Program, key: jax.Array) -> jax.Array:
-    """Share of right bits, after rounding, in a fresh batch; the key is consumed."""
+    """Share of correct bits, after rounding, in a new batch."""
     symbols, wanted = sampler(task)(key, 0)
     outputs = jax.vmap(execute, in_axes=(None, None, 0))(program, initial_memory(task), symbols)
     return jnp.mean((outputs > 0.5) == (wanted > 0.5))

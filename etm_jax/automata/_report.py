@@ -1,10 +1,8 @@
 """What an automaton's tape holds step by step until it halts, and a ring after each observation."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -15,16 +13,15 @@ from etm_jax.automata._evolved import EvolvedEM33, EvolvedEM43
 from etm_jax.automata._number_automata import function_of
 from etm_jax.environment import AnySuite, EnvironmentSuite
 from etm_jax.number_task import NumberTask
-from etm_jax.report._acting import played
-from etm_jax.report._draw import MUTED, SETTINGS, to_svg
-from etm_jax.report._section import Key, Section
-from etm_jax.report._trace import acting_sections, check_channels, trace_of
-from etm_jax.report._words import counted
+from etm_jax.report._draw import MUTED, save_png, to_svg
+from etm_jax.report._section import Key, Section, counted
+from etm_jax.report._trace import acting_sections, check_channels, played, trace_of
 
 TITLE = "What the champion computes"
 COLOURS = ("#00000000", "#5b6470", "#d6336c", "#2f7fd6")  # blank, black, red, blue
 MOST_STEPS = 300  # of a longer history the first steps are drawn
 SHOWN = 3  # inputs
+PNG_SIZE = (6.0, 6.0)  # inches
 MARGIN = 2  # blank cells drawn beside those that are ever live
 
 
@@ -91,7 +88,7 @@ def ring_section(model: EvolvedEM33, suite: EnvironmentSuite, png: Path) -> Sect
     def draw(figure: Figure) -> None:
         draw_history(figure.add_subplot(), history, title, halts=False)
 
-    save_figure(draw, png)
+    save_png(draw, PNG_SIZE, png)
     return Section(
         title="What the champion's ring holds",
         reading="Each row is the ring after its steps for one observation, time running down. Each variable has an "
@@ -137,12 +134,4 @@ def save_space_time(model: EvolvedEM43, task: NumberTask, path: Path) -> None:
     def draw(figure: Figure) -> None:
         draw_history(figure.add_subplot(), history, told(model, task, operands))
 
-    save_figure(draw, path)
-
-
-def save_figure(draw: Callable[[Figure], None], path: Path) -> None:
-    """A drawing as a file."""
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(6, 6), dpi=150, layout="constrained", facecolor="white")
-        draw(figure)
-        figure.savefig(path)
+    save_png(draw, PNG_SIZE, path)

@@ -1,8 +1,8 @@
-"""Memory cells for one sequence of one network; the caller vmaps."""
+"""Memory cells, written for one sequence of one network; they know no population."""
 
-from etm_jax.cells._heads import Memory as Memory
 from etm_jax.cells._kinds import Carry as Carry
 from etm_jax.cells._kinds import Controller as Controller
+from etm_jax.cells._kinds import Memory as Memory
 from etm_jax.cells._kinds import MemoryStep as MemoryStep
 from etm_jax.cells._kinds import Parameter as Parameter
 from etm_jax.cells._kinds import Sizes as Sizes

@@ -165,7 +165,7 @@ def transition(weights: Weights, active: Active, carry: Carry, drive: Drive) -> 
         0 where no network ponders.
     """
     carry = think(weights, active, carry, drive)
-    # All fields of all heads are one product; clipped once, so that no memory need fear an exponential.
+    # One product makes the fields of all heads. They are clipped here, so that no memory has to guard its exponentials.
     interface = drive.interface + product(carry.hidden, *weights.interface)
     fields = split_fields(active, jnp.clip(interface, -INTERFACE_LIMIT, INTERFACE_LIMIT))
     halt = fields["ponder"]["halt"][0] if "ponder" in fields else jnp.zeros((), carry.hidden.dtype)

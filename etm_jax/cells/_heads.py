@@ -13,7 +13,7 @@ NORM_EPSILON = 1e-6  # inside the root, so that the gradient at zero memory is f
 LOG_EPSILON = 1e-12
 SHARPENING, SHIFT = 0, 1  # fields of the `location` axis; the shifts -S..S come last
 
-Memory = Float[Array, "width slot"]
+Contents = Float[Array, "width slot"]
 Reads = Float[Array, "read width"]
 
 
@@ -135,11 +135,11 @@ def write_then_read_as_products(
     return memory, read_weightings @ memory.T
 
 
-def _forward(*arguments: Array) -> tuple[tuple[Memory, Reads], tuple[Array, ...]]:
+def _forward(*arguments: Array) -> tuple[tuple[Contents, Reads], tuple[Array, ...]]:
     return write_then_read(*arguments), arguments
 
 
-def _backward(arguments: tuple[Array, ...], cotangents: tuple[Memory, Reads]) -> tuple[Array, ...]:
+def _backward(arguments: tuple[Array, ...], cotangents: tuple[Contents, Reads]) -> tuple[Array, ...]:
     return jax.vjp(write_then_read_as_products, *arguments)[1](cotangents)
 
 

@@ -1,4 +1,4 @@
-"""The contract between an environment and the engine: networks that act, are rewarded, and evolve without gradients."""
+"""Environments: networks act in them, earn rewards, and evolve without gradients."""
 
 from etm_jax.environment._contract import Environment as Environment
 from etm_jax.environment._contract import scaled_reward as scaled_reward

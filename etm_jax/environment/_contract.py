@@ -1,4 +1,4 @@
-"""What the engine asks of an environment; it knows no concrete one."""
+"""The contract between an environment and the engine, which knows no concrete environment."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,14 +10,14 @@ from etm_jax._typing import BoolScalar, Key, Scalar
 
 @runtime_checkable
 class Environment(Protocol):
-    """A world that one network acts in for one episode, written for one episode; the caller `vmap`s.
+    """An environment for one network and one episode; the caller `vmap`s.
 
-    Frozen and hashable; `reset` and `step` can be jitted, and a state is a pytree of fixed shapes. What a network
-    earns is the sum of the rewards up to and including the first step that is `done`.
+    Frozen and hashable; `reset` and `step` can be jitted, and a state is a pytree of fixed shapes. A network earns the
+    sum of the rewards up to and including the first step that is `done`.
 
-    Where an episode is shown, some members more are used if they are there. `observed` and `actions` name the channels
-    and the logits; `continuous` says that logits are numbers from -1 to 1, cut there, and not choices. `place(state)`,
-    two coordinates, and `outline(state)`, a tuple of lines `[point, 2]`, make a picture of where the agent went.
+    Some members are optional. `observed` and `actions` name the channels and the logits where an episode is shown;
+    `continuous = True` says that actions are numbers, logits clipped to [-1, 1], instead of choices. `place(state)`,
+    two coordinates, and `outline(state)`, a tuple of lines `[point, 2]`, draw the path of the agent.
     """
 
     @property
@@ -37,35 +37,35 @@ class Environment(Protocol):
 
     @property
     def num_steps(self) -> int:
-        """The horizon: an episode ends after so many steps at the latest."""
+        """The horizon, the greatest number of steps of an episode."""
         ...
 
     @property
     def solved(self) -> float:
-        """Accuracy on fresh episodes from which on the environment counts as solved."""
+        """Accuracy on fresh episodes at which the environment counts as solved."""
         ...
 
     def reset(self, key: Key, difficulty: Scalar | float = 1.0) -> tuple[Any, Float[Array, " input"]]:
-        """A fresh state and what is seen first; `difficulty` in [0, 1] may be traced. The key is consumed."""
+        """A fresh state and the first observation; `difficulty` in [0, 1] may be traced. The key is consumed."""
         ...
 
     def step(
         self, key: Key, state: Any, action: Float[Array, " output"]
     ) -> tuple[Any, Float[Array, " input"], Scalar, BoolScalar]:
-        """Act. The key is consumed.
+        """Take one action.
 
         Args:
-            key: for whatever chance decides.
+            key: for random events; consumed.
             state: from `reset` or the step before.
-            action: the network's logits; which of them mean what is the environment's own affair.
+            action: the network's logits; the environment defines what they mean.
 
         Returns:
-            The next state, what is seen there, the reward, and whether the episode is over.
+            The next state, its observation, the reward, and whether the episode is over.
         """
         ...
 
     def performance(self, total_reward: Float[Array, " batch"]) -> Scalar:
-        """What evolution maximises, from the episodes' total rewards: 0 at random actions, 1 when solved."""
+        """The score that evolution maximises, from the episodes' total rewards: 0 at random actions, 1 when solved."""
         ...
 
     def accuracy(self, total_reward: Float[Array, " batch"]) -> Scalar:
@@ -74,5 +74,5 @@ class Environment(Protocol):
 
 
 def scaled_reward(total_reward: Float[Array, " batch"], chance: float, best: float) -> Scalar:
-    """The mean total reward, scaled so that `chance` is 0 and `best` is 1; NaN if an episode's reward is."""
+    """The mean total reward, scaled so that `chance` is 0 and `best` is 1, and clipped; NaN if any reward is NaN."""
     return jnp.clip((jnp.mean(total_reward) - chance) / (best - chance), 0, 1)

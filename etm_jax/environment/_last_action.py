@@ -1,4 +1,4 @@
-"""An environment that also shows what was done last."""
+"""An environment that also shows the last action."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,13 @@ from etm_jax.environment._contract import Environment
 
 @dataclass(frozen=True)
 class WithLastAction:
-    """The same environment, whose observations end with the last action, one-hot; all 0 before the first.
+    """The same environment with the last action appended to each observation, one-hot; all 0 before the first.
 
-    A network knows what it prefers, not what was drawn for it: with `rollout(temperature=...)` it can learn from a
-    reward what to do again only if it sees the action that earned it, as in RL2 (Duan et al. 2016; Wang et al. 2016).
+    With `rollout(temperature=...)` actions are drawn, and a network does not know which action was drawn. To learn from
+    a reward what to repeat it must see the action that earned it, as in RL2 (Duan et al. 2016; Wang et al. 2016).
 
     Attributes:
-        environment: one whose actions are choices; whatever this class does not have is taken from it.
+        environment: one whose actions are choices; members that this class lacks are taken from it.
 
     Raises:
         ValueError: the environment's actions are numbers.
@@ -41,7 +41,7 @@ class WithLastAction:
         require(choices, "environment", "one whose actions are choices", self.environment.name)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "environment":  # not set yet, as in a copy being made
+        if name == "environment":  # not set yet, while a copy is being made
             raise AttributeError(name)
         return getattr(self.environment, name)
 
@@ -52,7 +52,7 @@ class WithLastAction:
 
     @property
     def input_size(self) -> int:
-        """The environment's channels, and one for each action."""
+        """The environment's channels, plus one for each action."""
         return self.environment.input_size + self.environment.output_size
 
     @property
@@ -72,21 +72,21 @@ class WithLastAction:
 
     @property
     def observed(self) -> tuple[str, ...]:
-        """Names of the channels, if the environment names its own."""
-        environment: Any = self.environment  # whose names are no part of the protocol
+        """Names of the channels; an AttributeError if the environment does not name its own."""
+        environment: Any = self.environment  # names are no part of the protocol
         numbers = range(environment.output_size)
         actions = getattr(environment, "actions", tuple(f"action {number}" for number in numbers))
         return (*environment.observed, *(f"last {action}" for action in actions))
 
     def reset(self, key: Key, difficulty: Scalar | float = 1.0) -> tuple[Any, Float[Array, " input"]]:
-        """As the environment. The key is consumed."""
+        """Reset the environment. The key is consumed."""
         state, seen = self.environment.reset(key, difficulty)
         return state, jnp.concatenate([seen, jnp.zeros(self.output_size, seen.dtype)])
 
     def step(
         self, key: Key, state: Any, action: Float[Array, " output"]
     ) -> tuple[Any, Float[Array, " input"], Scalar, BoolScalar]:
-        """As the environment; the last action is that of the greatest logit. The key is consumed."""
+        """Step the environment; the last action is the one with the greatest logit. The key is consumed."""
         state, seen, reward, done = self.environment.step(key, state, action)
         last = jax.nn.one_hot(jnp.argmax(action), self.output_size, dtype=seen.dtype)
         return state, jnp.concatenate([seen, last]), reward, done

@@ -1,14 +1,14 @@
-"""Let a network act in an environment, for whole episodes."""
+"""Whole episodes of a network acting in an environment."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._require import require, require_not_negative
-from etm_jax._typing import Key, Scalar, pytree
+from etm_jax._typing import BoolScalar, Key, Scalar, pytree
 from etm_jax.environment._contract import Environment
 
 Step = Callable[[Any, Array], tuple[Any, Array]]
@@ -16,14 +16,14 @@ Step = Callable[[Any, Array], tuple[Any, Array]]
 
 @pytree
 class Rollout:
-    """A batch of episodes as they were lived.
+    """A batch of episodes.
 
     Attributes:
-        observations: what was seen before each action.
+        observations: before each action.
         logits: the actions.
-        rewards: what each action earned.
-        step_valid: True = the episode was not over before this step; what stands in the others means nothing.
-        states: the environment's own, before each action.
+        rewards: of each action.
+        step_valid: True = the episode was not over before this step; all other steps are meaningless.
+        states: of the environment, before each action.
     """
 
     observations: Float[Array, "*lead batch time input"]
@@ -34,10 +34,19 @@ class Rollout:
 
     @property
     def total_reward(self) -> Float[Array, "*lead batch"]:
-        """Sum of the rewards of each episode; NaN where one of its logits is not finite."""
+        """Sum of the rewards of each episode; NaN if one of its logits is not finite."""
         total = jnp.sum(jnp.where(self.step_valid, self.rewards, 0), axis=-1)
         sound = jnp.all(jnp.isfinite(self.logits) | ~self.step_valid[..., None], axis=(-2, -1))
         return jnp.where(sound, total, jnp.nan)
+
+
+class _Now(NamedTuple):
+    """One episode between two steps; `valid` is True until the episode is over."""
+
+    carry: Any
+    state: Any
+    observation: Float[Array, " input"]
+    valid: BoolScalar
 
 
 def rollout(
@@ -49,24 +58,23 @@ def rollout(
     difficulty: Scalar | float = 1.0,
     temperature: float = 0.0,
 ) -> Rollout:
-    """Let a recurrent network act, each episode from `start_carry`; one scan over the horizon.
+    """Let a recurrent network act in `num_episodes` episodes, in one scan over the horizon.
 
-    The same key gives the same episodes to every network, up to where their actions part them.
+    The same key gives every network the same episodes, until their actions differ.
 
-    With a temperature actions are drawn from `softmax(tanh(logits) / temperature)`, by Gumbel noise on `tanh(logits)`.
-    For search, not for scoring. A network that always prefers one action earns the same whatever small change its
-    weights undergo, and a strategy sees no slope there; the mean reward of drawn actions is a smooth function of the
-    weights. The bound keeps a network from drowning the noise in larger and larger logits, so that it goes on trying
-    other actions and has to cope with their outcome.
+    With a positive temperature, actions are drawn from `softmax(tanh(logits) / temperature)`, by adding Gumbel noise to
+    `tanh(logits)`. Use it to search, not to score: while preferred actions do not change, small changes of the weights
+    change no reward, and a strategy sees no slope; the mean reward of drawn actions is smooth in the weights. The tanh
+    keeps logits from outgrowing the noise, so that other actions are still tried.
 
     Args:
-        environment: where.
+        environment: to act in.
         key: consumed.
-        start_carry: what the network remembers before the first step.
-        step: of one episode: `(carry, observation) -> (carry, logits)`, as any recurrent cell.
-        num_episodes: side by side.
-        difficulty: in [0, 1], handed to the environment.
-        temperature: see above; 0 hands over the logits as they are. Not for actions that are numbers.
+        start_carry: the network's memory before the first step of each episode.
+        step: `(carry, observation) -> (carry, logits)` for one episode, as any recurrent cell.
+        num_episodes: size of the batch.
+        difficulty: in [0, 1], passed to the environment.
+        temperature: at least 0; at 0 the logits are passed unchanged. Must be 0 where actions are numbers.
 
     Raises:
         ValueError: the temperature is negative, or not 0 where actions are numbers.
@@ -91,18 +99,20 @@ def rollout(
         noise = jax.random.gumbel(jax.random.fold_in(key, 1), logits.shape, logits.dtype)
         return jnp.tanh(logits) + temperature * noise
 
-    def live(key: Key) -> Rollout:
+    def one_episode(key: Key) -> Rollout:
         key_reset, key_steps = jax.random.split(key)
-        start, first = environment.reset(key_reset, difficulty)
+        state, observation = environment.reset(key_reset, difficulty)
 
-        def act(now: tuple[Any, ...], key: Key) -> tuple[tuple[Any, ...], Rollout]:
-            carry, state, observation, valid = now
-            carry, logits = step(carry, observation)
-            after, seen, reward, done = environment.step(key, state, drawn(key, logits))
-            lived = Rollout(observations=observation, logits=logits, rewards=reward, step_valid=valid, states=state)
-            return (carry, after, seen, valid & ~done), lived
+        def act(now: _Now, key: Key) -> tuple[_Now, Rollout]:
+            carry, logits = step(now.carry, now.observation)
+            state, observation, reward, done = environment.step(key, now.state, drawn(key, logits))
+            happened = Rollout(
+                observations=now.observation, logits=logits, rewards=reward, step_valid=now.valid, states=now.state
+            )
+            return _Now(carry, state, observation, now.valid & ~done), happened
 
-        beginning = (start_carry, start, first, jnp.array(True))
-        return jax.lax.scan(act, beginning, jax.random.split(key_steps, environment.num_steps))[1]
+        # The scan always runs to the horizon; steps after the end are masked by `step_valid`.
+        start = _Now(start_carry, state, observation, jnp.array(True))
+        return jax.lax.scan(act, start, jax.random.split(key_steps, environment.num_steps))[1]
 
-    return jax.vmap(live)(jax.random.split(key, num_episodes))
+    return jax.vmap(one_episode)(jax.random.split(key, num_episodes))

@@ -1,4 +1,4 @@
-"""Weighted environments that one network acts in, and the suite of tasks or of environments that a run evolves on."""
+"""Weighted environments that one network acts in, and the suites that a run may evolve on."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from etm_jax._checks import check_suite
+from etm_jax._require import check_suite
 from etm_jax._typing import Key, Scalar
 from etm_jax.environment._contract import Environment
 from etm_jax.environment._rollout import Rollout, Step, rollout
@@ -21,14 +21,14 @@ END = ("final_x", "final_y")
 
 @dataclass(frozen=True)
 class EnvironmentSuite:
-    """Weighted environments that one network acts in, each in episodes of its own.
+    """Weighted environments that one network acts in, each in separate episodes.
 
-    Observations are padded to the widest environment, and every one ends with a one-hot cue that names the
-    environment, unless there is just one. An environment gets as many of the logits as it has actions.
+    Observations are padded to the widest environment. If there are several environments, each observation ends with a
+    one-hot cue that names its environment. An environment gets as many logits as it has actions.
 
     Attributes:
-        environments: of different names.
-        weights: what each counts in the fitness, positive.
+        environments: with different names.
+        weights: of each environment in the fitness, positive.
 
     Raises:
         ValueError: no environment, two of the same name, or weights that do not fit.
@@ -42,7 +42,7 @@ class EnvironmentSuite:
     """
 
     kind: ClassVar[str] = "environments"
-    num_steps: ClassVar[float] = math.inf  # of an episode: unknown before it is played
+    num_steps: ClassVar[float] = math.inf  # an episode's steps are unknown before it is played
     environments: tuple[Environment, ...]
     weights: tuple[float, ...]
 
@@ -56,22 +56,22 @@ class EnvironmentSuite:
 
     @property
     def solved(self) -> tuple[float, ...]:
-        """The accuracy from which on each environment counts as solved."""
+        """The accuracy at which each environment counts as solved."""
         return tuple(float(environment.solved) for environment in self.environments)
 
     @property
     def num_cases(self) -> int:
-        """What selection may look at one by one: the environments."""
+        """Number of scores that selection may look at one by one: one an environment."""
         return len(self.environments)
 
     @property
     def input_size(self) -> int:
-        """Channels of the widest observation, and the cue."""
+        """Channels of the widest observation, plus the cue."""
         return max(environment.input_size for environment in self.environments) + self._cue_size
 
     @property
     def output_size(self) -> int:
-        """Logits of the most actions."""
+        """Logits of the environment with the most actions."""
         return max(environment.output_size for environment in self.environments)
 
     @property
@@ -81,14 +81,14 @@ class EnvironmentSuite:
     def rollouts(
         self, key: Key, start_carry: Any, step: Step, num_episodes: int, difficulty: Float[Array, " task"]
     ) -> tuple[Rollout, ...]:
-        """`num_episodes` episodes in each environment, each at its own difficulty. The key is consumed.
+        """Episodes of each environment, each at its own difficulty.
 
         Args:
             key: consumed.
-            start_carry: what the network remembers before each episode.
-            step: of a network of `input_size` and `output_size`.
+            start_carry: the network's memory before each episode.
+            step: of a network with `input_size` inputs and `output_size` logits.
             num_episodes: in each environment.
-            difficulty: of each environment, 0 to 1.
+            difficulty: of each environment, in [0, 1].
         """
         keys = jax.random.split(key, len(self.environments))
         return tuple(
@@ -97,56 +97,59 @@ class EnvironmentSuite:
         )
 
     def as_inputs(self, index: int, observations: Float[Array, "*lead own"]) -> Float[Array, "*lead input"]:
-        """What the network is shown of one environment's observations: these, padded, and the cue."""
+        """One environment's observations as the network sees them: padded, with the cue."""
         lead, num_channels = observations.shape[:-1], observations.shape[-1]
         padding = jnp.zeros((*lead, self.input_size - self._cue_size - num_channels), observations.dtype)
         cue = jnp.broadcast_to(jnp.arange(self._cue_size) == index, (*lead, self._cue_size))
         return jnp.concatenate([observations, padding, cue.astype(observations.dtype)], axis=-1)
 
     def _fitted(self, index: int, step: Step) -> Step:
-        """The step as one environment sees it: of its own sizes."""
+        """The step in the sizes of one environment."""
 
-        def own(carry: Any, observation: Array) -> tuple[Any, Array]:
+        def fitted(carry: Any, observation: Array) -> tuple[Any, Array]:
             carry, logits = step(carry, self.as_inputs(index, observation))
             return carry, logits[: self.environments[index].output_size]
 
-        return own
+        return fitted
 
-    def loss(self, lived: tuple[Rollout, ...]) -> Scalar:
-        """Minus the mean total rewards, averaged by weight."""
-        totals = jnp.stack([jnp.mean(one.total_reward) for one in lived])
+    def loss(self, rollouts: tuple[Rollout, ...]) -> Scalar:
+        """Minus the mean total reward, averaged over environments by weight."""
+        totals = jnp.stack([jnp.mean(rollout.total_reward) for rollout in rollouts])
         return -(totals @ jnp.array(self.weights)) / sum(self.weights)
 
-    def accuracy(self, lived: tuple[Rollout, ...]) -> Float[Array, " task"]:
+    def accuracy(self, rollouts: tuple[Rollout, ...]) -> Float[Array, " task"]:
         """Each environment's share of episodes solved."""
-        return jnp.stack([at.accuracy(one.total_reward) for at, one in zip(self.environments, lived, strict=True)])
+        pairs = zip(self.environments, rollouts, strict=True)
+        return jnp.stack([environment.accuracy(rollout.total_reward) for environment, rollout in pairs])
 
-    def performance(self, lived: tuple[Rollout, ...]) -> Float[Array, " task"]:
+    def performance(self, rollouts: tuple[Rollout, ...]) -> Float[Array, " task"]:
         """Each environment's performance, 0 at random actions and 1 when solved."""
-        return jnp.stack([at.performance(one.total_reward) for at, one in zip(self.environments, lived, strict=True)])
+        pairs = zip(self.environments, rollouts, strict=True)
+        return jnp.stack([environment.performance(rollout.total_reward) for environment, rollout in pairs])
 
     @property
     def lengths(self) -> dict[str, "EnvironmentSuite"]:
-        """What a champion is scored on, by the suffix of its scores' names; environments have no longer form."""
+        """The suites that a champion is scored on, by the suffix of its scores' names: only this one."""
         return {"": self}
 
     @staticmethod
     def reliability(accuracy: Float[Array, " task"], performance: Float[Array, " task"]) -> Float[Array, " task"]:
-        """How reliably each is solved; whole episodes are solved late if at all, so performance counts too."""
+        """How reliably each environment is solved."""
+        # Whole episodes are solved late in a run, if ever, so performance counts too.
         return accuracy + performance
 
     @property
     def behaviours(self) -> tuple[str, ...]:
-        """What `behaviour` gives: where episodes of the first environment end, if it has places."""
+        """Names of the descriptors that `behaviour` returns; none unless the first environment has places."""
         has_places = all(hasattr(self.environments[0], name) for name in ("place", "outline"))
         return END if has_places else ()
 
-    def behaviour(self, lived: tuple[Rollout, ...]) -> dict[str, Scalar]:
-        """Where episodes of the first environment end on average, as shares of the box around its outline."""
-        environment: Any = self.environments[0]
-        first = lived[0]
+    def behaviour(self, rollouts: tuple[Rollout, ...]) -> dict[str, Scalar]:
+        """The mean place where episodes of the first environment end, as shares of the box around its outline."""
+        environment: Any = self.environments[0]  # places are no part of the protocol
+        first = rollouts[0]
 
-        def one(states: Any, valid: Bool[Array, " time"]) -> Float[Array, "2"]:
+        def end(states: Any, valid: Bool[Array, " time"]) -> Float[Array, "2"]:
             start = jax.tree.map(lambda leaf: leaf[0], states)
             last = jax.tree.map(lambda leaf: leaf[jnp.sum(valid) - 1], states)
             points = jnp.concatenate(environment.outline(start))
@@ -155,7 +158,7 @@ class EnvironmentSuite:
             share = (environment.place(last) - low) / jnp.where(extent > 0, extent, 1)  # a corridor may have no height
             return jnp.clip(share, 0, 1)
 
-        places = jnp.mean(jax.vmap(one)(first.states, first.step_valid), axis=0)
+        places = jnp.mean(jax.vmap(end)(first.states, first.step_valid), axis=0)
         return {name: places[index] for index, name in enumerate(END)}
 
 
@@ -164,16 +167,16 @@ AnySuite: TypeAlias = Suite | NumberSuite
 
 
 def as_suite(members: Sequence[Task | Environment | NumberTask], weights: Sequence[float]) -> AnySuite:
-    """The suite of some tasks, of some environments, or of a function of numbers.
+    """The suite of tasks, of environments, or of one function of numbers.
 
     Raises:
-        ValueError: kinds are mixed, or the suite is not valid.
+        ValueError: members of several kinds, or a suite that is not valid.
     """
     functions = tuple(member for member in members if isinstance(member, NumberTask))
     if functions:
         if len(functions) < len(members):
             names = ", ".join(member.name for member in members)
-            raise ValueError(f"a function of numbers is evolved on alone, got {names}; leave the others out")
+            raise ValueError(f"a function of numbers must be the only task, got {names}; leave the others out")
         return NumberSuite(functions, tuple(weights))
     environments = tuple(member for member in members if isinstance(member, Environment))
     tasks = tuple(member for member in members if isinstance(member, Task))

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import Key, pytree
+from etm_jax.runs._history import NO_ID as NO_ID
 from etm_jax.selection import Scores
-
-NO_ID = -1  # of the parents of a genome drawn at random, and of the champion before there is one
 
 
 @pytree

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from etm_jax._ask_tell import best_of, check_fitness, cost_of, metrics_fn, with_best
 from etm_jax._require import require, require_count
@@ -137,13 +137,17 @@ class NEAT:
         belongs, species = assign(state.population, state.species, params)
         survivors, parents, species = breed(of_parents.T, belongs, -state.fitness, species, params)
         species = represented(of_species[:, 0], state.population, belongs, species)
-        mates = of_mating[:, 0] < params.crossover_rate
-        children = self._children(of_variation, state.population, parents, mates, params)
-        stays = survivors != NO_SPECIES
+        mates = (of_mating[:, 0] < params.crossover_rate) & (parents[:, 0] != parents[:, 1])
+        fitter, other = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], state.population) for rows in parents.T)
+
+        def child(chance: Array, fitter: Graph, other: Graph, mates: BoolScalar) -> Graph:
+            return vary(chance, fitter, other, mates, params, len(self.activations), self.recurrent)
 
         def place(kept: Array, child: Array) -> Array:
-            return jnp.where(stays.reshape(-1, *(1,) * (kept.ndim - 1)), kept[survivors], child)
+            stays = (survivors != NO_SPECIES).reshape(-1, *(1,) * (kept.ndim - 1))
+            return jnp.where(stays, kept[survivors], child)
 
+        children = jax.vmap(child)(of_variation, fitter, other, mates)
         return jax.tree.map(place, state.population, children), replace(state, asked=species)
 
     @partial(jax.jit, static_argnames="self")
@@ -183,19 +187,3 @@ class NEAT:
             return isinstance(part, Graph)
 
         return jax.tree.map(lambda part: resized(part, *lengths) if is_graph(part) else part, state, is_leaf=is_graph)
-
-    def _children(
-        self,
-        chances: Float[Array, "population chance"],
-        graphs: Graph,
-        parents: Int[Array, "population 2"],
-        mates: Bool[Array, " population"],
-        params: NEATParams,
-    ) -> Graph:
-        """A child for every pair of parents; of the first alone if they do not mate, or are the same graph."""
-        fitter, other = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], graphs) for rows in parents.T)
-
-        def child(chance: Array, fitter: Graph, other: Graph, mates: BoolScalar) -> Graph:
-            return vary(chance, fitter, other, mates, params, len(self.activations), self.recurrent)
-
-        return jax.vmap(child)(chances, fitter, other, mates & (parents[:, 0] != parents[:, 1]))

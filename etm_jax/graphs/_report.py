@@ -8,11 +8,9 @@ from matplotlib.figure import Figure
 
 from etm_jax.environment import EnvironmentSuite
 from etm_jax.graphs._evolved import EvolvedGraph
-from etm_jax.report._acting import played
 from etm_jax.report._draw import ACCENT, INK, MUTED, SECOND, to_svg
-from etm_jax.report._section import Key, Section
-from etm_jax.report._trace import acting_sections, check_channels, trace_of
-from etm_jax.report._words import counted
+from etm_jax.report._section import Key, Section, counted
+from etm_jax.report._trace import acting_sections, check_channels, played, trace_of
 
 SIZE = (7.2, 4.8)  # inches
 

@@ -9,9 +9,8 @@ from flax import nnx
 
 from etm_jax.cells import MemoryNetwork
 from etm_jax.environment import EnvironmentSuite, Suite
-from etm_jax.report._acting import played
 from etm_jax.report._section import Section
-from etm_jax.report._trace import Trace, acting_sections, check_channels, trace_of, trace_section
+from etm_jax.report._trace import Trace, acting_sections, check_channels, played, trace_of, trace_section
 from etm_jax.task import TaskSuite
 
 

@@ -1,11 +1,13 @@
-"""Who the champion descends from: a walk back through the lineage, and where each ancestor stands in the drawing."""
+"""The champion's ancestors, found in the lineage, and their places in the drawing."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import NamedTuple
 
-from etm_jax.report._run import NO_PARENT, LineageRow
+from etm_jax.report._run import LineageRow
+from etm_jax.runs._history import NO_ID
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class Individual:
     Attributes:
         id: its id.
         created: the first generation that lists it.
-        parents: the one or two known parents, the fitter first; empty for a founder.
+        parents: its one or two known parents, the fitter first; empty for a founder.
         fitness: of its first evaluation; NaN where that failed.
         genes: values by name.
     """
@@ -27,15 +29,22 @@ class Individual:
     genes: dict[str, int]
 
 
+class GeneChange(NamedTuple):
+    """A gene's value in the fitter parent, and in the child."""
+
+    before: int
+    after: int
+
+
 @dataclass(frozen=True)
 class Tree:
-    """What is drawn of an ancestry.
+    """The part of an ancestry that is drawn.
 
     Attributes:
         line: the line of descent, the champion first.
         columns: the column of every individual drawn; the line has column 0.
         edges: pairs of (child, parent), both drawn.
-        left_out: ancestors that found no room.
+        left_out: the number of ancestors that are not drawn.
     """
 
     line: tuple[int, ...]
@@ -51,71 +60,73 @@ def best_of(row: LineageRow) -> int | None:
 
 
 def ancestry(rows: Sequence[LineageRow], champion: int) -> dict[int, Individual]:
-    """The champion and all its ancestors by id, found by walking from the last row to the first.
+    """The champion and all its ancestors by id.
 
-    An individual that survives is listed in many rows; it counts as created in the first. Ids that no row lists are
-    left out, also from their children's parents.
+    A survivor is listed in many rows and counts as created in the first. Ids that no row lists are left out, also from
+    their children's parents.
     """
-    wanted, births = {champion}, {}
+    # Backwards, so that a child names its parents before their rows are read, and a survivor's first row is kept.
+    wanted, found = {champion}, {}
     for row in reversed(rows):
-        for index in [index for index, one in enumerate(row.ids.tolist()) if one in wanted]:
-            births[int(row.ids[index])] = (row, index)
-            wanted.update(parent for parent in row.parents[index].tolist() if parent != NO_PARENT)
-    people: dict[int, Individual] = {}
-    for one, (row, index) in sorted(births.items(), key=lambda item: item[1][0].generation):
-        known = {p for p in row.parents[index].tolist() if p in people and people[p].created < row.generation}
+        for index in [index for index, id in enumerate(row.ids.tolist()) if id in wanted]:
+            found[int(row.ids[index])] = (row, index)
+            wanted.update(parent for parent in row.parents[index].tolist() if parent != NO_ID)
+    individuals: dict[int, Individual] = {}
+    for id, (row, index) in sorted(found.items(), key=lambda item: item[1][0].generation):
+        # A parent must be older than its child: a damaged record may hold loops.
+        known = {p for p in row.parents[index].tolist() if p in individuals and individuals[p].created < row.generation}
         order = row.parents[index].tolist().index
-        people[one] = Individual(
-            id=one,
+        individuals[id] = Individual(
+            id=id,
             created=row.generation,
-            parents=tuple(sorted(known, key=lambda parent: (-_finite(people[parent].fitness), order(parent)))),
+            parents=tuple(sorted(known, key=lambda parent: (-_finite(individuals[parent].fitness), order(parent)))),
             fitness=float(row.fitness[index]),
             genes={name: int(values[index]) for name, values in row.genes.items()},
         )
-    return people
+    return individuals
 
 
-def line_of_descent(people: dict[int, Individual], start: int) -> list[int]:
+def line_of_descent(individuals: dict[int, Individual], start: int) -> list[int]:
     """From `start` back to a founder, always through the fitter parent."""
     line = [start]
-    while people[line[-1]].parents:
-        line.append(people[line[-1]].parents[0])
+    while individuals[line[-1]].parents:
+        line.append(individuals[line[-1]].parents[0])
     return line
 
 
-def changed_genes(people: dict[int, Individual], one: int) -> dict[str, tuple[int, int]]:
-    """Genes whose value no parent has, each with the fitter parent's value and the new one."""
-    parents = [people[parent] for parent in people[one].parents]
+def changed_genes(individuals: dict[int, Individual], id: int) -> dict[str, GeneChange]:
+    """The genes whose value no parent has."""
+    parents = [individuals[parent] for parent in individuals[id].parents]
     if not parents:
         return {}
     return {
-        name: (parents[0].genes[name], value)
-        for name, value in people[one].genes.items()
+        name: GeneChange(before=parents[0].genes[name], after=value)
+        for name, value in individuals[id].genes.items()
         if all(parent.genes.get(name, value) != value for parent in parents)
     }
 
 
-def lay_out(people: dict[int, Individual], champion: int, num_columns: int) -> Tree:
-    """Give the line of descent column 0, and the other parents' lines free stretches of columns 1 to `num_columns`.
+def lay_out(individuals: dict[int, Individual], champion: int, num_columns: int) -> Tree:
+    """Put the line of descent into column 0, and branches into free stretches of columns 1 to `num_columns`.
 
-    A branch follows fitter parents until it meets one that is drawn. The youngest branches come first; one that
-    finds no free column is left out, and so are the branches of branches.
+    A branch is the line of another parent, up to the first individual already drawn. The youngest branches come first.
+    Branches without a free column are left out, and so are branches of branches.
     """
-    line = line_of_descent(people, champion)
+    line = line_of_descent(individuals, champion)
     columns = dict.fromkeys(line, 0)
     taken: list[list[tuple[int, int]]] = [[] for _ in range(num_columns)]
-    for other in (parent for one in line for parent in people[one].parents[1:]):
-        branch = list(takewhile(lambda one: one not in columns, line_of_descent(people, other)))
+    for other in (parent for id in line for parent in individuals[id].parents[1:]):
+        branch = list(takewhile(lambda id: id not in columns, line_of_descent(individuals, other)))
         if not branch:
             continue
-        first, last = people[branch[-1]].created, people[branch[0]].created
+        first, last = individuals[branch[-1]].created, individuals[branch[0]].created
         free = (n for n, spans in enumerate(taken) if all(last < start or end < first for start, end in spans))
         column = next(free, None)
         if column is not None:
             taken[column].append((first, last))
             columns.update(dict.fromkeys(branch, column + 1))
-    edges = tuple((one, parent) for one in columns for parent in people[one].parents if parent in columns)
-    return Tree(line=tuple(line), columns=columns, edges=edges, left_out=len(people) - len(columns))
+    edges = tuple((child, parent) for child in columns for parent in individuals[child].parents if parent in columns)
+    return Tree(line=tuple(line), columns=columns, edges=edges, left_out=len(individuals) - len(columns))
 
 
 def _finite(fitness: float) -> float:

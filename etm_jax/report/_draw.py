@@ -1,10 +1,11 @@
-"""What all figures share: colours that follow the page's light or dark theme, and the way from a drawing to SVG."""
+"""What all figures share: colours that follow the page's light or dark theme, and drawings as SVG or PNG."""
 
 import hashlib
 import html
 import io
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -14,13 +15,15 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from etm_jax._files import write_atomically
+
 INK, MUTED, GRID, PAPER = "#101112", "#707172", "#d0d1d2", "#fdfcfb"  # stand-ins for the page's CSS variables
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "var(--paper)"}
-ACCENT, SECOND, FAILED = "#2f7fd6", "#d9730d", "#d6336c"  # these and the tasks' are legible on light and on dark
+ACCENT, SECOND, FAILED = "#2f7fd6", "#d9730d", "#d6336c"  # legible on light and on dark, as are the tasks' colours
 TASK_COLOURS = ("#2f7fd6", "#d9730d", "#1a9e77", "#b455c4", "#a8841a", "#e0525f", "#5f7fa8", "#7a9a2f")
-MARK_BELOW = 13  # so few points are marked, as a line through one of them cannot be seen
+MARK_BELOW = 13  # rows; fewer points are marked, since a line through one point cannot be seen
 
-SMALL = (3.75, 2.5)  # inches; the size of a panel that shares its row with others
+SMALL = (3.75, 2.5)  # inches; a panel that shares its row with others
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -46,7 +49,7 @@ SETTINGS: dict[Any, Any] = {
 
 
 def to_svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> str:
-    """Draw on a fresh figure of `size` inches and return it as an `<svg>` element that is read aloud as `alt`."""
+    """A drawing of `size` inches as an `<svg>` element, which screen readers read as `alt`."""
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=size, layout="constrained", facecolor="none")
         draw(figure)
@@ -60,33 +63,38 @@ def to_svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) 
     return f'<svg role="img" aria-label="{html.escape(alt)}" style="--natural:{width}px" {text}'
 
 
+def save_png(draw: Callable[[Figure], None], size: tuple[float, float], path: Path) -> None:
+    """Write a drawing of `size` inches as a PNG file, on white."""
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=size, dpi=150, layout="constrained", facecolor="white")
+        draw(figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+    write_atomically(path, buffer.getvalue())
+
+
 def _own_ids(svg: str, name: str) -> str:
-    """Number the ids afresh: matplotlib repeats some in every figure, and others depend on memory addresses."""
+    """Renumber the ids: matplotlib repeats some in every figure, and others depend on memory addresses."""
     prefix = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]
     ids = dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg))
     new = {old: f"f{prefix}-{number}" for number, old in enumerate(ids)}
     return re.sub(r'(\bid="|#)([\w.-]+)', lambda match: match[1] + new.get(match[2], match[2]), svg)
 
 
-def over_generations(axes: Axes, title: str, unit: str) -> None:
-    """Title and axis labels of a panel whose x-axis is the generation, which may be a single one."""
-    over(axes, title, unit, "generation")
-
-
-def over(axes: Axes, title: str, unit: str, along: str) -> None:
-    """Title and axis labels of a panel whose x-axis counts something."""
+def label_axes(axes: Axes, title: str, unit: str, along: str = "generation") -> None:
+    """Set the title and the labels of a panel whose x-axis counts `along`; there may be a single count."""
     axes.set(title=title, xlabel=along, ylabel=unit, xlim=at_least_two_wide(axes.get_xlim()))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
 def at_least_two_wide(limits: tuple[float, float]) -> tuple[float, float]:
-    """Limits for whole numbers: as they are, or one to each side of a value that is alone."""
+    """Axis limits for whole numbers: unchanged, or one to each side of a single value."""
     low, high = limits
     return limits if high - low >= 1 else ((low + high) / 2 - 1, (low + high) / 2 + 1)
 
 
 def marker(rows: Sequence[Any]) -> str | None:
-    """A point marker where there are too few rows for a line to show."""
+    """A point marker where rows are too few for a line to show."""
     return "." if len(rows) < MARK_BELOW else None
 
 
@@ -96,7 +104,7 @@ def task_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def tint(colour: str, lightest: float) -> Colormap:
-    """A colour scale from nearly transparent to opaque, so that it works on any background; NaN is transparent."""
+    """A colour scale from opacity `lightest` to opaque, for any background; NaN is transparent."""
     stops = np.linspace(lightest, 1, 16)
     scale = LinearSegmentedColormap.from_list("tint", [(*to_rgb(colour), alpha) for alpha in stops])
     return scale.with_extremes(bad=(0, 0, 0, 0))

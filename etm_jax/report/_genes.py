@@ -1,6 +1,7 @@
-"""How each gene spread through the population and moved over the generations."""
+"""The distribution of each gene in the population over the generations."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,25 +16,30 @@ from etm_jax.report._draw import (
     SMALL,
     TASK_COLOURS,
     at_least_two_wide,
+    label_axes,
     marker,
-    over_generations,
     to_svg,
 )
 from etm_jax.report._run import LineageRow
-from etm_jax.report._section import Key, Section
-from etm_jax.report._words import GENE_UNITS, counted, gene_word, value_word
+from etm_jax.report._section import GENE_UNITS, Key, Section, counted, gene_word, value_word
 
 TITLE = "Genes"
-MOST_ROWS = 500  # of a longer run some generations are passed over
-Draw = Callable[[Axes], None]
+MOST_ROWS = 500  # drawn; generations of a longer run are thinned out
+
+
+class Drawing(NamedTuple):
+    """How a gene is drawn, and what the drawing says in a sentence."""
+
+    draw: Callable[[Axes], None]
+    summary: str
 
 
 def genes_section(rows: Sequence[LineageRow], champion: dict[str, int]) -> Section:
-    """One small panel a gene; `champion` maps genes to the champion's values, and may be empty."""
+    """One small panel a gene; `champion` maps genes to the champion's values, or is empty."""
     if not rows:
         return Section(TITLE, "No generation is on record yet, so there is nothing to draw.")
     step = -(-len(rows) // MOST_ROWS)
-    rows = rows[::-step][::-1]
+    rows = rows[::-step][::-1]  # the last generation is always drawn
     keys = [
         Key("median", ACCENT, "line"),
         Key("middle 80 % of the population", ACCENT, "band"),
@@ -43,9 +49,9 @@ def genes_section(rows: Sequence[LineageRow], champion: dict[str, int]) -> Secti
         keys.append(Key("the champion's value", SECOND, "diamond"))
     return Section(
         title=TITLE,
-        reading="A wide band means that many sizes still compete, a band that narrows is a gene that selection (or "
-        "chance) has settled, and the diamond at the right end is the value of the champion. The learning genes are "
-        "factors on the settings of lifetime learning, 1 = as set, as they were at birth.",
+        reading="A wide band means that many values still compete; a narrowing band means that selection or chance has "
+        "settled the gene. The diamond at the right is the champion's value. Learning genes are factors on the "
+        "settings of lifetime learning (1 = as set), at the start of the lifetime.",
         panels=tuple(
             [_panel(name, rows, champion.get(name)) for name in rows[-1].genes if _varies(name, rows)]
             + [_learning_panel(name, rows) for name in rows[-1].learning]
@@ -61,7 +67,7 @@ def _varies(gene: str, rows: Sequence[LineageRow]) -> bool:
 
 
 def _notes(rows: Sequence[LineageRow], step: int) -> list[str]:
-    """What is not drawn."""
+    """Sentences on what is not drawn."""
     fixed = [name for name, values in rows[-1].genes.items() if not _varies(name, rows) and len(values)]
     same = ", ".join(f"{gene_word(name)} {value_word(name, int(rows[-1].genes[name][0]))}" for name in fixed)
     notes = [f"One generation in {step} is drawn."] if step > 1 else []
@@ -69,43 +75,43 @@ def _notes(rows: Sequence[LineageRow], step: int) -> list[str]:
 
 
 def spread(rows: Sequence[LineageRow], gene: str) -> np.ndarray:
-    """Least, 10 % quantile, median, 90 % quantile and greatest value of a gene; one column a row."""
+    """Minimum, 10 % quantile, median, 90 % quantile and maximum of a gene, [5 generation]."""
     return np.array([np.quantile((row.genes | row.learning)[gene], (0, 0.1, 0.5, 0.9, 1)) for row in rows]).T
 
 
 def _panel(gene: str, rows: Sequence[LineageRow], champion: int | None) -> str:
     rows = [row for row in rows if gene in row.genes and len(row.ids)]
-    draw, told = _shares(gene, rows, champion) if gene in CHOICES else _spread(gene, rows, champion)
+    drawing = _shares(gene, rows, champion) if gene in CHOICES else _spread(gene, rows, champion)
 
     def on(figure: Figure) -> None:
         axes = figure.add_subplot()
-        draw(axes)
+        drawing.draw(axes)
         if gene in CHOICES:
             axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-            over_generations(axes, gene_word(gene).capitalize(), "share of the population")
+            label_axes(axes, gene_word(gene).capitalize(), "share of the population")
         else:
             axes.set_ylim(at_least_two_wide(axes.get_ylim()))
             axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-            over_generations(axes, gene_word(gene).capitalize(), GENE_UNITS.get(gene, "value"))
+            label_axes(axes, gene_word(gene).capitalize(), GENE_UNITS.get(gene, "value"))
 
-    return to_svg(on, SMALL, f"Gene {gene} over {counted(len(rows), 'generation')}. {told}")
+    return to_svg(on, SMALL, f"Gene {gene} over {counted(len(rows), 'generation')}. {drawing.summary}")
 
 
 def _learning_panel(gene: str, rows: Sequence[LineageRow]) -> str:
     rows = [row for row in rows if gene in row.learning and len(row.ids)]
-    draw, told = _spread(gene, rows, None)
+    drawing = _spread(gene, rows, None)
 
     def on(figure: Figure) -> None:
         axes = figure.add_subplot()
-        draw(axes)
+        drawing.draw(axes)
         axes.set_yscale("log", base=2)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda factor, _: f"{factor:g}"))
-        over_generations(axes, gene_word(gene).capitalize(), "factor")
+        label_axes(axes, gene_word(gene).capitalize(), "factor")
 
-    return to_svg(on, SMALL, f"Gene {gene} over {counted(len(rows), 'generation')}. {told}")
+    return to_svg(on, SMALL, f"Gene {gene} over {counted(len(rows), 'generation')}. {drawing.summary}")
 
 
-def _spread(gene: str, rows: Sequence[LineageRow], champion: int | None) -> tuple[Draw, str]:
+def _spread(gene: str, rows: Sequence[LineageRow], champion: int | None) -> Drawing:
     generations = [row.generation for row in rows]
     least, low, median, high, greatest = spread(rows, gene)
 
@@ -117,11 +123,11 @@ def _spread(gene: str, rows: Sequence[LineageRow], champion: int | None) -> tupl
         if champion is not None:
             _mark(axes, generations[-1], float(champion))
 
-    ends = f"Median {median[0]:g} at the start and {median[-1]:g} at the end"
-    return draw, f"{ends}; the champion has {champion}." if champion is not None else f"{ends}."
+    ends = f"Median {median[0]:.4g} at the start and {median[-1]:.4g} at the end"
+    return Drawing(draw, f"{ends}." if champion is None else f"{ends}; the champion has {champion}.")
 
 
-def _shares(gene: str, rows: Sequence[LineageRow], champion: int | None) -> tuple[Draw, str]:
+def _shares(gene: str, rows: Sequence[LineageRow], champion: int | None) -> Drawing:
     generations = [row.generation for row in rows]
     kinds = np.unique(np.concatenate([row.genes[gene] for row in rows]))
     share = {int(kind): [float(np.mean(row.genes[gene] == kind)) for row in rows] for kind in kinds}
@@ -135,9 +141,11 @@ def _shares(gene: str, rows: Sequence[LineageRow], champion: int | None) -> tupl
             _mark(axes, generations[-1], share[champion][-1] if champion in share else 0.0)
 
     ends = [f"{value_word(gene, kind)} {values[0]:.0%} to {values[-1]:.0%}" for kind, values in share.items()]
-    told = f"Shares from the start to the end: {', '.join(ends)}"
-    return draw, f"{told}; the champion has {value_word(gene, champion)}." if champion is not None else f"{told}."
+    shares = f"Shares from the start to the end: {', '.join(ends)}"
+    word = "" if champion is None else f"; the champion has {value_word(gene, champion)}"
+    return Drawing(draw, f"{shares}{word}.")
 
 
-def _mark(axes: Axes, generation: int, value: int | float) -> None:
+def _mark(axes: Axes, generation: int, value: float) -> None:
+    """The champion's diamond, above the curves and not cut off at the edge."""
     axes.plot(generation, value, "D", color=SECOND, mec=PAPER, mew=0.8, ms=7, clip_on=False, zorder=5)

@@ -1,13 +1,13 @@
-"""The numbers at the top of the report."""
+"""The numbers at the top of a report."""
 
 import tomllib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from etm_jax.report._run import RunRecord, column
-from etm_jax.report._words import counted, gene_word, score, written
+from etm_jax.report._section import counted, gene_word, score, written
 
 HELD_OUT = (
     ("accuracy", "accuracy"),
@@ -17,57 +17,112 @@ HELD_OUT = (
 )
 
 
+class Entry(NamedTuple):
+    """A name and its value, as the page shows them."""
+
+    name: str
+    value: str
+
+
+class ScoreRow(NamedTuple):
+    """A score's name, and its value at each task."""
+
+    name: str
+    values: list[str]
+
+
 def status(record: RunRecord) -> str:
-    """One sentence on how far the run got."""
+    """One sentence on how far an evolution got."""
     if not record.metrics:
         return "No generation has been recorded yet."
-    done, most = len(record.metrics), planned(record.config, "max_generations")
-    if most is not None and done < most:
-        return f"Unfinished: {done:,} of {counted(most, 'generation')} recorded so far."
+    done, planned = len(record.metrics), planned_number(record.config, "max_generations")
+    if planned is not None and done < planned:
+        return f"Unfinished: {done:,} of {counted(planned, 'generation')} recorded so far."
     return f"{'Finished after' if record.summary else 'Unfinished:'} {counted(done, 'generation')}."
 
 
-def planned(config: str | None, setting: str) -> int | None:
-    """A number of the configuration; None where it cannot be read."""
-    try:
-        number = tomllib.loads(config or "").get(setting)
-    except tomllib.TOMLDecodeError:
-        return None
+def training_status(record: RunRecord) -> str:
+    """One sentence on how far a training got, and why it ended."""
+    step = step_word(record)
+    if not record.metrics:
+        return f"No {step} has been recorded yet."
+    done = int(column(record.metrics, "step")[-1])
+    planned, ending = planned_number(record.config, "steps"), record.summary.get("ending")
+    if ending in ("solved", "diverged"):
+        return f"{ending.capitalize()} after {counted(done, step)}."
+    if planned is not None and done < planned:
+        return f"Unfinished: {done:,} of {counted(planned, step)} recorded so far."
+    return f"Finished after {counted(done, step)}."
+
+
+def step_word(record: RunRecord) -> str:
+    """What a step of a training is called: it follows gradients, or a strategy."""
+    return "strategy step" if _settings(record.config).get("strategy", {}).get("name") else "gradient step"
+
+
+def planned_number(config: str | None, setting: str) -> int | None:
+    """A whole number of the configuration; None where it cannot be read."""
+    number = _settings(config).get(setting)
     return number if isinstance(number, int) else None
 
 
-def headline(record: RunRecord, model: Any) -> list[tuple[str, str]]:
-    """Names and values, the most important first."""
-    rows, summary = record.metrics, record.summary
-    size = summary.get("num_parameters", getattr(model, "num_weights", None))
+def _settings(config: str | None) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config or "")
+    except tomllib.TOMLDecodeError:
+        return {}
+
+
+def headline(record: RunRecord, model: Any) -> list[Entry]:
+    """The numbers of an evolution, the most important first."""
+    rows = record.metrics
     return [
-        ("best fitness, last generation", written(last(column(rows, "best_fitness")))),
-        ("mean fitness, last generation", written(last(column(rows, "mean_fitness")))),
-        ("parameters of the champion", written(size)),
-        ("generations", written(len(rows))),
+        Entry("best fitness, last generation", written(last(column(rows, "best_fitness")))),
+        Entry("mean fitness, last generation", written(last(column(rows, "mean_fitness")))),
+        Entry("parameters of the champion", written(_num_parameters(record, model))),
+        Entry("generations", written(len(rows))),
         *times(record),
-        ("individuals per second (median)", written(median(column(rows, "individuals_per_second")))),
-        ("padding efficiency (median)", score(median(column(rows, "padding_efficiency")))),
-        ("diversity, last generation", written(last(column(rows, "diversity")))),
-        ("failed evaluations", written(float(np.nansum(column(rows, "failed"))) if rows else None)),
+        Entry("individuals per second (median)", written(median(column(rows, "individuals_per_second")))),
+        Entry("padding efficiency (median)", score(median(column(rows, "padding_efficiency")))),
+        Entry("diversity, last generation", written(last(column(rows, "diversity")))),
+        Entry("failed evaluations", written(float(np.nansum(column(rows, "failed"))) if rows else None)),
     ]
 
 
-def times(record: RunRecord) -> list[tuple[str, str]]:
-    """What the run took, of which compiling; from the rows where there is no summary yet."""
+def training_headline(record: RunRecord, model: Any) -> list[Entry]:
+    """The numbers of a training, the most important first."""
+    rows, step = record.metrics, step_word(record)
+    return [
+        Entry("loss on fresh episodes, last chunk", written(last(column(rows, "loss")))),
+        Entry("parameters", written(_num_parameters(record, model))),
+        Entry(f"{step}s", written(last(column(rows, "step")))),
+        *times(record),
+        Entry(f"{step}s per second (median)", written(median(column(rows, "steps_per_second")))),
+        Entry("learning rate, last chunk", written(last(column(rows, "learning_rate")))),
+        Entry("steps skipped, not finite", written(float(np.nansum(column(rows, "skipped"))) if rows else None)),
+    ]
+
+
+def _num_parameters(record: RunRecord, model: Any) -> Any:
+    return record.summary.get("num_parameters", getattr(model, "num_weights", None))
+
+
+def times(record: RunRecord) -> list[Entry]:
+    """The seconds of a run and of its compilation; summed over the rows while there is no summary."""
     rows, seconds = record.metrics, record.summary.get("seconds") or {}
     compiling, running = column(rows, "compile_seconds"), column(rows, "run_seconds")
     total = seconds.get("total", float(np.nansum(compiling) + np.nansum(running)) if rows else None)
+    compilation = seconds.get("compile", float(np.nansum(compiling)) if rows else None)
     return [
-        ("time, compilation included", written(total, "s")),
-        ("of which compilation", written(seconds.get("compile", float(np.nansum(compiling)) if rows else None), "s")),
+        Entry("time, including compilation", written(total, "s")),
+        Entry("compilation", written(compilation, "s")),
     ]
 
 
-def held_out(record: RunRecord, tasks: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """One row a score: its name, and what each task reached; empty where nothing was measured.
+def held_out(record: RunRecord, tasks: Sequence[str]) -> list[ScoreRow]:
+    """The held-out scores of the summary; none where nothing was measured.
 
-    After the scores that every task has come those of the tasks' own that are single numbers.
+    The scores that every task has come first, then single numbers among the tasks' own scores.
     """
     measured: dict[str, Any] = record.summary.get("held_out") or {}
     if not measured:
@@ -79,23 +134,22 @@ def held_out(record: RunRecord, tasks: Sequence[str]) -> list[tuple[str, list[st
             name for task in tasks for name, value in own.get(task, {}).items() if isinstance(value, int | float)
         )
         for name in names:
-            label = name.replace("_", " ") + suffix
-            rows.append((label, {task: scores.get(name) for task, scores in own.items()}))
-    return [(label, [score(scores.get(task)) for task in tasks]) for label, scores in rows]
+            rows.append((name.replace("_", " ") + suffix, {task: scores.get(name) for task, scores in own.items()}))
+    return [ScoreRow(label, [score(by_task.get(task)) for task in tasks]) for label, by_task in rows]
 
 
-def architecture(record: RunRecord, model: Any) -> list[tuple[str, str]]:
-    """The network's genes in words; empty where there is none yet."""
+def architecture(record: RunRecord, model: Any) -> list[Entry]:
+    """The network's genes in words; none while there is no network."""
     genes = record.summary.get("architecture") or (model.architecture if model is not None else {})
-    return [(gene_word(name), str(value).replace("_", " ")) for name, value in genes.items()]
+    return [Entry(gene_word(name), str(value).replace("_", " ")) for name, value in genes.items()]
 
 
 def last(values: np.ndarray) -> float | None:
-    """The last value, if there is any."""
+    """The last value, if there is one."""
     return float(values[-1]) if values.size else None
 
 
 def median(values: np.ndarray) -> float | None:
-    """The median of the values that are known, if there is any."""
+    """The median of the values that are not NaN, if there is one."""
     known = values[~np.isnan(values)]
     return float(np.median(known)) if known.size else None

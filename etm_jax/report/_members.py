@@ -1,4 +1,4 @@
-"""Who a run kept beside its population: the front, or the cells of a map, and how they filled."""
+"""The members of a run's archive, on a front or in the cells of a map, and how the archive filled."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -11,27 +11,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from etm_jax._files import read_json
-from etm_jax.report._draw import ACCENT, INK, MUTED, SMALL, marker, over_generations, tint, to_svg
+from etm_jax.report._draw import ACCENT, INK, MUTED, SMALL, label_axes, marker, tint, to_svg
 from etm_jax.report._run import MOST_BYTES, column
-from etm_jax.report._section import Key, Section
-from etm_jax.report._words import counted, score
+from etm_jax.report._section import Key, Section, counted, score
+from etm_jax.runs._rows import Row
 
 CURVES = {
     "hypervolume": "hypervolume of the front",
     "front_size": "members of the front",
-    "coverage": "share of cells taken",
+    "coverage": "share of cells occupied",
     "qd_score": "sum of the cells' fitness",
-    "archive_size": "places of the ring taken",
+    "archive_size": "places of the ring occupied",
     "archive_spread": "spread of the descriptors",
 }
 MOST_PAIRS = 3  # panels of two objectives
 LABEL = 0.09, 0.1  # width and height of a member's number, as shares of a panel
 DRAWN_BINS = 10
-Rows = Sequence[dict[str, Any]]
+Rows = Sequence[Row]
 
 
-def members_of(run: Path) -> list[dict[str, Any]]:
-    """The rows of `members.json`; none where the file is missing or broken."""
+def members_of(run: Path) -> list[Row]:
+    """The rows of `members.json`; none where the file is missing or unreadable."""
     try:
         rows = read_json(run / "members.json", MOST_BYTES)
     except (OSError, ValueError):
@@ -40,26 +40,26 @@ def members_of(run: Path) -> list[dict[str, Any]]:
 
 
 def members_sections(rows: Rows, members: Rows) -> list[Section]:
-    """The archive's section; none of a run without an archive."""
+    """The section of the archive, if the run has one."""
     curves = [name for name in CURVES if rows and name in rows[-1]]
     if not curves:
         return []
     panels = [_curve(rows, name) for name in curves]
     keys: tuple[Key, ...] = ()
-    title, reading = "The archive", "How the members that the run kept beside its population became more."
+    title, reading = "The archive", "The members that the run kept beside its population, over the generations."
     if members and "objectives" in members[0]:
         title = "The front"
         reading = (
-            "Each point is a network that no other found was better than in every objective; every objective is "
-            "better to the right and upwards, and a third one the darker a point is filled: who seems beaten in one "
-            "panel is ahead in another. The number of a member, where there is room for it, is its folder in members/."
+            "Each point is a network that no other one dominates. Better is to the right and upwards, and darker for a "
+            "third objective; a point that seems dominated in one panel is ahead in another. The number beside a "
+            "point, where there is room, names its folder in members/."
         )
         pairs = itertools.islice(itertools.combinations(members[0]["objectives"], 2), MOST_PAIRS)
         panels = [_scatter(members, one, other) for one, other in pairs] + panels
         keys = (Key("member of the front", ACCENT, "ring"),)
     elif members and len(members[0].get("descriptors", {})) >= 2:
         title = "The map"
-        reading = "The darker a cell, the fitter the best network found there; empty cells were never reached."
+        reading = "The darker a cell, the fitter its best network; empty cells were never reached."
         panels = [_map(members, *list(members[0]["descriptors"])[:2]), *panels]
     return [Section(title=title, reading=reading, panels=tuple(panels), keys=keys)]
 
@@ -76,11 +76,11 @@ def _curve(rows: Rows, name: str) -> str:
 
     def draw(axes: Axes) -> None:
         axes.plot(column(rows, "generation"), values, color=INK, marker=marker(rows))
-        over_generations(axes, CURVES[name].capitalize(), name.replace("_", " "))
+        label_axes(axes, CURVES[name].capitalize(), name.replace("_", " "))
         if all(float(value).is_integer() for value in values):
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
-    return _svg(draw, f"{CURVES[name].capitalize()}: {score(values[0])} at first, {score(values[-1])} at the end.")
+    return _svg(draw, f"{CURVES[name].capitalize()}: {score(values[0])} at the start, {score(values[-1])} at the end.")
 
 
 def _scatter(members: Rows, one: str, other: str) -> str:
@@ -103,7 +103,7 @@ def _scatter(members: Rows, one: str, other: str) -> str:
 
 
 def _named(across: np.ndarray, up: np.ndarray) -> list[int]:
-    """Who gets its number beside it: going from the top right, those whose number would not lie on another's."""
+    """The points that get a number: from the top right, those whose number does not overlap an earlier one."""
     extent = [max(float(np.ptp(values)), 1e-9) for values in (across, up)]
     points = np.stack([across / extent[0], up / extent[1]], axis=1)
     named: list[int] = []
@@ -132,4 +132,4 @@ def _map(members: Rows, one: str, other: str) -> str:
         axes.set(title="Fitness of the cells", xlabel=one.replace("_", " "), ylabel=other.replace("_", " "))
         axes.spines[:].set_color(MUTED)
 
-    return _svg(draw, f"Map of {one} and {other}: {taken} of {grid.size} squares taken.")
+    return _svg(draw, f"Map of {one} and {other}: {taken} of {grid.size} squares occupied.")

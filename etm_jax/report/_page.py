@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself."""
+"""The report as one self-contained HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,32 +6,32 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from etm_jax.report._headline import architecture, held_out
+from etm_jax.report._headline import Entry, architecture, held_out
 from etm_jax.report._run import RunRecord
 from etm_jax.report._section import Section
 
 SCORES = (
-    "Accuracy: share of sequences right in every step that counts, or of episodes solved. Performance: 0 at chance, 1 "
-    "when all is right."
+    "Accuracy: share of sequences with every scored step right, or of episodes solved. Performance: 0 at chance, 1 "
+    "when everything is right."
 )
 
 
 @dataclass(frozen=True)
-class Front:
-    """What the page opens with, and what differs between kinds of runs.
+class Opening:
+    """The first lines of a page, which differ between an evolution and a training.
 
     Attributes:
         status: one sentence on how far the run got.
-        numbers: names and values, the most important first.
-        network: what the network handed out is called.
+        numbers: the most important first.
+        network: what the page calls the network that the run saved.
     """
 
     status: str
-    numbers: Sequence[tuple[str, str]]
+    numbers: Sequence[Entry]
     network: str
 
 
-def page(record: RunRecord, front: Front, model: Any, tasks: Sequence[str], sections: Sequence[Section]) -> str:
+def page(record: RunRecord, opening: Opening, model: Any, tasks: Sequence[str], sections: Sequence[Section]) -> str:
     """The whole page: status and numbers, then the figures, then the configuration."""
     style = files("etm_jax.report").joinpath("_page.css").read_text(encoding="utf-8")
     parts = [
@@ -40,9 +40,9 @@ def page(record: RunRecord, front: Front, model: Any, tasks: Sequence[str], sect
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>Run {escape(record.name)}</title>",
         f"<style>{style}</style></head><body>",
-        f"<header><h1>Run {escape(record.name)}</h1><p>{escape(front.status)}</p></header>",
+        f"<header><h1>Run {escape(record.name)}</h1><p>{escape(opening.status)}</p></header>",
         _notes(record.notes),
-        _numbers(record, front, model, tasks),
+        _numbers(record, opening, model, tasks),
         *(_section(section) for section in sections),
         _config(record.config),
         "</body></html>",
@@ -56,11 +56,11 @@ def _notes(notes: Sequence[str]) -> str:
     return f'<section class="notes"><ul>{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul></section>'
 
 
-def _numbers(record: RunRecord, front: Front, model: Any, tasks: Sequence[str]) -> str:
-    tiles = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in front.numbers)
+def _numbers(record: RunRecord, opening: Opening, model: Any, tasks: Sequence[str]) -> str:
+    tiles = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in opening.numbers)
     return (
         f'<section><h2>In numbers</h2><dl class="numbers">{tiles}</dl><div class="tables">'
-        f"{_scores(record, tasks)}{_architecture(record, front, model)}</div></section>"
+        f"{_scores(record, tasks)}{_architecture(record, opening, model)}</div></section>"
     )
 
 
@@ -72,8 +72,8 @@ def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
     title = "Held-out scores" + (f" on {episodes:,} fresh episodes" if isinstance(episodes, int) else "")
     head = "".join(f'<th scope="col">{escape(task)}</th>' for task in tasks)
     body = "".join(
-        f'<tr><th scope="row">{escape(label)}</th>{"".join(f"<td>{value}</td>" for value in scores)}</tr>'
-        for label, scores in rows
+        f'<tr><th scope="row">{escape(row.name)}</th>{"".join(f"<td>{value}</td>" for value in row.values)}</tr>'
+        for row in rows
     )
     return (
         f'<div><h3>{title}</h3><div class="scroll"><table><thead><tr><th scope="col">score</th>{head}</tr></thead>'
@@ -81,13 +81,13 @@ def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
     )
 
 
-def _architecture(record: RunRecord, front: Front, model: Any) -> str:
+def _architecture(record: RunRecord, opening: Opening, model: Any) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
         for name, value in architecture(record, model)
     )
-    body = f"<table><tbody>{rows}</tbody></table>" if rows else f"<p>There is no {front.network} yet.</p>"
-    return f"<div><h3>Architecture of the {front.network}</h3>{body}</div>"
+    body = f"<table><tbody>{rows}</tbody></table>" if rows else f"<p>There is no {opening.network} yet.</p>"
+    return f"<div><h3>Architecture of the {opening.network}</h3>{body}</div>"
 
 
 def _section(section: Section) -> str:

@@ -1,4 +1,4 @@
-"""A run folder, read so that a run can be reported wherever it was stopped."""
+"""A run folder as the report reads it: finished, stopped or damaged."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from etm_jax._files import read_json
-from etm_jax.runs._rows import ranges_of, read_rows
+from etm_jax.runs._folder import LINEAGE, METRICS
+from etm_jax.runs._rows import Row, ranges_of, read_rows
 
-NO_PARENT = -1
-MOST_BYTES = 2**26  # of a summary, or of the rows of an archive's members
+MOST_BYTES = 2**26  # of summary.json or members.json
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class LineageRow:
 
     Attributes:
         generation: its number.
-        ids: each individual's id, the same for as long as it survives.
-        parents: two ids an individual, `NO_PARENT` where there is none.
+        ids: each individual's id, which a survivor keeps.
+        parents: two ids an individual, `NO_ID` where there is none.
         fitness: NaN where the evaluation failed.
         genes: values of the architecture genes by name.
         learning: factors of the learning genes by name; empty in runs that have none.
@@ -42,27 +42,27 @@ class RunRecord:
 
     Attributes:
         name: of the folder.
-        config: the text of `config.toml`, or None.
+        config: the text of `config.toml`; None where it is missing.
         metrics: rows of `metrics.jsonl`, oldest first.
-        lineage: rows of `lineage.jsonl`, by generation; none of a training.
-        summary: `summary.json`, empty where a run is unfinished.
+        lineage: rows of `lineage.jsonl`, oldest first; empty for a training.
+        summary: `summary.json`; empty for an unfinished run.
         notes: what is missing or unreadable, in sentences.
     """
 
     name: str
     config: str | None
-    metrics: tuple[dict[str, Any], ...]
+    metrics: tuple[Row, ...]
     lineage: tuple[LineageRow, ...]
     summary: dict[str, Any]
     notes: tuple[str, ...]
 
 
 def read_run(run: Path, counter: str = "generation") -> RunRecord:
-    """Read whatever a run folder holds.
+    """Read what a run folder holds; what it lacks is noted, not refused.
 
     Args:
         run: the folder.
-        counter: what its rows count; only generations have a lineage.
+        counter: the field that counts its rows; only generations have a lineage.
 
     Raises:
         FileNotFoundError: the folder does not exist.
@@ -70,9 +70,9 @@ def read_run(run: Path, counter: str = "generation") -> RunRecord:
     if not run.is_dir():
         raise FileNotFoundError(f"run must be an existing run folder, got {run}")
     notes: list[str] = []
-    metrics = _rows(run / "metrics.jsonl", counter, notes)
+    metrics = _rows(run / METRICS, counter, notes)
     lineage, unusable = [], 0
-    for row in _rows(run / "lineage.jsonl", counter, notes) if counter == "generation" else []:
+    for row in _rows(run / LINEAGE, counter, notes) if counter == "generation" else []:
         try:
             lineage.append(_lineage_row(row))
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -93,13 +93,13 @@ def read_run(run: Path, counter: str = "generation") -> RunRecord:
 
 
 def number(value: Any) -> float:
-    """A finite number as it is, anything else as NaN."""
+    """A finite number unchanged, anything else as NaN."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and math.isfinite(value) else math.nan
 
 
-def column(rows: Sequence[dict[str, Any]], *path: str) -> np.ndarray:
-    """One number a row: `column(rows, "best_performance", "copy")`; NaN where it is missing or null."""
+def column(rows: Sequence[Row], *path: str) -> np.ndarray:
+    """One number a row, as in `column(rows, "best_performance", "copy")`; NaN where it is missing or null."""
 
     def pick(row: Any) -> Any:
         for name in path:
@@ -109,7 +109,7 @@ def column(rows: Sequence[dict[str, Any]], *path: str) -> np.ndarray:
     return np.array([number(pick(row)) for row in rows], float)
 
 
-def _rows(path: Path, counter: str, notes: list[str]) -> list[dict[str, Any]]:
+def _rows(path: Path, counter: str, notes: list[str]) -> list[Row]:
     if not path.exists():
         notes.append(f"{path.name} is missing.")
         return []
@@ -123,7 +123,7 @@ def _rows(path: Path, counter: str, notes: list[str]) -> list[dict[str, Any]]:
     return found.rows
 
 
-def _lineage_row(row: dict[str, Any]) -> LineageRow:
+def _lineage_row(row: Row) -> LineageRow:
     ids = np.array(row["id"], np.int64)
     parsed = LineageRow(
         generation=row["generation"],

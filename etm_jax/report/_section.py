@@ -1,17 +1,53 @@
-"""A figure as the page takes it, and its key; known to the drawing modules and to the page."""
+"""What a figure is to the page, and the words and number formats that figures and tables share."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from etm_jax.networks.genome._genes import CHOICES
+from etm_jax.report._run import number
+
+GENE_WORDS = {
+    "num_slots": "memory slots",
+    "slot_width": "slot width",
+    "num_read_heads": "read heads",
+    "num_write_heads": "write heads",
+    "controller_size": "controller size",
+    "shift_range": "shift range",
+    "ponder_steps": "ponder steps",
+    "window_size": "window size",
+    "num_layers": "encoder layers",
+    "attention_heads": "attention heads",
+    "addressing": "addressing",
+    "controller": "controller",
+    "memory": "memory",
+    "learning_rate": "initial learning rate",
+    "meta_step": "speed of the laws",
+    "step_limit": "step limit",
+}
+GENE_UNITS = {
+    "num_slots": "slots",
+    "slot_width": "numbers per slot",
+    "num_read_heads": "heads",
+    "num_write_heads": "heads",
+    "controller_size": "hidden units",
+    "shift_range": "slots per step",
+    "ponder_steps": "steps per input",
+    "window_size": "inputs",
+    "num_layers": "layers",
+    "attention_heads": "heads",
+}
+UNKNOWN = "–"  # noqa: RUF001 (a dash in a table cell)
 
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a figure's key, which stands above the panels and so covers no data.
+    """One entry of a figure's key. Keys stand above the panels, where they cover no data.
 
     Attributes:
-        label: what it means.
+        label: its meaning.
         colour: any CSS colour.
-        shape: how it looks in the figure.
+        shape: the mark in the figure.
     """
 
     label: str
@@ -25,9 +61,9 @@ class Section:
 
     Attributes:
         title: its heading.
-        reading: one sentence that says how to read it, or why there is nothing to see.
-        panels: `<svg>` elements, laid out side by side as far as there is room.
-        keys: what lines and marks mean.
+        reading: one sentence on how to read it, or why there is nothing to see.
+        panels: `<svg>` elements, laid out side by side where there is room.
+        keys: the meaning of lines and marks.
         notes: what was left out, in sentences.
     """
 
@@ -36,3 +72,33 @@ class Section:
     panels: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def gene_word(gene: str) -> str:
+    """A gene's name in words."""
+    return GENE_WORDS.get(gene, gene)
+
+
+def value_word(gene: str, value: int) -> str:
+    """A gene's value in words: the name of its choice, or its number."""
+    return CHOICES[gene][1][value].replace("_", " ") if gene in CHOICES else str(value)
+
+
+def written(value: Any, unit: str = "", digits: int = 3) -> str:
+    """A number with its unit; a dash where it is missing or not finite."""
+    value = number(value)
+    if math.isnan(value):
+        return UNKNOWN
+    text = f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:,.{digits}g}"
+    return f"{text} {unit}".rstrip()
+
+
+def score(value: Any) -> str:
+    """A score between 0 and 1 with three decimals; a dash where it is missing or not finite."""
+    value = number(value)
+    return UNKNOWN if math.isnan(value) else f"{value:.3f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 generation`, `2 generations`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,25 +1,30 @@
-"""What a champion does step by step in one episode, and its heads; after the figures of Graves et al. 2014."""
+"""A champion at work, step by step in one episode, and its path where an environment has places.
+
+The figures follow those of Graves et al. 2014.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from etm_jax.environment import EnvironmentSuite, Rollout, Suite
-from etm_jax.report._acting import has_places, path_section
-from etm_jax.report._draw import ACCENT, INK, MUTED, SECOND, tint, to_svg
-from etm_jax.report._section import Section
-from etm_jax.report._words import counted
+from etm_jax.report._draw import ACCENT, FAILED, INK, MUTED, SECOND, save_png, tint, to_svg
+from etm_jax.report._section import Key, Section, counted
 
-IN_USE = 0.02  # a slot that no head ever weights more than this is not drawn at the ends
+IN_USE = 0.02  # slots at the ends that no head weights more than this are not drawn
 FEWEST_SLOTS = 12
 WIDTH = 7.2  # inches
-CELLS = "#7d8590"  # grey that is legible on light and on dark
+CHANNELS = "#7d8590"  # grey that is legible on light and on dark
+NUM_PATHS = 4  # episodes whose path is drawn
+FIRST = 0  # the environment that is shown
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,9 @@ class Trace:
     """One episode of a model, cut after its last valid step.
 
     Attributes:
-        channels: [channel time] by title, from 0 to 1, NaN where nothing counts: what the network saw and answered.
-        reads: [head slot time].
-        writes: [head slot time].
+        channels: what the network saw and answered, [channel time] by title, from 0 to 1; NaN where nothing counts.
+        reads: weightings of the read heads, [head slot time].
+        writes: weightings of the write heads, [head slot time].
     """
 
     channels: dict[str, np.ndarray]
@@ -37,11 +42,27 @@ class Trace:
     writes: np.ndarray
 
 
+class Row(NamedTuple):
+    """One image of the figure, `values` [row time].
+
+    Attributes:
+        title: above it.
+        values: from 0 to 1.
+        colour: of the value 1.
+        first_slot: number of its first row; None for channels, whose numbers begin at 0.
+    """
+
+    title: str
+    values: np.ndarray
+    colour: str
+    first_slot: int | None = None
+
+
 def check_channels(model: Any, suite: Suite) -> None:
     """Refuse a model that was made for another suite.
 
     Raises:
-        ValueError: it takes other inputs.
+        ValueError: the sizes of their inputs differ.
     """
     if model.input_size != suite.input_size:
         raise ValueError(
@@ -50,27 +71,76 @@ def check_channels(model: Any, suite: Suite) -> None:
         )
 
 
-def trace_of(suite: EnvironmentSuite, lived: Rollout) -> Trace:
-    """The first episode of a rollout in the suite's first environment; no memory is shown."""
-    end = int(np.sum(lived.step_valid[0]))
-    rewards, logits = np.asarray(lived.rewards[0, :end]), lived.logits[0, :end]
+def played(model: Any, suite: EnvironmentSuite, episodes: int) -> Rollout:
+    """Episodes of the suite's first environment at full difficulty; the model acts by its `policy()`."""
+    hardest = jnp.ones(len(suite.names))
+
+    def play(key: jax.Array) -> Rollout:
+        start, step = model.policy()
+        return suite.rollouts(key, start, step, episodes, hardest)[FIRST]
+
+    return jax.jit(play)(jax.random.key(0))
+
+
+def trace_of(suite: EnvironmentSuite, rollout: Rollout) -> Trace:
+    """The first episode of a rollout in the suite's first environment, without weightings."""
+    end = int(np.sum(rollout.step_valid[0]))
+    rewards, logits = np.asarray(rollout.rewards[0, :end]), rollout.logits[0, :end]
     most = float(rewards.max(initial=0.0)) or 1.0
-    if getattr(suite.environments[0], "continuous", False):
+    if getattr(suite.environments[FIRST], "continuous", False):
         actions = {"Actions (0 is -1)": (np.clip(logits, -1, 1) + 1).T / 2}
     else:
         actions = {"Actions": np.asarray(jax.nn.softmax(logits)).T}
-    seen = np.asarray(lived.observations[0, :end]).T
+    seen = np.asarray(rollout.observations[0, :end]).T
     channels = {"Observations (0 is -1)": (seen + 1) / 2} if seen.min() < 0 else {"Observations": seen}
     channels |= {**actions, f"Reward (1 is {most:.3g})": rewards[None] / most}
-    return Trace(channels, *[np.zeros((0, 0, end))] * 2)
+    nothing = np.zeros((0, 0, end))
+    return Trace(channels, reads=nothing, writes=nothing)
 
 
 def acting_sections(model: Any, suite: EnvironmentSuite, run: Path, trace: Trace) -> list[Section]:
-    """What every champion that acts is shown by: one episode, and where it went in environments that have places."""
-    sections = [trace_section(trace, suite.names[0])]
-    if has_places(suite):
+    """One episode of a champion that acts, and its path if the environment has places."""
+    environment = suite.environments[FIRST]
+    sections = [trace_section(trace, suite.names[FIRST])]
+    if hasattr(environment, "place") and hasattr(environment, "outline"):
         sections.append(path_section(model, suite, run / "path.png"))
     return sections
+
+
+def path_section(model: Any, suite: EnvironmentSuite, png: Path) -> Section:
+    """The champion's path in a few episodes; the picture is also written to a PNG file."""
+    rollout = played(model, suite, NUM_PATHS)
+    rewards = np.asarray(rollout.total_reward)
+
+    def draw(figure: Figure) -> None:
+        for episode, axes in enumerate(figure.subplots(1, NUM_PATHS)):
+            _draw_path(axes, suite, rollout, episode)
+            axes.set_title(f"reward {rewards[episode]:.2f}")
+
+    size = (2.4 * NUM_PATHS, 2.8)
+    save_png(draw, size, png)
+    listed = ", ".join(f"{reward:.2f}" for reward in rewards)
+    where = f"in {NUM_PATHS} episodes of {suite.names[FIRST]}"
+    return Section(
+        title="Where the champion goes",
+        reading=f"Seen from above, {where} that evolution has not drawn.",
+        panels=(to_svg(draw, size, f"Path of the champion {where}, rewards {listed}."),),
+        keys=(Key("path", ACCENT, "line"), Key("end", FAILED, "cross")),
+    )
+
+
+def _draw_path(axes: Axes, suite: EnvironmentSuite, rollout: Rollout, episode: int) -> None:
+    environment: Any = suite.environments[FIRST]  # places are no part of the protocol
+    end = int(np.sum(rollout.step_valid[episode]))
+    states = jax.tree.map(lambda leaf: leaf[episode], rollout.states)
+    path = np.asarray(jax.vmap(environment.place)(states))[:end]
+    start = jax.tree.map(lambda leaf: leaf[0], states)
+    for line in environment.outline(start):
+        axes.plot(*np.asarray(line).T, color=MUTED, linewidth=0.8)
+    axes.plot(*path.T, color=ACCENT, linewidth=1.0)
+    axes.plot(*path[-1], "x", color=FAILED)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
 
 
 def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
@@ -82,61 +152,58 @@ def slots_in_use(weightings: np.ndarray) -> tuple[int, int]:
     return max(0, min(first, end - FEWEST_SLOTS)), end
 
 
-def trace_section(lived: Trace, task: str, who: str = "champion") -> Section:
-    """The episode, the network's answer, and the weighting of every head, one above the other over a common time."""
-    title = f"What the {who} reads and writes"
-    num_steps = next(iter(lived.channels.values())).shape[-1]
-    weightings = np.concatenate([lived.reads, lived.writes])
-    first, end = slots_in_use(weightings) if weightings.size else (0, 0)
-    num_slots = weightings.shape[1]
+def trace_section(trace: Trace, task: str, who: str = "champion") -> Section:
+    """One episode over time: inputs and answers, and the weighting of every head."""
+    num_steps = next(iter(trace.channels.values())).shape[-1]
     alt = (
         f"The {who} on one {task} episode of {counted(num_steps, 'step')}: "
-        f"{', '.join(title.lower() for title in lived.channels)}"
+        f"{', '.join(title.lower() for title in trace.channels)}"
     )
-    if weightings.size:
-        writes, reads = counted(len(lived.writes), "write head"), counted(len(lived.reads), "read head")
-        alt += f", the weighting of {writes} and of {reads} over {num_slots} slots"
-    slot_height = float(np.clip(0.035 * (end - first), 1.1, 2.4))
-    heights = [1.0] * len(lived.channels) + [slot_height] * (len(weightings) if weightings.size else 0)
-    at = f"One {task} episode at full length, time running to the right"
-    panels = (
-        to_svg(lambda figure: _draw(figure, lived, (first, end), heights), (WIDTH, sum(heights) + 0.9), f"{alt}."),
-    )
+    what = f"One {task} episode at full length, time running to the right"
+    weightings = np.concatenate([trace.reads, trace.writes])
+    rows = [Row(title, values, CHANNELS) for title, values in trace.channels.items()]
+    heights = [1.0] * len(rows)
     if not weightings.size:
-        return Section(f"What the {who} answers", f"{at}; the {who} has no heads.", panels)
-    shown = f"Slots {first} to {end - 1} of {num_slots} are drawn; no head weights any other above {IN_USE}."
+        panels = (_svg(rows, heights, f"{alt}."),)
+        return Section(f"What the {who} answers", f"{what}; the {who} has no heads.", panels)
+    num_slots = weightings.shape[1]
+    first, end = slots_in_use(weightings)
+    for kind, heads, colour in (("Write", trace.writes, SECOND), ("Read", trace.reads, ACCENT)):
+        rows += [Row(f"{kind} head {n}", head[first:end], colour, first) for n, head in enumerate(heads, start=1)]
+    heights += [float(np.clip(0.035 * (end - first), 1.1, 2.4))] * len(weightings)
+    writes, reads = counted(len(trace.writes), "write head"), counted(len(trace.reads), "read head")
+    alt += f", the weighting of {writes} and of {reads} over {num_slots} slots"
+    drawn = f"Slots {first} to {end - 1} of {num_slots} are drawn; no head weights any other above {IN_USE}."
     return Section(
-        title=title,
-        reading=f"{at}: a sharp diagonal means that a head steps from slot to slot, equal diagonals of a write and a "
-        "later read head mean that it reads back what was written, and a smear means that it has not learned where to "
-        "look.",
-        panels=panels,
-        notes=(shown,) if end - first < num_slots else (),
+        title=f"What the {who} reads and writes",
+        reading=f"{what}. A sharp diagonal is a head that steps from slot to slot; equal diagonals of a write head "
+        "and, later, of a read head show that it reads back what was written; a smear is a head that has not learned "
+        "where to look.",
+        panels=(_svg(rows, heights, f"{alt}."),),
+        notes=(drawn,) if end - first < num_slots else (),
     )
 
 
-def _draw(figure: Figure, lived: Trace, slots: tuple[int, int], heights: list[float]) -> None:
-    first, end = slots
-    panels = [(title, "channel", values, 0, CELLS) for title, values in lived.channels.items()]
-    if end > first:
-        writes, reads = (enumerate(heads, start=1) for heads in (lived.writes, lived.reads))
-        panels += [(f"Write head {n}", "slot", head[first:end], first, SECOND) for n, head in writes]
-        panels += [(f"Read head {n}", "slot", head[first:end], first, ACCENT) for n, head in reads]
-    all_axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
-    for axes, (title, unit, values, start, colour) in zip(all_axes, panels, strict=True):
-        is_head = unit == "slot"
+def _svg(rows: list[Row], heights: list[float], alt: str) -> str:
+    return to_svg(lambda figure: _draw(figure, rows, heights), (WIDTH, sum(heights) + 0.9), alt)
+
+
+def _draw(figure: Figure, rows: list[Row], heights: list[float]) -> None:
+    all_axes = figure.subplots(len(rows), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, row in zip(all_axes, rows, strict=True):
+        is_head, start = row.first_slot is not None, row.first_slot or 0
         image = axes.imshow(
-            values,
-            cmap=tint(colour, 0.0 if is_head else 0.12),
-            norm=PowerNorm(0.5 if is_head else 1.0, vmin=0, vmax=1),
-            extent=(-0.5, values.shape[1] - 0.5, start + len(values) - 0.5, start - 0.5),
+            row.values,
+            cmap=tint(row.colour, 0.0 if is_head else 0.12),
+            norm=PowerNorm(0.5 if is_head else 1.0, vmin=0, vmax=1),  # weak weights would not show on a linear scale
+            extent=(-0.5, row.values.shape[1] - 0.5, start + len(row.values) - 0.5, start - 0.5),
             aspect="auto",
             interpolation="none",
         )
-        axes.set(title=title, ylabel=unit)
+        axes.set(title=row.title, ylabel="slot" if is_head else "channel")
         axes.grid(visible=False)
         axes.spines[:].set(visible=True, color=MUTED, linewidth=0.6)
-        if len(values) == 1:
+        if len(row.values) == 1:
             axes.set_yticks([start])
         else:
             axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))

@@ -10,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 from etm_jax._typing import IntScalar, Scalar, pytree
 from etm_jax.runs._rows import Row, by_task, plain
 
+NO_ID = -1  # of the parents of a genome drawn at random, and of the champion before there is one
+
 
 @pytree
 class GenerationRecord:
@@ -27,7 +29,7 @@ class GenerationRecord:
         padding_efficiency: useful over executed work.
         diversity: of the genes.
         ids: of the individuals.
-        parents: their parents' ids.
+        parents: their parents' ids, `NO_ID` for none.
         genes: by name.
         learning: the learning genes by name; none where nothing is learned.
         archive: what the archive puts on record.

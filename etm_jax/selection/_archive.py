@@ -1,4 +1,4 @@
-"""The contract of archives: members kept from generation to generation, chosen by their scores alone."""
+"""The contract of archives, which keep members from generation to generation, chosen by their scores."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -8,59 +8,59 @@ from jaxtyping import Array, Int
 from etm_jax._typing import Key
 from etm_jax.selection._scores import Scores
 
-KEEP = -1  # the place keeps whoever is there
-EMPTY = -2  # the place is emptied
+KEEP = -1  # the place keeps its member
+EMPTY = -2  # the place becomes free
 
 
 @runtime_checkable
 class Archive(Protocol):
-    """Decides who of a population is kept, and how that changes the selection. Frozen and hashable; pure.
+    """Decides which members are kept, and what the selector sees. Frozen, hashable and pure.
 
-    An archive sees scores and answers with indices, as selectors do; the engine moves the genomes. A place is occupied
-    where its scores are `alive`. As with selectors, `needs` names what is to be measured.
+    Like a selector, an archive sees scores and answers with indices, and its `needs` names the scores to measure; the
+    engine moves the genomes. A place is occupied where its scores are `alive`.
     """
 
     @property
     def num_places(self) -> int:
-        """Members that it holds at most."""
+        """Greatest number of members."""
         ...
 
     @property
     def keeps_genomes(self) -> bool:
-        """Whether the genomes are needed, or the scores alone."""
+        """Whether genomes are kept, or scores only."""
         ...
 
     @property
     def breeds(self) -> bool:
-        """Whether survivors and parents come from the archive instead of from the population."""
+        """Whether survivors and parents come from the archive instead of the population."""
         ...
 
     def admit(self, key: Key, kept: Scores, newcomers: Scores) -> Int[Array, " place"]:
-        """For each place the newcomer that takes it, or `KEEP`, or `EMPTY`. The key is consumed."""
+        """For each place the index of the newcomer that takes it, or `KEEP`, or `EMPTY`. The key is consumed."""
         ...
 
     def view(self, kept: Scores, scores: Scores) -> Scores:
-        """What the selector is shown of a population."""
+        """The scores that the selector sees."""
         ...
 
     def record(self, kept: Scores) -> dict[str, Array]:
-        """What a generation puts on record, as arrays."""
+        """What a generation records, as arrays."""
         ...
 
     def summary(self, record: dict[str, Any]) -> dict[str, Any]:
-        """A record as plain numbers, on the host."""
+        """A record as plain numbers, computed on the host."""
         ...
 
 
 @dataclass(frozen=True)
 class AutoArchive:
-    """In settings: the archive that the selection asks for, a front for nsga2, none for the others."""
+    """In settings: the archive that suits the selector, which is a front for nsga2 and none for the others."""
 
     kind: ClassVar[str] = "auto"
 
 
 @dataclass(frozen=True)
 class NoArchive:
-    """In settings: nothing is kept beside the population."""
+    """In settings: no archive."""
 
     kind: ClassVar[str] = "none"

@@ -1,12 +1,12 @@
-"""The front: whoever was found that nobody found dominates."""
+"""The front: the members that no other member found so far dominates."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._require import require_count
 from etm_jax._typing import IntScalar, Key
@@ -15,16 +15,30 @@ from etm_jax.selection._pareto import dominance, hypervolume
 from etm_jax.selection._scores import Scores
 
 
-@dataclass(frozen=True)
-class FrontArchive:
-    """Keeps the members that no other dominates, with the objectives they had when they were scored.
-
-    Newcomers come in one by one. One that a member dominates or equals stays out; one that dominates members takes
-    the place of one of them, and the others' become free; any other takes a free place, and stays out if there is
-    none. So the hypervolume never falls.
+class Front(NamedTuple):
+    """The front while newcomers enter one by one.
 
     Attributes:
-        size: members kept at most.
+        members: their objectives; meaningful only where `occupied`.
+        occupied: True = the place has a member.
+        source: for each place the index of the newcomer in it, or `KEEP`, or `EMPTY`.
+    """
+
+    members: Float[Array, "place objective"]
+    occupied: Bool[Array, " place"]
+    source: Int[Array, " place"]
+
+
+@dataclass(frozen=True)
+class FrontArchive:
+    """Keeps the members that no other dominates, with the objectives of the evaluation that admitted them.
+
+    Newcomers enter one by one. A newcomer that a member dominates or equals is rejected. One that dominates members
+    takes the place of one of them and frees the places of the others. Any other takes a free place, or is rejected if
+    there is none. So the hypervolume never falls.
+
+    Attributes:
+        size: greatest number of members.
 
     Raises:
         ValueError: `size` below 1.
@@ -42,37 +56,38 @@ class FrontArchive:
 
     @property
     def num_places(self) -> int:
-        """Members kept at most."""
+        """Greatest number of members."""
         return self.size
 
     def admit(self, key: Key, kept: Scores, newcomers: Scores) -> Int[Array, " place"]:
-        """For each place the newcomer that takes it, or `KEEP`, or `EMPTY`."""
+        """For each place the index of the newcomer that takes it, or `KEEP`, or `EMPTY`."""
         del key
         newcomers = newcomers.sound(*self.needs)
         arriving = newcomers.by_objective
 
-        def enter(index: IntScalar, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            members, occupied, source = state
-            one = arriving[index][None]
-            beaten = dominance(one, members)[0] & occupied
-            unbeaten = ~jnp.any((dominance(members, one)[:, 0] | jnp.all(members == one, axis=1)) & occupied)
+        def enter(index: IntScalar, front: Front) -> Front:
+            members, occupied, source = front
+            newcomer = arriving[index][None]
+            beaten = dominance(newcomer, members)[0] & occupied
+            unbeaten = ~jnp.any((dominance(members, newcomer)[:, 0] | jnp.all(members == newcomer, axis=1)) & occupied)
             free = beaten | ~occupied
             enters = newcomers.alive[index] & unbeaten & jnp.any(free)
-            # The first of those it dominates makes way; failing one, any free place does.
+            # It replaces the first member that it dominates; if there is none, it takes the first free place.
             place = jnp.where(jnp.any(beaten), jnp.argmax(beaten), jnp.argmax(free))
             here = jnp.arange(source.size) == place
             leaves = enters & beaten
-            return (
-                jnp.where((enters & here)[:, None], one, members),
-                jnp.where(enters, (occupied & ~leaves) | here, occupied),
-                jnp.where(enters & here, index, jnp.where(leaves, EMPTY, source)),
+            return Front(
+                members=jnp.where((enters & here)[:, None], newcomer, members),
+                occupied=jnp.where(enters, (occupied & ~leaves) | here, occupied),
+                source=jnp.where(enters & here, index, jnp.where(leaves, EMPTY, source)),
             )
 
-        start = (kept.by_objective, kept.alive, jnp.full(self.size, KEEP))
-        return jax.lax.fori_loop(0, newcomers.fitness.size, enter, start)[2]
+        # One by one, since a newcomer may dominate or equal one that entered just before.
+        start = Front(kept.by_objective, kept.alive, jnp.full(self.size, KEEP))
+        return jax.lax.fori_loop(0, newcomers.fitness.size, enter, start).source
 
     def view(self, kept: Scores, scores: Scores) -> Scores:
-        """The population as it is."""
+        """The population's own scores."""
         del kept
         return scores
 
@@ -81,7 +96,7 @@ class FrontArchive:
         return {"objectives": kept.by_objective}
 
     def summary(self, record: dict[str, Any]) -> dict[str, Any]:
-        """How many there are, and the hypervolume above 0 in every objective."""
+        """The number of members, and their hypervolume above 0 in every objective."""
         objectives = np.asarray(record["objectives"])
         members = objectives[np.all(np.isfinite(objectives), axis=1)]
         volume = hypervolume(members, np.zeros(objectives.shape[1]))

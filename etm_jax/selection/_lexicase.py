@@ -1,4 +1,4 @@
-"""Lexicase selection: parents that are best at some cases, in an order that chance decides."""
+"""Lexicase selection: parents that are best at cases taken in random order."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,20 +9,19 @@ from jaxtyping import Array, Bool, Int
 
 from etm_jax._require import require_count
 from etm_jax._typing import IntScalar, Key
-from etm_jax.selection._elites import check_elites, elites, uniform_over
-from etm_jax.selection._scores import Scores, Selection
+from etm_jax.selection._scores import Scores, Selection, check_elites, elites, uniform_over
 
 
 @dataclass(frozen=True)
 class LexicaseSelection:
-    """Each parent is what is left of `size` random members when cases, in random order, leave their best only.
+    """Each parent is filtered from `size` random members: cases, in random order, keep only their best.
 
-    The first case keeps the members that are best at it, the next one the best of these, and so on; of those left
-    chance takes one. So who is the only one right about a single case is a parent as often as that case comes first,
-    however wrong it is about all others. The elites are those of the fitness.
+    The first case keeps the members that are best at it, the next the best of these, and so on; a random one of those
+    left is the parent. So the only member right about a case becomes a parent whenever that case comes first, however
+    wrong it is about all others. The elites are the fittest.
 
     Attributes:
-        size: members that a parent is filtered from; of the whole population at most.
+        size: members, drawn with replacement, that a parent is filtered from.
         num_elites: best members that survive unchanged, fewer than the population.
 
     Raises:
@@ -57,7 +56,7 @@ class LexicaseSelection:
             return left & (at_case >= best)
 
         left = jax.lax.fori_loop(0, num_cases, keep_best, jnp.ones(entrants.shape, bool))
-        # Entrants come in random order, so the first one left is one at random.
+        # Entrants are in random order, so the first one left is a random one.
         chosen: Int[Array, "pick 1"] = jnp.argmax(left, axis=-1, keepdims=True)
         parents = jnp.take_along_axis(entrants, chosen, axis=-1)
         return Selection(survivors=survivors, parents=parents.reshape(-1, 2))

@@ -15,13 +15,13 @@ from etm_jax.selection._scores import Scores
 
 @dataclass(frozen=True)
 class MapElitesArchive:
-    """Each descriptor is cut into `bins` equal parts; a cell keeps its fittest member, and members are the parents.
+    """Each descriptor is cut into `bins` equal parts; each cell keeps its fittest member, and members are the parents.
 
-    A newcomer takes a cell that is free or whose member is less fit. With uniform selection this is MAP-Elites; with
-    another selector, parents are chosen among the cells by that.
+    A newcomer takes a cell that is free or whose member is less fit. With uniform selection this is MAP-Elites;
+    another selector chooses parents among the cells by its own rule.
 
     Attributes:
-        num_descriptors: axes of the grid; 0 in settings, for as many as they name descriptors.
+        num_descriptors: axes of the grid; 0 in settings means one for each descriptor named.
         bins: parts of an axis.
 
     Raises:
@@ -45,38 +45,38 @@ class MapElitesArchive:
 
     @property
     def num_places(self) -> int:
-        """Cells."""
+        """Number of cells."""
         return self.bins**self.num_descriptors
 
     def cell_of(self, descriptors: Float[Array, "*population descriptor"]) -> Int[Array, "*population"]:
-        """The cell of each member, the last descriptor running fastest; beyond the ends it is the last cell there.
+        """The cell of each member; the last descriptor runs fastest, and values outside [0, 1] count as the ends.
 
-        NaN is in no cell: the number is that after the last.
+        A member with a NaN descriptor is in no cell: its number is `num_places`.
         """
         part = jnp.clip(jnp.floor(descriptors * self.bins), 0, self.bins - 1).astype(jnp.int32)
         cell = part @ self.bins ** jnp.arange(self.num_descriptors - 1, -1, -1)
         return jnp.where(jnp.any(jnp.isnan(descriptors), axis=-1), self.num_places, cell)
 
     def admit(self, key: Key, kept: Scores, newcomers: Scores) -> Int[Array, " cell"]:
-        """For each cell the newcomer that takes it, or `KEEP`; of equal newcomers the first."""
+        """For each cell the index of the newcomer that takes it, or `KEEP`; the first of equally fit ones."""
         del key
         newcomers = newcomers.sound(*self.needs)
         if newcomers.descriptors is None:
-            raise ValueError("MAP-Elites needs descriptors, got scores without")
+            raise ValueError("MAP-Elites needs descriptors, got scores without any; name some in selection.descriptors")
         cell, fitness = self.cell_of(newcomers.descriptors), newcomers.ranked
         best = jax.ops.segment_max(fitness, cell, self.num_places)
-        size = fitness.size
+        size = fitness.size  # as an index, no newcomer
         is_best = (fitness == best[cell]) & newcomers.alive
         first = jax.ops.segment_min(jnp.where(is_best, jnp.arange(size), size), cell, self.num_places)
         return jnp.where((first < size) & (best > kept.ranked), first, KEEP)
 
     def view(self, kept: Scores, scores: Scores) -> Scores:
-        """The cells."""
+        """The scores of the cells."""
         del scores
         return kept
 
     def record(self, kept: Scores) -> dict[str, Array]:
-        """The share of cells that are occupied, and the sum of their fitness."""
+        """The share of cells occupied (coverage), and the sum of their fitness (QD-score)."""
         return {"coverage": jnp.mean(kept.alive), "qd_score": jnp.sum(jnp.where(kept.alive, kept.fitness, 0))}
 
     def summary(self, record: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Natural niches: every case is a resource that those who are good at it share."""
+"""Natural niches: each case is a resource that the members good at it share."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,28 +8,27 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from etm_jax._typing import Key
-from etm_jax.selection._elites import check_turnover, num_survivors, proportional
-from etm_jax.selection._scores import Scores, Selection
+from etm_jax.selection._scores import Scores, Selection, check_turnover, num_survivors, proportional
 
 
 @dataclass(frozen=True)
 class NichesSelection:
-    """Fitness is what a member gets of each case, and a mate is sought for the cases that the first parent lacks.
+    """Fitness is a member's share of each case, and a mate is good at the cases where the first parent is not.
 
-    With scores s of member p in case d, the shares f_pd = s_pd / (sum_q s_qd)^alpha add up to the fitness. The first
-    parent is drawn in proportion to it, the second in proportion to sum_d max(0, f_d - f_d of the first). The members
-    of highest fitness survive. Scores below 0 are raised until the least of a case is 0.
+    From the score s_pd of member p in case d, its share is f_pd = s_pd / (sum_q s_qd)^alpha, and its fitness the sum
+    of its shares. The first parent is drawn in proportion to fitness, the second in proportion to
+    sum_d max(0, f_d - f_d of the first). The fittest survive. If a case has scores below 0, its least is subtracted.
 
     Attributes:
-        alpha: how much is shared: 0 nothing, and then the fitness is the sum of the scores; 1 everything.
+        alpha: how much is shared, from 0 (nothing: the fitness is the sum of the scores) to 1 (everything).
         turnover: share of the population that is replaced in a generation, in (0, 1].
 
     Raises:
         ValueError: `alpha` outside [0, 1] or `turnover` outside (0, 1].
 
     References:
-        Abrantes, Lange, Tang 2025, Competition and attraction improve model fusion (M2N2), GECCO; there the child
-        replaces the worst one at a time.
+        Abrantes, Lange, Tang 2025, Competition and attraction improve model fusion (M2N2), GECCO; there one child at a
+        time replaces the worst member.
     """
 
     kind: ClassVar[str] = "niches"
@@ -42,7 +41,7 @@ class NichesSelection:
         check_turnover(self.turnover)
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
-        """Pick survivors and parents by the cases, or the fitness without them. The key is consumed."""
+        """Pick survivors and parents by cases; without them by fitness. The key is consumed."""
         scores = scores.sound("cases")
         key_first, key_second = jax.random.split(key)
         share = self.shares(scores)
@@ -56,9 +55,10 @@ class NichesSelection:
         return Selection(survivors, jnp.stack([first, second], axis=-1))
 
     def shares(self, scores: Scores) -> Float[Array, "population case"]:
-        """What each member gets of each case; nothing if it failed."""
+        """Each member's share of each case; 0 if it failed."""
         alive = scores.alive[:, None]
         cases = scores.fitness[:, None] if scores.cases is None else scores.cases
+        # A negative score would make a negative chance.
         least = jnp.min(jnp.where(alive, cases, 0), axis=0, initial=0.0)
         score = jnp.where(alive, cases - least[None], 0)
         total = jnp.sum(score, axis=0, keepdims=True)

@@ -1,4 +1,4 @@
-"""Novelty search: selection seeks what differs from all that was seen, not what is fit."""
+"""Novelty search: selection for differing from what was seen before, instead of for fitness."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,22 +11,20 @@ from etm_jax._distances import squared_distances
 from etm_jax._require import require_count
 from etm_jax._typing import Key
 from etm_jax.selection._archive import KEEP
-from etm_jax.selection._elites import uniform_over
-from etm_jax.selection._scores import Scores
+from etm_jax.selection._scores import Scores, uniform_over
 
 
 @dataclass(frozen=True)
 class NoveltyArchive:
-    """Fitness gives way to novelty: the mean distance to the nearest neighbours in archive and population.
+    """Replaces fitness by novelty, the mean distance to the nearest neighbours in archive and population.
 
-    The archive is a ring of descriptors, which takes in a few members of each generation, drawn at random, in place of
-    its oldest.
+    The archive is a ring of descriptors: random members of each generation take the places of the oldest.
 
     Attributes:
         size: places of the ring.
-        neighbours: that the distance is averaged over.
-        admitted: members of each generation that come in.
-        weight: 1 for novelty alone, 0 for fitness alone; in between each counts in shares of its range.
+        neighbours: number of neighbours to average over.
+        admitted: members of each generation that enter.
+        weight: 1 for novelty alone, 0 for fitness alone; in between, a mean of both, each scaled to [0, 1].
 
     Raises:
         ValueError: a count below 1, or `weight` outside [0, 1].
@@ -58,7 +56,7 @@ class NoveltyArchive:
         return self.size
 
     def admit(self, key: Key, kept: Scores, newcomers: Scores) -> Int[Array, " place"]:
-        """A few newcomers at random, in free places and then in those of the oldest members."""
+        """Random newcomers for free places, then for those of the oldest members. The key is consumed."""
         newcomers = newcomers.sound(*self.needs)
         count = min(self.admitted, self.size)
         age = jnp.zeros(self.size, jnp.int32) if kept.age is None else kept.age
@@ -67,13 +65,13 @@ class NoveltyArchive:
         return jnp.full(self.size, KEEP).at[places].set(jnp.where(newcomers.alive[drawn], drawn, KEEP))
 
     def novelty(self, kept: Scores, scores: Scores) -> Float[Array, " population"]:
-        """Mean distance of each member to its nearest neighbours; itself is none of them.
+        """Mean distance of each member to its nearest neighbours, itself excluded.
 
-        Memory: one number for each pair of a member and another member or place.
+        Memory: one number for each pair of a member and a member or place.
         """
         scores = scores.sound(*self.needs)
         if scores.descriptors is None or kept.descriptors is None:
-            raise ValueError("novelty needs descriptors, got scores without")
+            raise ValueError("novelty needs descriptors, got scores without any; name some in selection.descriptors")
         others = jnp.concatenate([scores.descriptors, kept.descriptors])
         known = jnp.concatenate([scores.alive, kept.alive])
         size = scores.fitness.size
@@ -82,18 +80,18 @@ class NoveltyArchive:
         near, _ = jax.lax.top_k(
             -jnp.where(known[None] & ~itself, distance, jnp.inf), min(self.neighbours, others.shape[0])
         )
-        found = jnp.isfinite(near)
+        found = jnp.isfinite(near)  # with fewer others than neighbours, the mean is over those there are
         return jnp.sum(jnp.where(found, -near, 0), axis=1) / jnp.maximum(jnp.sum(found, axis=1, dtype=near.dtype), 1)
 
     def view(self, kept: Scores, scores: Scores) -> Scores:
         """The population with novelty in place of fitness."""
         scores = scores.sound(*self.needs)
-        from_low_to_high = [_scaled(values, scores.alive) for values in (scores.fitness, self.novelty(kept, scores))]
-        mixed = (1 - self.weight) * from_low_to_high[0] + self.weight * from_low_to_high[1]
+        fitness, novelty = (_scaled(values, scores.alive) for values in (scores.fitness, self.novelty(kept, scores)))
+        mixed = (1 - self.weight) * fitness + self.weight * novelty
         return scores.replace(fitness=mixed)  # pyright: ignore[reportAttributeAccessIssue]
 
     def record(self, kept: Scores) -> dict[str, Array]:
-        """How many places are taken, and how far from each other their descriptors are."""
+        """The number of places occupied, and the mean standard deviation of their descriptors."""
         assert kept.descriptors is not None
         spread = jnp.std(kept.descriptors, axis=0, where=kept.alive[:, None])
         return {"archive_size": jnp.sum(kept.alive), "archive_spread": jnp.where(jnp.any(kept.alive), spread.mean(), 0)}
@@ -104,6 +102,7 @@ class NoveltyArchive:
 
 
 def _scaled(values: Float[Array, " population"], alive: Array) -> Float[Array, " population"]:
+    """Values of members alive, from 0 for the least to 1 for the greatest; 0 if all are equal."""
     low = jnp.min(jnp.where(alive, values, jnp.inf))
     high = jnp.max(jnp.where(alive, values, -jnp.inf))
     return jnp.where(alive & (high > low), (values - low) / jnp.where(high > low, high - low, 1), 0)

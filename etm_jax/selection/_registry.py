@@ -1,19 +1,16 @@
-"""All selectors and archives by name; one listed here is tested, and a run's settings offer it with its own options."""
+"""All selectors and archives by name. What is listed here is tested, and a run's settings offer it with its options."""
 
 from typing import TYPE_CHECKING, Any, Union
 
-from etm_jax.selection._aging import AgingSelection
 from etm_jax.selection._archive import AutoArchive, NoArchive
+from etm_jax.selection._by_fitness import AgingSelection, TournamentSelection, TruncationSelection, UniformSelection
 from etm_jax.selection._front import FrontArchive
 from etm_jax.selection._lexicase import LexicaseSelection
 from etm_jax.selection._map_elites import MapElitesArchive
 from etm_jax.selection._niches import NichesSelection
 from etm_jax.selection._novelty import NoveltyArchive
-from etm_jax.selection._nsga2 import NSGA2Selection
+from etm_jax.selection._pareto import NSGA2Selection
 from etm_jax.selection._species import SpeciesSelection
-from etm_jax.selection._tournament import TournamentSelection
-from etm_jax.selection._truncation import TruncationSelection
-from etm_jax.selection._uniform import UniformSelection
 
 SELECTORS: dict[str, type[Any]] = {
     one.kind: one
@@ -34,6 +31,6 @@ ARCHIVES: dict[str, type[Any]] = {
 if TYPE_CHECKING:
     AnySelector = Any
     AnyArchive = Any
-else:  # a type that the command line makes flags of
+else:  # the command line makes flags of these unions
     AnySelector = Union[tuple(SELECTORS.values())]  # noqa: UP007
     AnyArchive = Union[tuple(ARCHIVES.values())]  # noqa: UP007

@@ -79,7 +79,7 @@ class DifferentialEvolution:
     Args:
         population_size: points, at least 4.
         solution: a point like those of the population, any pytree; `jnp.zeros(len(GENES))` for architectures, see
-            `from_unit_cube`.
+            `Bounds.from_unit_cube`.
         metrics_fn: replaces evosax's metrics of a generation, with evosax's signature.
 
     Raises:
@@ -92,7 +92,7 @@ class DifferentialEvolution:
         >>> from etm_jax.networks import Bounds
         >>> bounds = Bounds(num_slots=(4, 64), controllers=("gru", "lstm"))
         >>> def cost_of(point):
-        ...     return jnp.abs(from_unit_cube(point, bounds).num_slots - 23).astype(float)
+        ...     return jnp.abs(bounds.from_unit_cube(point).num_slots - 23).astype(float)
         >>> strategy = DifferentialEvolution(population_size=12, solution=jnp.zeros(len(GENES)))
         >>> params = strategy.default_params
         >>> population = jax.random.uniform(jax.random.key(0), (12, len(GENES)))

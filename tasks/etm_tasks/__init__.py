@@ -1,4 +1,4 @@
-"""Tasks and environments for memory networks: generators, losses and scores. `make(name, **options)` builds one."""
+"""Tasks, environments and number functions, with losses and scores. `make(name, **options)` builds one."""
 
 from etm_tasks._add_numbers import AddNumbers as AddNumbers
 from etm_tasks._addition import Addition as Addition

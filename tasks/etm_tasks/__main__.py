@@ -17,26 +17,27 @@ PROGRAM = "python -m etm_tasks"
 
 @dataclass(frozen=True)
 class Command:
-    """Print an episode of a task, or a random walk in an environment, so that a person can read it.
+    """Print an episode of a task, or a random walk in an environment, in readable form.
 
-    `python -m etm_tasks show NAME --help` lists the options of one.
+    `python -m etm_tasks show NAME --help` lists the options of a task.
     """
 
     command: Positional[Literal["show"]]
     """What to do."""
     name: Annotated[Positional[str], arg(metavar="NAME")]
-    """Of the task or the environment; `python -m etm_jax.evolve --list-tasks` lists them."""
+    """Name of the task or environment; `python -m etm_jax.evolve --list-tasks` lists them."""
     seed: int = 0
-    """Of the episode."""
+    """Random seed of the episode."""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     argv = sys.argv[1:] if argv is None else argv
     words = [word for word in argv if word not in ("-h", "--help")]
-    names_one = argv[:1] == ["show"] and words[1:2] and not words[1].startswith("-")
-    command, rest = tyro.cli(Command, args=words if names_one else argv, prog=PROGRAM, return_unknown_args=True)
-    if names_one and len(words) < len(argv):
+    has_name = argv[:1] == ["show"] and words[1:2] and not words[1].startswith("-")
+    # With a name, --help is about that task: keep it from the first parser and give it to the task's own.
+    command, rest = tyro.cli(Command, args=words if has_name else argv, prog=PROGRAM, return_unknown_args=True)
+    if has_name and len(words) < len(argv):
         rest = [*rest, "--help"]
     try:
         options = options_of(command.name)
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def show(task: Any, options: dict[str, Any], seed: int) -> None:
-    """Print an episode, below what it is an episode of."""
+    """Print the task with its options and an episode of it."""
     key = jax.random.key(seed)
     if task.name in FUNCTIONS:
         drawn = task.show()
@@ -56,14 +57,14 @@ def show(task: Any, options: dict[str, Any], seed: int) -> None:
     chosen = ", ".join(f"{name} {getattr(task, name)}" for name in options)
     console = Console(highlight=False)
     widest = console.measure(drawn, options=console.options.update(width=10_000)).maximum
-    console = Console(highlight=False, width=max(console.width, widest))  # a row is a step, so it is never broken
+    console = Console(highlight=False, width=max(console.width, widest))  # wide enough that no row wraps
     console.print(f"{task.name}: {chosen}", soft_wrap=True)
     console.print((type(task).__doc__ or "").partition("\n")[0], soft_wrap=True)
     console.print(drawn)
 
 
 def fail(message: str) -> NoReturn:
-    """One line on standard error, and exit status 2."""
+    """Print one line to standard error and exit with status 2."""
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(2)
 

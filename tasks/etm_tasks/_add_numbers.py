@@ -1,4 +1,4 @@
-"""Add numbers: read "a+b=" digit by digit, least significant first, and write the sum in the same way."""
+"""Add numbers: read "a+b=" digit by digit, least significant first, and write the sum the same way."""
 
 from dataclasses import dataclass, replace
 
@@ -7,10 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import check_range, scaled_length
-from etm_tasks._digits import BASE, carried, written_length
-from etm_tasks._draws import uniforms, whole
-from etm_tasks._symbols import SymbolTask
+from etm_tasks._addition import BASE, carried, written_length
+from etm_tasks._answers import SymbolTask
+from etm_tasks._draws import check_range, scaled_length, uniforms, whole
 
 VOCABULARY = "0123456789+= _"
 PLUS, EQUALS, END = (VOCABULARY.index(symbol) for symbol in "+=_")
@@ -19,19 +18,19 @@ SIGNS = 2  # the plus and the equals sign
 
 @dataclass(frozen=True)
 class AddNumbers(SymbolTask):
-    """Write the sum of two numbers that were read as a string.
+    """Write the sum of two numbers read as a string.
 
-    An episode: the digits of a, a plus, the digits of b, an equals sign, all least significant first, one symbol a
-    step, one-hot; then steps in which the digits of a + b are due, least significant first and without leading zeros,
-    and one in which `_` is due, the end. In these steps the input is `_`; with teacher forcing it is, from the second
-    on, the symbol that was due a step before. The numbers' lengths are independent, uniform on
-    `min_digits..max_digits`, and only a number of one digit may be 0. An easier task has a shorter second number: the
-    network learns to find the first one again before it learns to add.
+    The inputs are one-hot symbols, one per step: the digits of a, a plus, the digits of b, an equals sign; numbers are
+    written least significant digit first. The targets then are the digits of a + b, least significant first and without
+    leading zeros, and the end symbol `_`. During the answer the input is `_`; with teacher forcing, from the second
+    answer step on, it is the previous target. Both lengths are independent and uniform on `min_digits..max_digits`;
+    only a one-digit number may be 0. Difficulty scales the second number's length: the network learns to recall the
+    first number before it learns to add.
 
     Attributes:
         min_digits: fewest digits of a number.
         max_digits: most digits of a number.
-        teacher_forcing: 1 = right answers so far are inputs, 0 = they are not.
+        teacher_forcing: 1 = the previous target is an input, 0 = it is not.
 
     Raises:
         ValueError: `teacher_forcing` is neither 0 nor 1, or not `1 <= min_digits <= max_digits`.
@@ -73,17 +72,18 @@ class AddNumbers(SymbolTask):
 
     @property
     def num_steps(self) -> int:
-        """Two numbers, the signs, their sum, which may have a digit more, and the end."""
+        """Two numbers, the signs, their sum (one digit longer at most), and the end."""
         return 2 * self.max_digits + SIGNS + self.max_digits + 2
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty scales the greatest length of the second number. The key is consumed."""
+        """New episodes; difficulty scales the greatest length of the second number."""
         lengths, digits, tops = uniforms(key, (batch_size, 2, 1), (batch_size, 2, self.max_digits), (batch_size, 2, 1))
         second = scaled_length(self.min_digits, self.max_digits, difficulty)
         length = whole(lengths, self.min_digits, jnp.stack([jnp.array(self.max_digits), second])[None, :, None])
         digits = whole(digits, 0, BASE - 1)
         top = whole(tops, 1, BASE - 1)
         place = jnp.arange(self.max_digits)[None, None]
+        # The most significant digit is not 0, except in the number 0, so that a number has exactly `length` digits.
         digits = jnp.where((place == length - 1) & (length > 1), top, digits)
         digits = jnp.where(place < length, digits, 0)
         total = carried(jnp.pad(jnp.sum(digits, axis=1), ((0, 0), (0, 1))))
@@ -100,6 +100,7 @@ class AddNumbers(SymbolTask):
         def symbols(row: Int[Array, "batch place"], position: Int[Array, "#batch time"]) -> Int[Array, "batch time"]:
             return jnp.take_along_axis(row, jnp.clip(position, 0, row.shape[1] - 1), axis=1)
 
+        # Lengths differ within a batch, so each phase is computed at every step and selected by the step.
         question = jnp.where(step < plus, symbols(digits[:, 0], step), symbols(digits[:, 1], step - plus - 1))
         question = jnp.where(step == plus, PLUS, jnp.where(step == equals, EQUALS, question))
         given = symbols(due, answer - 1) if self.teacher_forcing else END

@@ -1,37 +1,36 @@
-"""Addition: after each number of a list, say the sum so far (Graves 2016, section 3.3)."""
+"""Addition: after each number of a list, give the sum so far (Graves 2016, section 3.3)."""
 
 from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import check_range, scaled_length
-from etm_tasks._digits import BASE, carried, reversed_to, written_length
-from etm_tasks._draws import uniforms, whole
-from etm_tasks._symbols import SymbolTask
+from etm_tasks._answers import SymbolTask
+from etm_tasks._draws import check_range, scaled_length, uniforms, whole
 
+BASE = 10
 NO_DIGIT = BASE  # the eleventh symbol
 
 
 @dataclass(frozen=True)
 class Addition(SymbolTask):
-    """Add up a list of numbers, and say the sum after each of them but the first.
+    """Add up a list of numbers and give the sum after each number but the first.
 
-    A step shows one number, its most significant digit first: each digit one-hot on ten channels of its own, nothing on
-    those left over. Digits are uniform, a number may begin with zeros. The sum is written without leading zeros, its
-    most significant digit in the first place; the places left over hold an eleventh symbol, "no digit". How many
-    numbers there are is uniform on `min_length..max_length`, and how many digits each has on `1..digits`.
+    A step shows one number, most significant digit first: each digit is one-hot on its own ten channels, unused
+    channels are 0. Digits are uniform, so a number may start with zeros. The target is the sum without leading zeros,
+    most significant digit first; unused places hold an eleventh symbol, "no digit". The number of numbers is uniform on
+    `min_length..max_length`, the number of digits of each on `1..digits`.
 
     Attributes:
         digits: most digits of a number at difficulty 1.
         min_length: fewest numbers, at least 2.
         max_length: most numbers at difficulty 1.
-        sum_digits: places of the answer.
+        sum_digits: digits of the answer.
 
     Raises:
-        ValueError: no digits, not `2 <= min_length <= max_length`, or a sum that may need more than `sum_digits`.
+        ValueError: no digits, not `2 <= min_length <= max_length`, or the sum may need more than `sum_digits`.
 
     Example:
         >>> import jax, etm_tasks
@@ -56,7 +55,7 @@ class Addition(SymbolTask):
         if self.sum_digits < needed:
             raise ValueError(
                 f"addition needs sum_digits >= {needed} for {self.max_length} numbers of {self.digits} digits, "
-                f"got {self.sum_digits}; raise it, so that the numbers of longer(factor) fit too"
+                f"got {self.sum_digits}; raise it, also to leave room for longer(factor)"
             )
 
     @property
@@ -66,12 +65,12 @@ class Addition(SymbolTask):
 
     @property
     def input_size(self) -> int:
-        """Ten channels a digit."""
+        """Ten channels per digit."""
         return BASE * self.digits
 
     @property
     def output_size(self) -> int:
-        """Eleven symbols a place of the sum."""
+        """Eleven symbols per place of the sum."""
         return self.num_symbols * self.sum_digits
 
     @property
@@ -80,7 +79,7 @@ class Addition(SymbolTask):
         return self.max_length
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 draws `min_length` numbers of one digit, 1 all. The key is consumed."""
+        """New episodes; at difficulty 0 `min_length` numbers of one digit, at 1 all lengths."""
         shape = (batch_size, self.max_length)
         lengths, widths, digits = uniforms(key, (batch_size, 1), shape, (*shape, self.digits))
         longest = scaled_length(self.min_length, self.max_length, difficulty)
@@ -92,7 +91,8 @@ class Addition(SymbolTask):
         shown_digit = (jnp.arange(self.digits)[None, None] < width[..., None]) & shown_step[..., None]
         inputs = jax.nn.one_hot(digits, BASE) * shown_digit[..., None].astype(float)
 
-        # Numbers that are not shown make further sums, which are not due.
+        # Padding numbers produce further sums, which step_valid excludes.
+        # Least significant digit first, so that the digits of all numbers line up.
         number = jnp.where(jnp.arange(self.digits)[None, None] < width[..., None], reversed_to(digits, width), 0)
         columns = jnp.cumsum(jnp.pad(number, ((0, 0), (0, 0), (0, self.sum_digits - self.digits))), axis=1)
         total = carried(columns)
@@ -107,6 +107,29 @@ class Addition(SymbolTask):
         """Addition of exactly `factor * max_length` numbers.
 
         Raises:
-            ValueError: their sum may need more than `sum_digits`; the default leaves room for twice the length.
+            ValueError: the sum may need more than `sum_digits`; the default has room for twice the length.
         """
         return replace(self, min_length=factor * self.max_length, max_length=factor * self.max_length)
+
+
+def carried(columns: Int[Array, "*lead place"]) -> Int[Array, "*lead place"]:
+    """The decimal digits of column sums, least significant first; a carry out of the last place is lost."""
+
+    def place(carry: Array, column: Array) -> tuple[Array, Array]:
+        total = column + carry
+        return total // BASE, total % BASE
+
+    by_place = jnp.moveaxis(columns, -1, 0)
+    return jnp.moveaxis(jax.lax.scan(place, jnp.zeros_like(by_place[0]), by_place)[1], 0, -1)
+
+
+def written_length(digits: Int[Array, "*lead place"]) -> Int[Array, "*lead"]:
+    """Number of digits without leading zeros; 1 for the number 0."""
+    places = jnp.arange(1, digits.shape[-1] + 1)
+    return jnp.maximum(jnp.max(jnp.where(digits > 0, jnp.broadcast_to(places, digits.shape), 0), axis=-1), 1)
+
+
+def reversed_to(digits: Int[Array, "*lead place"], length: Int[Array, "*lead"]) -> Int[Array, "*lead place"]:
+    """The first `length` digits in reverse order; later entries are arbitrary."""
+    place = jnp.broadcast_to(jnp.arange(digits.shape[-1]), digits.shape)
+    return jnp.take_along_axis(digits, jnp.maximum(length[..., None] - 1 - place, 0), axis=-1)

@@ -1,4 +1,4 @@
-"""Toy car: drive around a track that is seen through distance sensors."""
+"""Toy car: drive around a track, seen through distance sensors."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from etm_tasks._track import Track, borders, centreline, clearance, seen_along, 
 TIME_STEP, TOP_SPEED, WHEELBASE = 0.1, 20.0, 2.5  # s, m/s, m
 ACCELERATION, BRAKING, DRAG, GRIP = 4.0, 8.0, 0.1, 4.0  # m/s^2, m/s^2, 1/s, m/s^2 across
 LARGEST_TURN = 0.5  # rad, of the front wheels
-BEAMS, REACH, ITERATIONS = 9, 40.0, 12  # over the half circle ahead, m, of sphere tracing
-CRASH = 0.1  # laps that leaving the track costs
-LAPS = 2.0  # in an episode that is solved
+BEAMS, REACH, ITERATIONS = 9, 40.0, 12  # beams over the half circle ahead, their reach in m, sphere-tracing steps
+CRASH = 0.1  # penalty for leaving the track, in laps
+LAPS = 2.0  # laps of a solved episode
 
 
 @pytree
 class CarState:
-    """Where the car is, on which track, and what its sensors show."""
+    """Track, pose and speed of the car, and its sensor readings."""
 
     track: Track
     position: Float[Array, "*lead 2"]  # m
@@ -34,19 +34,19 @@ class CarState:
 class Car:
     """Drive as many laps as possible around a track, for 600 steps of 0.1 s.
 
-    After the toy car of the paper on emergent models, with tracks, physics and sensors filled in. Tracks are drawn
-    anew in every episode; at difficulty 0 they are circles. The two logits, cut at -1 and 1, steer (left is positive)
-    and accelerate or brake; the tyres hold 4 m/s^2 across, so a fast car must brake before a bend. Nine beams over the
-    half circle ahead show how far the walls are, up to 40 m, as the square root of the share, from -1 to 1; then the
-    beams of the step before, then the speed, -1 at rest and 1 at 20 m/s.
+    After the toy car of the paper on emergent models; tracks, physics and sensors are ours. Each episode has a new
+    random track; at difficulty 0 a circle. The two logits, clipped to [-1, 1], steer (left is positive) and accelerate
+    or brake. The tyres hold 4 m/s^2 sideways, so a fast car must brake before a bend. The observation is the distance
+    to the walls along nine beams over the half circle ahead, up to 40 m, as the square root of the share of 40 m scaled
+    to [-1, 1]; then the beams of the previous step; then the speed, -1 at rest and 1 at 20 m/s.
 
-    The reward is laps, as the angle driven around the middle, and minus 0.1 for leaving the track, which ends the
-    episode. Two laps solve it; performance is 0 at random actions, 1 at four laps, more than was ever seen.
+    The reward is the angle driven around the origin, in laps, and -0.1 for leaving the track, which ends the episode.
+    Two laps solve it. Performance is 0 for random actions and 1 for four laps, more than we have ever seen.
 
     Attributes:
-        previous: 1 shows the beams of the step before, 0 does not.
-        speed: 1 shows the speed, 0 does not.
-        every: beams are shown in every so many steps, and as 0 in the others.
+        previous: 1 = the beams of the previous step are inputs, 0 = they are not.
+        speed: 1 = the speed is an input, 0 = it is not.
+        every: beams are shown at every so many steps and are 0 at the others.
 
     Raises:
         ValueError: `previous` or `speed` is not 0 or 1, or `every` is below 1.
@@ -83,19 +83,19 @@ class Car:
 
     @property
     def observed(self) -> tuple[str, ...]:
-        """Beams from right to left, those of the step before, the speed."""
+        """Beams from right to left, those of the previous step, the speed."""
         angles = [f"{180 * index / (BEAMS - 1) - 90:+.0f}°" for index in range(BEAMS)]
         return (*angles, *[f"before {angle}" for angle in angles] * self.previous, *["speed"] * self.speed)
 
     @property
     def input_size(self) -> int:
-        """One channel for each thing that is seen."""
+        """Length of `observed`."""
         return len(self.observed)
 
     def reset(
         self, key: PRNGKeyArray, difficulty: Float[Array, ""] | float = 1.0
     ) -> tuple[CarState, Float[Array, " input"]]:
-        """At rest in the middle of a fresh track, looking along it; difficulty scales its bends. Consumes the key."""
+        """At rest in the middle of a new track, facing along it; difficulty scales its bends."""
         draws = jax.random.uniform(key, (9,))
         track, around = track_from(draws[:8].reshape(2, 4), difficulty), 2 * jnp.pi * draws[8]
         direction = jnp.stack([jnp.cos(around), jnp.sin(around)])
@@ -110,15 +110,17 @@ class Car:
     def step(
         self, key: PRNGKeyArray, state: CarState, action: Float[Array, " output"]
     ) -> tuple[CarState, Float[Array, " input"], Float[Array, ""], Bool[Array, ""]]:
-        """Drive for 0.1 s; nothing is left to chance."""
+        """Drive for 0.1 s; deterministic."""
         del key
         steering, throttle = jnp.clip(action, -1, 1)
         pull = jnp.where(throttle > 0, ACCELERATION, BRAKING) * throttle - DRAG * state.speed
         speed = jnp.clip(state.speed + TIME_STEP * pull, 0, TOP_SPEED)
+        # Grip limits the sideways acceleration, speed times turning rate; the floor avoids dividing by 0.
         turning, grip = speed / WHEELBASE * jnp.tan(LARGEST_TURN * steering), GRIP / jnp.maximum(speed, 1)
         heading = state.heading + TIME_STEP * jnp.clip(turning, -grip, grip)
         position = state.position + TIME_STEP * speed * jnp.stack([jnp.cos(heading), jnp.sin(heading)])
         (x, y), (x_before, y_before) = position, state.position
+        # The angle between two positions, from their cross and dot product, needs no unwrapping.
         around = jnp.arctan2(x_before * y - y_before * x, x_before * x + y_before * y)
         crashed = clearance(state.track, *position) <= 0
         after = CarState(
@@ -133,7 +135,7 @@ class Car:
         return after, self._seen(after, state.beams), reward, crashed
 
     def performance(self, total_reward: Float[Array, " batch"]) -> Float[Array, ""]:
-        """The mean laps, between those of random actions and four."""
+        """Mean laps, scaled so that random actions score 0 and four laps 1."""
         return scaled_reward(total_reward, self.chance_reward, self.best_reward)
 
     def accuracy(self, total_reward: Float[Array, " batch"]) -> Float[Array, ""]:
@@ -141,11 +143,11 @@ class Car:
         return jnp.mean(total_reward >= LAPS)
 
     def outline(self, state: CarState) -> tuple[Float[Array, "point 2"], ...]:
-        """Lines that a picture of the episode shows, in m: the walls."""
+        """Lines to draw in a picture of the episode, in m: the walls."""
         return borders(state.track)
 
     def place(self, state: CarState) -> Float[Array, "2"]:
-        """Where the car is in that picture."""
+        """Position of the car in that picture, in m."""
         return state.position
 
     def _seen(self, state: CarState, before: Float[Array, " beam"]) -> Float[Array, " input"]:

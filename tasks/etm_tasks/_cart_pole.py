@@ -1,4 +1,4 @@
-"""Cart-pole: push a cart so that the pole on it stays up, with a force that is noisy."""
+"""Cart-pole: balance a pole on a cart with a noisy force."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from etm_jax.environment import scaled_reward
 
 GRAVITY, CART_MASS, POLE_MASS, HALF_LENGTH = 9.8, 1.0, 0.1, 0.5  # m/s^2, kg, kg, m
 TIME_STEP, LARGEST_FORCE, NOISE = 0.02, 10.0, 0.15  # s, N, N
-RANGES = (2.4, 3.0, 0.2095, 3.5)  # m, m/s, rad (12 degrees), rad/s: what is seen as -1 to 1
-START = 0.05  # largest size of what a fresh state has of each
+RANGES = (2.4, 3.0, 0.2095, 3.5)  # m, m/s, rad (12 degrees), rad/s: observed as -1 to 1
+START = 0.05  # initial values are uniform on -START..START
 
 
 @pytree
@@ -24,21 +24,20 @@ class CartPoleState:
 
 @dataclass(frozen=True)
 class CartPole:
-    """Balance a pole on a cart for so many steps, by a force with noise.
+    """Balance a pole on a cart for `steps` steps with a noisy force.
 
-    Barto, Sutton and Anderson 1983, with a continuous force: ten newtons times the one logit, which counts as -1 below
-    -1 and as 1 above 1, and a normal error of 0.15 N. Position, speed, angle and angular speed are seen as shares of
-    2.4 m, 3 m/s, 12 degrees and 3.5 rad/s. An episode ends when the pole leans further than 12 degrees or the cart is
-    further than 2.4 m from the middle. Each step pays 1, so the reward is how many steps the pole stayed up. Difficulty
-    changes nothing.
+    Barto, Sutton and Anderson 1983, with a continuous force: 10 N times the logit, clipped to [-1, 1], plus normal
+    noise of 0.15 N. Position, speed, angle and angular speed are observed in units of 2.4 m, 3 m/s, 12 degrees and
+    3.5 rad/s. An episode ends when the pole leans more than 12 degrees or the cart is more than 2.4 m from the middle.
+    Each step pays 1, so the reward is the number of steps the pole stayed up. Difficulty has no effect.
 
-    An episode is solved when it lasts to the horizon.
+    An episode that lasts to the horizon is solved.
 
     Attributes:
         steps: the horizon.
 
     Raises:
-        ValueError: `steps` is below 50, which random actions reach.
+        ValueError: `steps` is below 50, a length that random actions reach.
 
     Example:
         >>> import jax, etm_tasks
@@ -53,7 +52,7 @@ class CartPole:
     continuous = True
     solved = 0.99
     input_size, output_size = 4, 1
-    chance_reward = 26.0  # mean of random actions; an episode of them hardly lasts 100 steps
+    chance_reward = 26.0  # mean over random actions, whose episodes rarely last 100 steps
 
     steps: int = 800
 
@@ -73,20 +72,20 @@ class CartPole:
 
     @property
     def best_reward(self) -> float:
-        """One a step."""
+        """One per step."""
         return float(self.steps)
 
     def reset(
         self, key: PRNGKeyArray, difficulty: Float[Array, ""] | float = 1.0
     ) -> tuple[CartPoleState, Float[Array, " input"]]:
-        """Nearly at rest, nearly upright. The key is consumed."""
+        """Nearly at rest and nearly upright."""
         del difficulty
         return _seen(CartPoleState(jax.random.uniform(key, (4,), minval=-START, maxval=START)))
 
     def step(
         self, key: PRNGKeyArray, state: CartPoleState, action: Float[Array, " output"]
     ) -> tuple[CartPoleState, Float[Array, " input"], Float[Array, ""], Bool[Array, ""]]:
-        """Push for 0.02 s, in one step of Euler's method. The key is consumed."""
+        """Push for 0.02 s: one Euler step."""
         wanted = LARGEST_FORCE * jnp.clip(action[0], -1, 1)
         force = jnp.clip(wanted + NOISE * jax.random.normal(key), -LARGEST_FORCE, LARGEST_FORCE)
         _, speed, angle, turning = state.motion
@@ -101,7 +100,7 @@ class CartPole:
         return state, seen, jnp.ones(()), fell
 
     def performance(self, total_reward: Float[Array, " batch"]) -> Float[Array, ""]:
-        """The mean number of steps, between that of random actions and the horizon."""
+        """Mean number of steps, scaled so that random actions score 0 and the horizon 1."""
         return scaled_reward(total_reward, self.chance_reward, self.best_reward)
 
     def accuracy(self, total_reward: Float[Array, " batch"]) -> Float[Array, ""]:

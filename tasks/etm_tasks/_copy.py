@@ -1,4 +1,4 @@
-"""Copy: see a sequence of random bit vectors, then a delimiter, then write the sequence (Graves 2014, section 4.1)."""
+"""Copy: read a sequence of random bit vectors and a delimiter, then write the sequence (Graves 2014, section 4.1)."""
 
 from dataclasses import dataclass, replace
 
@@ -6,24 +6,25 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import BinaryTask, check_range, scaled_length, uniform_integers
+from etm_tasks._answers import BinaryTask
+from etm_tasks._draws import check_range, scaled_length, uniform_integers
 from etm_tasks._vectors import copied
 
 
 @dataclass(frozen=True)
 class Copy(BinaryTask):
-    """Write back what was shown.
+    """Write back the sequence that was shown.
 
-    An episode of length L: L steps of random bits, the delimiter on a channel of its own, then L steps with no input
-    in which the bits are due. Lengths are uniform on `min_length..max_length` and mixed within a batch.
+    An episode of length L: L steps of random bits, the delimiter on its own channel, then L steps without input in
+    which the bits are due. Lengths are uniform on `min_length..max_length` and mixed within a batch.
 
     Attributes:
-        bits: bits of a vector.
-        min_length: fewest vectors. 0 gives empty episodes, which count neither for nor against.
+        bits: bits per vector.
+        min_length: fewest vectors. 0 allows empty episodes, which no score counts.
         max_length: most vectors at difficulty 1.
 
     Raises:
-        ValueError: no bits, or lengths that are not `0 <= min_length <= max_length` with `max_length >= 1`.
+        ValueError: no bits, or not `0 <= min_length <= max_length` with `max_length >= 1`.
 
     Example:
         >>> import jax, etm_tasks
@@ -59,11 +60,11 @@ class Copy(BinaryTask):
 
     @property
     def num_steps(self) -> int:
-        """Twice the greatest length, and the delimiter."""
+        """Twice the greatest length, plus the delimiter."""
         return 2 * self.max_length + 1
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 draws `min_length` only, 1 all lengths. The key is consumed."""
+        """New episodes; at difficulty 0 of length `min_length`, at 1 of all lengths."""
         key_length, key_bits = jax.random.split(key)
         longest = scaled_length(self.min_length, self.max_length, difficulty)
         length = uniform_integers(key_length, (batch_size, 1), self.min_length, longest)
@@ -71,5 +72,5 @@ class Copy(BinaryTask):
         return copied(bits, length)
 
     def longer(self, factor: int) -> "Copy":
-        """Copy at exactly `factor * max_length` vectors."""
+        """Copy of exactly `factor * max_length` vectors."""
         return replace(self, min_length=factor * self.max_length, max_length=factor * self.max_length)

@@ -1,4 +1,4 @@
-"""Deceptive maze: two walls between start and goal, and the only way round them leads away from the goal."""
+"""Deceptive maze: two walls between start and goal; the only way around them leads away from the goal."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from etm_jax._typing import pytree
 from etm_jax.environment import scaled_reward
 
-SIDE, STRIDE = 100.0, 3.0  # of the room, of a step at most
+SIDE, STRIDE = 100.0, 3.0  # side of the room, longest step along each axis
 START, JITTER = (15.0, 15.0), 2.0
 GOAL, REACHED = (85.0, 85.0), 5.0
-WALLS = (35.0, 0.0, 80.0), (65.0, 20.0, 100.0)  # height, from where, to where: the gaps are at opposite sides
+WALLS = (35.0, 0.0, 80.0), (65.0, 20.0, 100.0)  # height, left end, right end; the gaps are on opposite sides
 
 
 @pytree
 class DeceptiveMazeState:
-    """Where the agent is, and how far from the goal it began."""
+    """Position of the agent, and its initial distance from the goal."""
 
     position: Float[Array, "*lead 2"]
     first_distance: Float[Array, "*lead"]
@@ -25,20 +25,20 @@ class DeceptiveMazeState:
 
 @dataclass(frozen=True)
 class DeceptiveMaze:
-    """Find the way from one corner of a room to the other, round two walls between them.
+    """Find the way from one corner of a room to the opposite one, around two walls.
 
-    The room is 100 by 100. The agent starts near (15, 15) and moves by its two logits, cut at -1 and 1, times 3; a move
-    through a wall does not happen. It sees where it is and how far the next wall is in four directions. The goal is
-    (85, 85). A wall at height 35 leaves a gap at the right side, one at height 65 leaves one at the left: who gets
-    closer to the goal at every step ends below it, under the second wall, with 0.8 of the way gone, and the way on
-    leads to the other side of the room and back. Difficulty changes nothing.
+    The room is 100 by 100. The agent starts near (15, 15) and moves by 3 times its two logits, clipped to [-1, 1]; a
+    move through a wall is ignored. It observes its position and the distance to the next wall in four directions. The
+    goal is (85, 85). A wall at height 35 leaves a gap on the right, one at height 65 leaves a gap on the left. An agent
+    that approaches the goal at every step ends below it, under the second wall, after 0.8 of the distance; from there
+    the path leads to the other side of the room and back. Difficulty has no effect.
 
-    The reward is how much of the first distance to the goal is gone at the end, and 1 for who comes within 5 of it,
-    which ends the episode; an episode is solved by that. After the deceptive mazes of Lehman and Stanley 2011,
-    Abandoning objectives, without their headings and radars.
+    The reward is the share of the initial distance to the goal that is covered at the end, and 1 within 5 of the goal,
+    which ends and solves the episode. After the deceptive mazes of Lehman and Stanley 2011, Abandoning objectives,
+    without their headings and radars.
 
     Attributes:
-        steps: the horizon; the shortest way takes 64.
+        steps: the horizon; the shortest path takes 64 steps.
 
     Raises:
         ValueError: `steps` is below 70.
@@ -56,7 +56,7 @@ class DeceptiveMaze:
     continuous = True
     solved = 0.99
     input_size, output_size = 6, 2
-    chance_reward, best_reward = 0.04, 1.0  # the first is the mean of random actions
+    chance_reward, best_reward = 0.04, 1.0  # chance_reward: mean over random actions
 
     steps: int = 100
 
@@ -77,7 +77,7 @@ class DeceptiveMaze:
     def reset(
         self, key: PRNGKeyArray, difficulty: Float[Array, ""] | float = 1.0
     ) -> tuple[DeceptiveMazeState, Float[Array, " input"]]:
-        """Near the lower left corner. The key is consumed."""
+        """Near the lower left corner."""
         del difficulty
         start = jnp.array(START) + jax.random.uniform(key, (2,), minval=-JITTER, maxval=JITTER)
         return DeceptiveMazeState(start, _distance(start)), _seen(start)
@@ -85,7 +85,7 @@ class DeceptiveMaze:
     def step(
         self, key: PRNGKeyArray, state: DeceptiveMazeState, action: Float[Array, " output"]
     ) -> tuple[DeceptiveMazeState, Float[Array, " input"], Float[Array, ""], Bool[Array, ""]]:
-        """Move, unless there is a wall; nothing is left to chance."""
+        """Move, unless a wall is in the way; deterministic."""
         del key
         here = state.position
         there = jnp.clip(here + STRIDE * jnp.clip(action, -1, 1), 0, SIDE)
@@ -96,7 +96,7 @@ class DeceptiveMaze:
         return DeceptiveMazeState(there, state.first_distance), _seen(there), reward, arrived
 
     def performance(self, total_reward: Float[Array, " batch"]) -> Float[Array, ""]:
-        """The share of the way to the goal that is gone, as the crow flies."""
+        """Share of the straight-line distance to the goal that is covered, scaled so that random actions score 0."""
         return scaled_reward(total_reward, self.chance_reward, self.best_reward)
 
     def accuracy(self, total_reward: Float[Array, " batch"]) -> Float[Array, ""]:
@@ -104,7 +104,7 @@ class DeceptiveMaze:
         return jnp.mean(total_reward > 0.999)  # rewards add up to 1 but for rounding
 
     def outline(self, state: DeceptiveMazeState) -> tuple[Float[Array, "point 2"], ...]:
-        """Lines that a picture of the episode shows: the room, its walls, and a cross at the goal."""
+        """Lines to draw in a picture of the episode: the room, its walls, and a cross at the goal."""
         del state
         x, y = GOAL
         lines = (
@@ -116,7 +116,7 @@ class DeceptiveMaze:
         return tuple(jnp.array(line, float) for line in lines)
 
     def place(self, state: DeceptiveMazeState) -> Float[Array, "2"]:
-        """Where the agent is in that picture."""
+        """Position of the agent in that picture."""
         return state.position
 
 
@@ -125,7 +125,7 @@ def _distance(position: Float[Array, "2"]) -> Float[Array, ""]:
 
 
 def _crosses_wall(here: Float[Array, "2"], there: Float[Array, "2"]) -> Bool[Array, ""]:
-    """Whether a straight move meets one of the walls; the move's own line decides where it meets."""
+    """True if the straight line of a move meets a wall."""
 
     def crosses(height: float, low: float, high: float) -> Bool[Array, ""]:
         before, after = here[1] - height, there[1] - height

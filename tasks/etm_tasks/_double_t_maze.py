@@ -1,4 +1,4 @@
-"""Double T-maze: find the end with the high reward, go back to it, and search anew when it has moved."""
+"""Double T-maze: find the end with the high reward, return to it, and search again when it has moved."""
 
 from dataclasses import dataclass
 
@@ -7,52 +7,53 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from etm_jax._typing import pytree
-from etm_tasks._binary import scaled_length, uniform_integers
+from etm_tasks._draws import scaled_length, uniform_integers
 from etm_tasks._maze import HIGH, LOW, Maze, moved
 
 ENDS = 4
-# Visits without the high reward that trying the ends in turn costs: before the move, and after it, where the first one
-# is still made to the old end. On average each of the ends left is as likely to be the right one.
+# Visits without the high reward if the ends are tried in turn, before and after the move. After it the first such visit
+# is to the old end, and the new one is equally likely to be any of the other three.
 MOST_LOST = 3 + 3
 MEAN_LOST = 1.5 + 2.0
-FEWEST_VISITS = 16  # with fewer, going to one end all the time could count as solved
+FEWEST_VISITS = 16  # with fewer, always visiting the same end could count as solved
 
 
 @pytree
 class DoubleTMazeState:
-    """Where the agent is, and where the high reward is."""
+    """Position of the agent and of the high reward."""
 
-    goals: Int[Array, "*lead 2"]  # the end with the high reward, before its move and after it
+    goals: Int[Array, "*lead 2"]  # the end with the high reward, before and after its move
     move_visit: Int[Array, "*lead"]  # the first visit after the move
     visit: Int[Array, "*lead"]
     position: Int[Array, "*lead"]
-    first_turn: Int[Array, "*lead"]  # of this visit: 0 left, 1 right
+    first_turn: Int[Array, "*lead"]  # in this visit: 0 left, 1 right
     length: Int[Array, "*lead"]
 
 
 @dataclass(frozen=True)
 class DoubleTMaze(Maze):
-    """Find the one of four ends that pays most, visit after visit, and search anew when it has moved.
+    """Find which of four ends pays most, visit after visit, and search again when it has moved.
 
-    A visit leads from the start through a corridor of `length` steps to a junction, after the turn through another
-    corridor as long to a second junction, and by a turn there to one of four ends. One end pays 10, the others 1, and
-    the agent is back at the start. A turn in a corridor and forward at a junction are a crash: the visit is over and
-    pays 0. The end that pays 10 is drawn anew for each episode, and moves once to one of the other three, after half
-    of the visits, or one more or fewer, with equal chances. Nothing but the rewards tells where it is.
+    A visit leads from the start through a corridor of `length` steps to a junction, after the turn through a second
+    corridor of the same length to a second junction, and after a turn there to one of four ends. One end pays 10, the
+    others 1; then the agent is back at the start. Turning in a corridor or going forward at a junction is a crash: the
+    visit ends and pays 0. The end that pays 10 is random in each episode. It moves once, to one of the other three,
+    after half of the visits, or one more or one fewer, with equal probability. Only the rewards tell where it is.
 
-    An observation says whether this is the start, a corridor or a junction, and at the start what the last visit paid,
-    as a tenth of it.
+    The observation says whether this is the start, a corridor or a junction, and at the start a tenth of what the last
+    visit paid.
 
-    Who tries the ends in turn until one pays 10, stays with it, and searches on as soon as it pays 1, misses the high
-    reward in 3.5 visits on average and 6 at most: performance is 1 at the former, an episode is solved with the latter.
-    Performance is 0 at the mean reward of random actions, and about 0.4 for who goes to the same end all the time.
+    An agent that tries the ends in turn until one pays 10, stays with it, and searches on as soon as it pays 1, misses
+    the high reward in 3.5 visits on average and 6 at most. Performance is 1 with 3.5 misses; an episode with at most 6
+    is solved. Performance is 0 at the mean reward of random actions, and about 0.4 for always visiting the same end.
 
     Attributes:
-        length: steps of each corridor at difficulty 1; at difficulty 0 it has 1.
-        visits: of an episode.
+        length: steps of each corridor at difficulty 1; at difficulty 0 there is 1.
+        visits: visits in an episode.
 
     Raises:
-        ValueError: `length` is below 1, or `visits` below 16, from which on going to one end never solves an episode.
+        ValueError: `length` is below 1, or `visits` is below 16, so that always visiting the same end might solve an
+            episode.
 
     References:
         After the task of Greve, Jacobsen and Risi 2016, in discrete steps.
@@ -84,39 +85,39 @@ class DoubleTMaze(Maze):
 
     @property
     def num_steps(self) -> int:
-        """Two corridors and two turns a visit."""
+        """Two corridors and two turns per visit."""
         return self.visits * (2 * self.length + 2)
 
     @property
     def chance_reward(self) -> float:
-        """In each visit every step is one of three; each end takes its own sequence of them."""
+        """Mean over random actions: each end needs one sequence of actions, each one of three."""
         return self.visits * (HIGH + (ENDS - 1) * LOW) / len(self.actions) ** (2 * self.length + 2)
 
     @property
     def best_reward(self) -> float:
-        """Of trying the ends in turn, on average."""
+        """Reward of trying the ends in turn, on average."""
         return HIGH * self.visits - (HIGH - LOW) * MEAN_LOST
 
     @property
     def enough(self) -> float:
-        """Of trying the ends in turn, with the worst of luck."""
+        """Reward of trying the ends in turn, in the worst case."""
         return HIGH * self.visits - (HIGH - LOW) * MOST_LOST
 
     def reset(
         self, key: PRNGKeyArray, difficulty: Float[Array, ""] | float = 1.0
     ) -> tuple[DoubleTMazeState, Float[Array, " input"]]:
-        """A fresh place of the high reward; difficulty scales the corridors. The key is consumed."""
+        """Draw the end with the high reward; difficulty scales the corridors."""
         key_goal, key_other, key_move = jax.random.split(key, 3)
         goal = uniform_integers(key_goal, (), 0, ENDS - 1)
         other = (goal + uniform_integers(key_other, (), 1, ENDS - 1)) % ENDS
         half = self.visits // 2
-        none = jnp.array(0, jnp.int32)
+        zero = jnp.array(0, jnp.int32)
         start = DoubleTMazeState(
             goals=jnp.stack([goal, other]),
             move_visit=uniform_integers(key_move, (), half - 1, half + 1),
-            visit=none,
-            position=none,
-            first_turn=none,
+            visit=zero,
+            position=zero,
+            first_turn=zero,
             length=scaled_length(1, self.length, difficulty),
         )
         return start, _seen(start, jnp.zeros(()))
@@ -124,19 +125,19 @@ class DoubleTMaze(Maze):
     def step(
         self, key: PRNGKeyArray, state: DoubleTMazeState, action: Float[Array, " output"]
     ) -> tuple[DoubleTMazeState, Float[Array, " input"], Float[Array, ""], Bool[Array, ""]]:
-        """Go on, turn, or crash; nothing is left to chance."""
+        """Move forward, turn, or crash; deterministic."""
         del key
-        turn, turned, crashed = moved(action, _at_junction(state))
-        arrived = turned & (state.position > state.length)
+        move = moved(action, _at_junction(state))
+        arrived = move.turned & (state.position > state.length)
         goal = jnp.where(state.visit < state.move_visit, state.goals[0], state.goals[1])
-        reward = jnp.where(arrived, jnp.where(2 * state.first_turn + turn == goal, HIGH, LOW), 0.0)
-        over = arrived | crashed
+        reward = jnp.where(arrived, jnp.where(2 * state.first_turn + move.turn == goal, HIGH, LOW), 0.0)
+        over = arrived | move.crashed
         state = DoubleTMazeState(
             goals=state.goals,
             move_visit=state.move_visit,
             visit=state.visit + over,
             position=jnp.where(over, 0, state.position + 1),
-            first_turn=jnp.where(turned, turn, state.first_turn),
+            first_turn=jnp.where(move.turned, move.turn, state.first_turn),
             length=state.length,
         )
         return state, _seen(state, reward), reward, state.visit >= self.visits

@@ -1,4 +1,4 @@
-"""Functions of whole numbers, which automata compute: what they are shown, and what is due."""
+"""Functions of whole numbers for automata to compute: inputs and targets."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ import numpy as np
 from jaxtyping import Int
 from rich.table import Table
 
-ASKED = 60  # of the numbers up to here, those that evolution has not seen are asked for afterwards
+TESTED = 60  # held-out inputs go up to here at least
 FAR = (75, 100, 150, 200, 300, 400, 500)
 
 
 @dataclass(frozen=True)
 class NumberFunction:
-    """What functions share; a concrete one has a name and `targets`, and perhaps other numbers.
+    """Base class; a concrete function has a name and `targets`, and may choose other inputs.
 
     Attributes:
-        largest: evolution sees the numbers up to this.
+        largest: largest number that evolution sees.
 
     Raises:
-        ValueError: it sees fewer than two.
+        ValueError: evolution would see fewer than two numbers.
     """
 
     solved = 1.0
     name = ""
-    least = 1  # of the numbers that the function is asked for
-    every = 1  # 2: for every second one
-    called = "n"
+    least = 1  # smallest input
+    every = 1  # spacing of the inputs; 2 = every second number
+    called = "n"  # title of the input column in `show`
 
     largest: int = 10
 
@@ -45,17 +45,17 @@ class NumberFunction:
         return column(range(self.least, self.largest + 1, self.every))
 
     def test_inputs(self) -> Int[np.ndarray, "batch operand"]:
-        """Those after them, up to 60 or to twice the largest, whatever is more."""
+        """The numbers after those, up to 60 or twice `largest`, whichever is greater."""
         first = int(self.train_inputs().max()) + self.every
-        return column(range(first, max(ASKED, 2 * self.largest) + 1, self.every))
+        return column(range(first, max(TESTED, 2 * self.largest) + 1, self.every))
 
     def far_inputs(self) -> Int[np.ndarray, "batch operand"]:
-        """Numbers from 75 to 500 that come later still."""
+        """Numbers from 75 to 500, beyond the test inputs."""
         last = int(self.test_inputs().max())
         return column(number for number in FAR if number > last and number % self.every == 0)
 
     def show(self) -> Any:
-        """What evolution sees, as a table."""
+        """Table of the training inputs and their targets."""
         table = Table(title_justify="left")
         for title in (self.called, "due"):
             table.add_column(title, justify="right")
@@ -161,11 +161,11 @@ class SumOfTwo(NumberFunction):
         return pairs(range(self.largest + 1))
 
     def test_inputs(self) -> Int[np.ndarray, "batch operand"]:
-        """All pairs of the next numbers, as many."""
+        """All pairs of the next `largest + 1` numbers."""
         return pairs(range(self.largest + 1, 2 * self.largest + 2))
 
     def far_inputs(self) -> Int[np.ndarray, "batch operand"]:
-        """Pairs of some of the numbers from 75 to 500."""
+        """All pairs of 75, 200 and 500."""
         return pairs(FAR[::3])
 
 
@@ -175,5 +175,5 @@ def pairs(numbers: Iterable[int]) -> Int[np.ndarray, "batch 2"]:
 
 
 def column(numbers: Iterable[int]) -> Int[np.ndarray, "batch 1"]:
-    """Numbers as inputs of one operand."""
+    """Numbers as inputs with one operand."""
     return np.array(list(numbers), np.int32)[:, None]

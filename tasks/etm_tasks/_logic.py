@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import BinaryTask, check_range, scaled_length
-from etm_tasks._draws import uniforms, whole
+from etm_tasks._answers import BinaryTask
+from etm_tasks._draws import check_range, scaled_length, uniforms, whole
 
 GATES = {  # the result at (P, Q) = (1, 1), (1, 0), (0, 1), (0, 0)
     "NOR": (0, 0, 0, 1),
@@ -27,16 +27,16 @@ GATES = {  # the result at (P, Q) = (1, 1), (1, 0), (0, 1), (0, 0)
 
 @dataclass(frozen=True)
 class Logic(BinaryTask):
-    """Apply a chain of gates to two bits, at each step a new chain.
+    """Apply a chain of gates to two bits, a new chain at each step.
 
-    A step shows two bits b0 and b1 and a list of gates T1, T2, ..; b(i+1) = Ti(b(i), b(i-1)), and the last is due at
-    once. From the second step on b0 is the answer of the step before, and 0 is shown in its place. Steps are uniform on
-    `min_length..max_length`, gates of a step on `1..max_gates`.
+    A step shows two bits b0 and b1 and a list of gates T1, T2, ..; b(i+1) = Ti(b(i), b(i-1)), and the last one is due
+    in the same step. From the second step on b0 is the previous answer and is shown as 0. The number of steps is
+    uniform on `min_length..max_length`, the number of gates per step on `1..max_gates`.
 
     Attributes:
         min_length: fewest steps.
         max_length: most steps at difficulty 1.
-        max_gates: most gates of a step at difficulty 1.
+        max_gates: most gates per step at difficulty 1.
 
     Raises:
         ValueError: no gates, or not `1 <= min_length <= max_length`.
@@ -64,7 +64,7 @@ class Logic(BinaryTask):
 
     @property
     def input_size(self) -> int:
-        """Two bits, and one channel a kind for each gate."""
+        """Two bits, and one channel per gate and kind."""
         return 2 + self.max_gates * len(GATES)
 
     @property
@@ -78,7 +78,7 @@ class Logic(BinaryTask):
         return self.max_length
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 draws `min_length` and one gate a step, 1 all. The key is consumed."""
+        """New episodes; at difficulty 0 `min_length` steps of one gate, at 1 all lengths."""
         shape = (batch_size, self.max_length)
         lengths, bits, numbers, kinds = uniforms(key, (batch_size, 1), (*shape, 2), shape, (*shape, self.max_gates))
         longest = scaled_length(self.min_length, self.max_length, difficulty)
@@ -108,13 +108,13 @@ class Logic(BinaryTask):
 def results(
     bits: Int[Array, "time 2"], kind: Int[Array, "time gate"], exists: Bool[Array, "time gate"]
 ) -> Int[Array, " time"]:
-    """The answers of one sequence."""
+    """Answers of one sequence."""
     table = jnp.asarray(np.array(list(GATES.values())), jnp.int32)
 
     def gate(pair: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         before, last = pair
         kind, exists = inputs
-        result = table[kind, 3 - 2 * last - before]
+        result = table[kind, 3 - 2 * last - before]  # GATES lists (1, 1) first
         return (jnp.where(exists, last, before), jnp.where(exists, result, last)), None
 
     def step(answer: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Dynamic n-grams: predict bits from a random table of contexts, new in every episode (Graves 2014, section 4.4)."""
+"""Dynamic n-grams: predict bits drawn from a context table that is new in every episode (Graves 2014, section 4.4)."""
 
 from dataclasses import dataclass, replace
 
@@ -7,30 +7,30 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode, bit_loss
-from etm_tasks._binary import check_range, scaled_length, uniform_integers
+from etm_tasks._draws import check_range, scaled_length, uniform_integers
 
-MAX_CONTEXT = 10  # the counts of the estimator take 2^context numbers a step
-TOLERANCE = 0.02  # excess over the estimator, in bits a prediction, up to which a sequence counts as right
+MAX_CONTEXT = 10  # the estimator's counts take 2^context numbers per step
+TOLERANCE = 0.02  # a sequence counts as right up to this excess over the estimator, in bits per prediction
 
 
 @dataclass(frozen=True)
 class NGrams:
-    """Predict the next bit from how often it followed the same bits before.
+    """Predict the next bit from how often it followed the same context before.
 
-    An episode of L bits: each context of `context` bits has a probability of a 1, drawn from Beta(1/2, 1/2); the first
-    `context` bits are fair, each further one is drawn by its context. Bit t is shown at step t, and bit t + 1 is due
-    there, from the first whole context on. No network can do better on average than the Krichevsky-Trofimov
-    estimator (`estimate`), so that scores are relative to it:
+    An episode of L bits: each context of `context` bits has a probability of a 1, drawn from Beta(1/2, 1/2). The first
+    `context` bits are fair; each further bit is drawn with the probability of its context. Bit t is shown at step t,
+    where bit t + 1 is due, from the first complete context on. No network can beat the Krichevsky-Trofimov estimator
+    (`estimate`) on average, so scores are relative to it:
 
-    - performance: bits saved against always saying 1/2, as a share of what the estimator saves on the same sequences;
-    - accuracy: share of sequences for which the code is at most 0.02 bits a prediction longer than the estimator's,
-      3.9 of the 195 predictions in 200 bits; `solved` is 0.95 of them.
+    - performance: bits saved against always predicting 1/2, as a share of what the estimator saves on these sequences;
+    - accuracy: share of sequences whose code is at most 0.02 bits per prediction longer than the estimator's (3.9 bits
+      for the 195 predictions of a 200-bit sequence); the task is solved at 0.95.
 
     Attributes:
-        context: bits a probability depends on: 5 makes 6-grams.
-        min_length: fewest bits. Short episodes are the beginnings of long ones, no easier.
+        context: bits that a probability depends on; 5 makes 6-grams.
+        min_length: fewest bits. Shorter episodes are prefixes of longer ones and no easier.
         max_length: most bits at difficulty 1.
-        solved: accuracy on fresh episodes from which on the task counts as solved.
+        solved: accuracy on new episodes at which the task counts as solved.
 
     Raises:
         ValueError: not `1 <= context <= 10`, or not `context + 1 <= min_length <= max_length`.
@@ -76,7 +76,7 @@ class NGrams:
         return self.max_length - 1
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 draws `min_length` only, 1 all lengths. The key is consumed."""
+        """New episodes; at difficulty 0 of length `min_length`, at 1 of all lengths."""
         key_length, key_table, key_bits = jax.random.split(key, 3)
         longest = scaled_length(self.min_length, self.max_length, difficulty)
         length = uniform_integers(key_length, (batch_size, 1), self.min_length, longest)
@@ -104,43 +104,45 @@ class NGrams:
         return bit_loss(outputs, episode)
 
     def accuracy(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, ""]:
-        """Share of sequences whose code is at most 0.02 bits a prediction longer than the estimator's."""
+        """Share of sequences whose code is at most 0.02 bits per prediction longer than the estimator's."""
         predictions = jnp.sum(episode.step_valid, axis=1, dtype=outputs.dtype)
         right = self.excess_bits(outputs, episode) <= TOLERANCE * predictions
         return jnp.sum(right & (predictions > 0)) / jnp.maximum(jnp.sum(predictions > 0), 1)
 
     def performance(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, ""]:
-        """Bits saved against always saying 1/2, as a share of the estimator's: 0 if none, 1 if as many or more."""
+        """Bits saved against always predicting 1/2, over the bits that the estimator saves; clipped to [0, 1]."""
         predictions = jnp.sum(episode.step_valid, dtype=outputs.dtype)
         saved = predictions - jnp.sum(self.bits_per_sequence(outputs, episode))
         savable = predictions - jnp.sum(self.optimal_bits(episode))
-        return jnp.clip(saved / jnp.maximum(savable, 1e-6), 0, 1)  # in a very small batch it may save nothing
+        return jnp.clip(saved / jnp.maximum(savable, 1e-6), 0, 1)  # in a tiny batch the estimator may save nothing
 
     def bits_per_sequence(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, " batch"]:
-        """Length of each sequence's code by the predictions, in bits; infinite if one is not finite.
+        """Code length of each sequence under the predictions, in bits; infinite if a prediction is not finite.
 
-        The fair bits at the start are not counted; the paper's figures have them, `context` bits more.
+        The fair bits at the start are not counted. The paper counts them: `context` bits more.
         """
         return self._code_length(outputs[..., 0], episode)
 
     def optimal_bits(self, episode: Episode) -> Float[Array, " batch"]:
-        """Length of each sequence's code by the estimator, in bits."""
+        """Code length of each sequence under the estimator, in bits."""
         probability = self.estimate(episode)
         return self._code_length(jnp.log(probability) - jnp.log1p(-probability), episode)
 
     def excess_bits(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, " batch"]:
-        """Bits of each sequence over the estimator's on the same sequence.
+        """Code length of each sequence minus the estimator's.
 
-        Sequences differ far more from one another than predictors do: compare means of this, not of the lengths.
+        Compare means of this rather than of code lengths, which vary far more between sequences than between
+        predictors.
         """
         return self.bits_per_sequence(outputs, episode) - self.optimal_bits(episode)
 
     def estimate(self, episode: Episode) -> Float[Array, "batch time"]:
-        """The Krichevsky-Trofimov estimator's probability of a 1 at each step, from the bits up to it.
+        """Probability of a 1 at each step by the Krichevsky-Trofimov estimator, from the bits so far.
 
         p = (N1 + 1/2) / (N0 + N1 + 1), where N1 and N0 count the ones and zeros that followed the same context.
         """
         bits = (episode.inputs[..., 0] > 0.5).astype(jnp.int32)
+        # The context as a number, newest bit lowest, one-hot so that counts are cumulative sums without a loop.
         shifted = [jnp.pad(bits, ((0, 0), (age, 0)))[:, : bits.shape[1]] << age for age in range(self.context)]
         now = jax.nn.one_hot(jnp.sum(jnp.stack(shifted), axis=0), 2**self.context)
         seen = now * episode.step_valid[..., None].astype(now.dtype)
@@ -149,11 +151,11 @@ class NGrams:
         return (count_ones + 0.5) / (count + 1)  # Graves 2014, eq. 10
 
     def longer(self, factor: int) -> "NGrams":
-        """The same of exactly `factor * max_length` bits."""
+        """Sequences of exactly `factor * max_length` bits."""
         return replace(self, min_length=factor * self.max_length, max_length=factor * self.max_length)
 
     def _code_length(self, logits: Float[Array, "batch time"], episode: Episode) -> Float[Array, " batch"]:
-        """Cross-entropy summed over the valid steps, in bits; infinite if a logit there is not finite."""
+        """Sum of the cross-entropy over valid steps, in bits; infinite if a valid logit is not finite."""
         finite, is_one = jnp.isfinite(logits), episode.targets[..., 0] > 0.5
         nats = jax.nn.softplus(jnp.where(finite, jnp.where(is_one, -logits, logits), 0))
         return jnp.sum(jnp.where(episode.step_valid, jnp.where(finite, nats, jnp.inf), 0), axis=1) / jnp.log(2)

@@ -6,21 +6,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode, bit_right
-from etm_tasks._binary import BinaryTask, check_range, scaled_length
-from etm_tasks._draws import uniforms, whole
+from etm_tasks._answers import BinaryTask
+from etm_tasks._draws import check_range, scaled_length, uniforms, whole
 
 
 @dataclass(frozen=True)
 class Parity(BinaryTask):
     """Say whether the number of ones in a vector is odd.
 
-    An episode is a single step: a vector with a number of positions, drawn at random, that are -1 or 1 with equal
-    chance, and 0 elsewhere. How many are not 0 is uniform on `min_nonzero..bits`. Easier episodes are those of a
-    shorter vector: what is not 0 stands in its first places.
+    An episode is a single step: a vector with -1 or 1, equally likely, at random positions and 0 elsewhere. The number
+    of nonzero positions is uniform on `min_nonzero..bits`. Easier episodes use a shorter vector: only its first
+    positions can be nonzero.
 
     Attributes:
-        bits: positions of the vector.
-        min_nonzero: fewest that are not 0, and positions that are used at difficulty 0.
+        bits: length of the vector.
+        min_nonzero: fewest nonzero positions, and the number of positions used at difficulty 0.
 
     Raises:
         ValueError: not `1 <= min_nonzero <= bits`.
@@ -59,12 +59,13 @@ class Parity(BinaryTask):
         return 1
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 uses `min_nonzero` positions, the first, 1 all of them. The key is consumed."""
+        """New episodes; difficulty 0 uses the first `min_nonzero` positions, 1 all of them."""
         shape = (batch_size, self.bits)
         numbers, positions, signs = uniforms(key, (batch_size, 1), shape, shape)
         most = scaled_length(self.min_nonzero, self.bits, difficulty)
         number = whole(numbers, self.min_nonzero, most)
         used = jnp.arange(self.bits) < most
+        # A position's rank in a random order decides whether it is nonzero; adding 1 ranks unused positions last.
         order = jnp.argsort(jnp.where(used, positions, 1 + positions), axis=1)
         nonzero = jnp.argsort(order, axis=1) < number
         one = nonzero & (signs < 0.5)
@@ -77,10 +78,10 @@ class Parity(BinaryTask):
     def error_by_bits(
         self, outputs: Float[Array, "batch time output"], episode: Episode
     ) -> tuple[Float[Array, " nonzero"], Int[Array, " nonzero"]]:
-        """Error for each number of positions that are not 0, from none to all.
+        """Error by number of nonzero positions, from 0 to `bits`.
 
         Returns:
-            The share of wrong episodes, 0 where there is no episode, and how many episodes there are.
+            The share of wrong episodes (0 if there are none), and the number of episodes.
         """
         number = jnp.sum(episode.inputs[:, 0] != 0, axis=-1)
         wrong = ~bit_right(outputs, episode)[:, 0, 0]
@@ -89,10 +90,10 @@ class Parity(BinaryTask):
         return jnp.sum(of_number & wrong[:, None], axis=0) / jnp.maximum(episodes, 1), episodes
 
     def longer(self, factor: int) -> "Parity":
-        """The hardest parity, whatever the factor: no position is 0.
+        """The hardest episodes, whatever the factor: no position is 0.
 
-        More positions than the network has inputs cannot be shown to it, so accuracy on this tells how it does on its
-        hardest episodes and nothing about lengths that it never met.
+        The network cannot see more positions than it has inputs, so this measures its hardest episodes, not
+        generalisation to unseen lengths.
         """
         del factor
         return replace(self, min_nonzero=self.bits)

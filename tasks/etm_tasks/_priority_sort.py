@@ -1,4 +1,4 @@
-"""Priority sort: see random bit vectors with priorities, then write the highest in order (Graves 2014, section 4.5)."""
+"""Priority sort: read bit vectors with priorities, then write the highest in order (Graves 2014, section 4.5)."""
 
 from dataclasses import dataclass, replace
 
@@ -7,24 +7,25 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import BinaryTask, check_range, scaled_length, uniform_integers
+from etm_tasks._answers import BinaryTask
+from etm_tasks._draws import check_range, scaled_length, uniform_integers
 from etm_tasks._vectors import vectors_at, with_channels
 
 
 @dataclass(frozen=True)
 class PrioritySort(BinaryTask):
-    """Write the vectors of the highest priorities, highest first.
+    """Write the vectors with the highest priorities, highest first.
 
-    An episode of n vectors: n steps of random bits, each with a priority uniform on [-1, 1] on a channel of its own,
-    the delimiter on another, then steps with no input in which the vectors of the `n * answers / max_vectors` highest
-    priorities are due, rounded up. n is uniform on `min_vectors..max_vectors` and mixed within a batch; with
+    An episode of n vectors: n steps of random bits, each with a priority uniform on [-1, 1] on its own channel, then
+    the delimiter on another channel, then steps without input in which the vectors of the `n * answers / max_vectors`
+    (rounded up) highest priorities are due. n is uniform on `min_vectors..max_vectors` and mixed within a batch; with
     `min_vectors=20` every episode is the paper's, 16 of 20.
 
     Attributes:
-        bits: bits of a vector.
+        bits: bits per vector.
         min_vectors: fewest vectors.
         max_vectors: most vectors at difficulty 1.
-        answers: vectors due of `max_vectors`; of fewer, the same share.
+        answers: vectors due if there are `max_vectors`; the same share of fewer.
 
     Raises:
         ValueError: no bits, not `1 <= min_vectors <= max_vectors`, or not `1 <= answers <= max_vectors`.
@@ -69,13 +70,14 @@ class PrioritySort(BinaryTask):
         return self.max_vectors + 1 + self.answers
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 draws `min_vectors` only, 1 all numbers. The key is consumed."""
+        """New episodes; at difficulty 0 of `min_vectors` vectors, at 1 of all numbers."""
         key_number, key_priority, key_bits = jax.random.split(key, 3)
         most = scaled_length(self.min_vectors, self.max_vectors, difficulty)
         number = uniform_integers(key_number, (batch_size, 1), self.min_vectors, most)
         shape = (batch_size, self.max_vectors)
         priority = jax.random.uniform(key_priority, shape, minval=-1, maxval=1)
         bits = jax.random.bernoulli(key_bits, shape=(*shape, self.bits)).astype(float)
+        # inf sorts padding vectors last.
         order = jnp.argsort(jnp.where(jnp.arange(self.max_vectors)[None] < number, -priority, jnp.inf), axis=1)
         ranked = jnp.take_along_axis(bits, order[..., None], axis=1)
 
@@ -89,6 +91,6 @@ class PrioritySort(BinaryTask):
         )
 
     def longer(self, factor: int) -> "PrioritySort":
-        """Priority sort of exactly `factor * max_vectors` vectors, the same share of which is due."""
+        """Priority sort of exactly `factor * max_vectors` vectors; the same share is due."""
         vectors = factor * self.max_vectors
         return replace(self, min_vectors=vectors, max_vectors=vectors, answers=factor * self.answers)

@@ -1,4 +1,4 @@
-"""Associative recall: after a list of items, one is shown again and the next is due (Graves 2014, section 4.3)."""
+"""Associative recall: after a list of items one is shown again and its successor is due (Graves 2014, section 4.3)."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import BinaryTask, check_range, scaled_length, uniform_integers
+from etm_tasks._answers import BinaryTask
+from etm_tasks._draws import check_range, scaled_length, uniform_integers
 from etm_tasks._vectors import vectors_at, with_channels
 
 CLOSING_STEPS = 2  # the two query delimiters
@@ -17,13 +18,13 @@ CLOSING_STEPS = 2  # the two query delimiters
 class AssociativeRecall(BinaryTask):
     """Answer an item with the item that followed it.
 
-    An episode of n items: n times the item delimiter and `item_length` random bit vectors, then the query delimiter,
-    the vectors of any item but the last, the query delimiter again, and as many steps in which the next item's
-    vectors are due. The number of items is uniform on `min_items..max_items` and mixed within a batch.
+    An episode of n items: n times the item delimiter and `item_length` random bit vectors; then the query delimiter,
+    the vectors of a random item other than the last, and the query delimiter again; then `item_length` steps in which
+    the next item's vectors are due. The number of items is uniform on `min_items..max_items` and mixed within a batch.
 
     Attributes:
-        bits: bits of a vector.
-        item_length: vectors of an item.
+        bits: bits per vector.
+        item_length: vectors per item.
         min_items: fewest items, at least 2.
         max_items: most items at difficulty 1.
 
@@ -68,7 +69,7 @@ class AssociativeRecall(BinaryTask):
         return self.max_items * (self.item_length + 1) + 2 * self.item_length + CLOSING_STEPS
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 draws `min_items` only, 1 all numbers of items. The key is consumed."""
+        """New episodes; at difficulty 0 of `min_items` items, at 1 of all numbers."""
         key_items, key_query, key_bits = jax.random.split(key, 3)
         most = scaled_length(self.min_items, self.max_items, difficulty)
         items = uniform_integers(key_items, (batch_size, 1), self.min_items, most)
@@ -82,6 +83,7 @@ class AssociativeRecall(BinaryTask):
         answer_start = query_start + self.item_length + CLOSING_STEPS
         in_list, in_answer = step < query_start, (step >= answer_start) & (step < answer_start + self.item_length)
         in_query = (step > query_start) & (step < answer_start - 1)
+        # The item and vector shown at each step; vector -1 is the delimiter before an item.
         item = jnp.where(in_list, step // per_item, query)
         vector = jnp.where(in_list, step % per_item, step - query_start) - 1
         shown = (in_list & (vector >= 0)) | in_query

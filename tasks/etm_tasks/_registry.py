@@ -1,4 +1,4 @@
-"""All tasks and environments by name; what is listed here is tested and offered on the command line."""
+"""All tasks, environments and number functions by name. Listing one here tests it and offers it on the command line."""
 
 import inspect
 from typing import Any
@@ -65,8 +65,8 @@ def make(name: str, **options: Any) -> Any:
     """Build a task, an environment or a function of numbers by name.
 
     Args:
-        name: a key of `TASKS`, of `ENVIRONMENTS` or of `FUNCTIONS`.
-        options: its own settings, such as `bits`.
+        name: a key of `TASKS`, `ENVIRONMENTS` or `FUNCTIONS`.
+        options: settings of the task, such as `bits`.
 
     Returns:
         An `etm_jax.task.Task`, an `etm_jax.environment.Environment`, or an `etm_jax.number_task.NumberTask`.
@@ -87,7 +87,7 @@ def make(name: str, **options: Any) -> Any:
 
 
 def options_of(name: str) -> dict[str, Any]:
-    """The settings of a task or an environment with their defaults.
+    """The settings of a task, environment or function, with their defaults.
 
     Raises:
         ValueError: the name is unknown.

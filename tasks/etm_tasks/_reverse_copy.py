@@ -1,4 +1,4 @@
-"""Reverse copy: see a sequence of random bit vectors, then a delimiter, then write it from the last to the first."""
+"""Reverse copy: read a sequence of random bit vectors and a delimiter, then write the sequence backwards."""
 
 from dataclasses import dataclass, replace
 
@@ -6,23 +6,24 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import BinaryTask, check_range, scaled_length, uniform_integers
+from etm_tasks._answers import BinaryTask
+from etm_tasks._draws import check_range, scaled_length, uniform_integers
 from etm_tasks._vectors import copied
 
 
 @dataclass(frozen=True)
 class ReverseCopy(BinaryTask):
-    """Write back what was shown, last vector first.
+    """Write back the sequence that was shown, last vector first.
 
-    An episode is one of `Copy` with the answer reversed: a stack instead of a queue.
+    An episode of `Copy` with the answer reversed: a stack instead of a queue.
 
     Attributes:
-        bits: bits of a vector.
+        bits: bits per vector.
         min_length: fewest vectors.
         max_length: most vectors at difficulty 1.
 
     Raises:
-        ValueError: no bits, or lengths that are not `1 <= min_length <= max_length`.
+        ValueError: no bits, or not `1 <= min_length <= max_length`.
 
     Example:
         >>> import jax, etm_tasks
@@ -58,11 +59,11 @@ class ReverseCopy(BinaryTask):
 
     @property
     def num_steps(self) -> int:
-        """Twice the greatest length, and the delimiter."""
+        """Twice the greatest length, plus the delimiter."""
         return 2 * self.max_length + 1
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 draws `min_length` only, 1 all lengths. The key is consumed."""
+        """New episodes; at difficulty 0 of length `min_length`, at 1 of all lengths."""
         key_length, key_bits = jax.random.split(key)
         longest = scaled_length(self.min_length, self.max_length, difficulty)
         length = uniform_integers(key_length, (batch_size, 1), self.min_length, longest)
@@ -70,5 +71,5 @@ class ReverseCopy(BinaryTask):
         return copied(bits, length, reverse=True)
 
     def longer(self, factor: int) -> "ReverseCopy":
-        """Reverse copy at exactly `factor * max_length` vectors."""
+        """Reverse copy of exactly `factor * max_length` vectors."""
         return replace(self, min_length=factor * self.max_length, max_length=factor * self.max_length)

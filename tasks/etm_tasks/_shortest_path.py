@@ -1,4 +1,4 @@
-"""Shortest path: name the edges of a shortest way between two nodes of a graph (Graves, Wayne and others 2016)."""
+"""Shortest path: name the edges of a shortest path between two nodes of a graph (Graves, Wayne et al. 2016)."""
 
 from dataclasses import dataclass, replace
 
@@ -7,29 +7,28 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import check_range, scaled_length
-from etm_tasks._draws import one_of, uniforms, whole
-from etm_tasks._graphs import NUM_LABELS, Graph, check_graph, draw_edge_labels, draw_graph, triples_of
-from etm_tasks._triples import GraphTask, conversation, ended
+from etm_tasks._draws import check_range, one_of, scaled_length, uniforms, whole
+from etm_tasks._graphs import NUM_LABELS, Graph, Triples, check_graph, draw_edge_labels, draw_graph, triples_of
+from etm_tasks._triples import GraphTask, Query, conversation, ended
 
 
 @dataclass(frozen=True)
 class ShortestPath(GraphTask):
     """Find the shortest path from one node to another.
 
-    An episode tells all edges of a graph as (source, edge, destination), in random order; the query is (source, _,
-    destination); after `planning_steps` without input the triples on a shortest path are due, and the end. Of several
-    shortest paths one is right: the one that at each node takes the edge with the smallest label among those that come
-    nearer to the destination.
+    An episode lists all edges of a graph as (source, edge, destination), in random order. The query is (source, _,
+    destination). After `planning_steps` without input the triples on a shortest path are due, then the end triple. Of
+    several shortest paths only one is right: at each node it takes, among the edges that lead nearer to the
+    destination, the one with the smallest label.
 
-    The number of edges on the path is uniform on `min_path..max_path`; in a graph without so long a path it
-    is the longest that there is.
+    The number of edges on the path is uniform on `min_path..max_path`; if the graph has no path that long, its longest
+    path is used.
 
     Attributes:
         min_nodes: fewest nodes, at least 3.
         max_nodes: most nodes at difficulty 1.
         max_out_degree: most edges from a node at difficulty 1.
-        min_path: fewest edges of a path, where the graph has one.
+        min_path: fewest edges of a path, if the graph has one.
         max_path: most edges of a path at difficulty 1.
         planning_steps: steps between query and answer.
 
@@ -67,11 +66,11 @@ class ShortestPath(GraphTask):
 
     @property
     def num_steps(self) -> int:
-        """All edges, the query, planning, and the answer with its end."""
+        """All edges, the query, the planning steps, and the answer with its end."""
         return self.max_nodes * self.max_out_degree + 1 + self.planning_steps + self.max_path + 1
 
     def draw(self, key: PRNGKeyArray, difficulty: Float[Array, ""] | float) -> Episode:
-        """One fresh episode, without the batch axis. The key is consumed."""
+        """One new episode, without the batch axis."""
         key_graph, key_edges, key_order, key_path = jax.random.split(key, 4)
         a_length, pairs = uniforms(key_path, (), (self.max_nodes**2,))
         graph = draw_graph(key_graph, self.min_nodes, self.max_nodes, self.max_out_degree, difficulty)
@@ -94,16 +93,15 @@ class ShortestPath(GraphTask):
         return conversation(
             self.num_steps,
             triples_of(key_order, graph, edge_label),
-            (query, jnp.array([[True, False, True]]), 1),
+            Query(query, jnp.array([[True, False, True]]), 1),
             self.planning_steps,
-            (ended(path, length), length + 1),
+            Triples(ended(path, length), length + 1),
         )
 
     def longer(self, factor: int) -> "ShortestPath":
         """Paths of `factor * max_path` edges in graphs of exactly `factor * max_nodes` nodes.
 
-        The graphs grow because small ones have no such paths. Where even these have none, the path is the longest
-        there is.
+        The graphs grow because small ones have no paths that long. If these have none either, the longest path is used.
 
         Raises:
             ValueError: more than 1,000 nodes.
@@ -113,9 +111,9 @@ class ShortestPath(GraphTask):
 
 
 def distances(graph: Graph, furthest: int) -> Int[Array, "node destination"]:
-    """Edges on the shortest path between any two nodes; `furthest + 1` where it has more than `furthest`.
+    """Length of the shortest path between any two nodes, in edges; `furthest + 1` if it is longer than `furthest`.
 
-    Nodes that do not exist are at `furthest + 1` from all but themselves.
+    Padding nodes are at `furthest + 1` from all nodes but themselves.
     """
     num_nodes = graph.node_label.shape[0]
     far = furthest + 1

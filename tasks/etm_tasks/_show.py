@@ -1,4 +1,4 @@
-"""An episode of a task, or a random walk in an environment, as a table that a person can read."""
+"""An episode of a task, or a random walk in an environment, as a readable table."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -13,16 +13,16 @@ from etm_jax.environment import Environment, rollout
 from etm_jax.task import Episode, Task, before_end
 
 BITS = {-1.0: "-", 0.0: "·", 1.0: "1"}
-MOST_BITS = 64  # side by side; of more, the numbers of those that are not 0 are shown
+MOST_BITS = 64  # shown side by side; of wider groups only the indices of nonzero bits are shown
 NOTHING = BITS[0.0]
 
 
 def episode_table(task: Task, episode: Episode) -> Any:
-    """The first episode of a batch, one row a step: what is seen, and what is due, up to the last answer.
+    """The first episode of a batch, one row per step: inputs and targets, up to the last answer.
 
-    A task's own `show(episode)` takes the place of this. Else bits stand side by side and other numbers in digits, and
-    the symbols of a task with `num_symbols` as numbers, or as the characters of its `alphabet` if it has one; those of
-    the inputs too, if they begin with channels laid out as those of the answers are.
+    A task's own `show(episode)` replaces this. Otherwise bits are shown side by side and other numbers in digits. The
+    symbols of a task with `num_symbols` are shown as numbers, or as characters if it has an `alphabet`; so are those of
+    the inputs, if their first channels have the layout of the answers.
 
     Returns:
         Anything that rich can print.
@@ -45,7 +45,7 @@ def episode_table(task: Task, episode: Episode) -> Any:
 
 
 def in_words(channels: np.ndarray, num_symbols: int = 0, places: int = 0, alphabet: str = "") -> list[str]:
-    """One text a row of [time channel]: one-hot symbols of the first places, then what is left as bits and numbers."""
+    """One text per row of [time channel]: one-hot symbols in the first places, then bits and numbers."""
     groups = np.split(channels[:, : num_symbols * places], places, axis=1) if places else []
     if not all(is_one_hot(group) for group in groups):
         groups = []
@@ -60,12 +60,12 @@ def in_words(channels: np.ndarray, num_symbols: int = 0, places: int = 0, alphab
 
 
 def is_one_hot(group: np.ndarray) -> bool:
-    """Whether every row has at most one 1 and else zeros."""
+    """True if every row has at most one 1 and otherwise zeros."""
     return bool(np.isin(group, (0, 1)).all() and (group.sum(axis=1) <= 1).all())
 
 
 def symbol(row: np.ndarray, alphabet: str) -> str:
-    """The character or the number of a one-hot row."""
+    """Character or number of a one-hot row."""
     if not row.any():
         return NOTHING
     number = int(np.argmax(row))
@@ -75,7 +75,7 @@ def symbol(row: np.ndarray, alphabet: str) -> str:
 
 
 def as_bits(group: np.ndarray, first: int) -> list[str]:
-    """Rows of -1, 0 and 1, a character each; of many channels the numbers, from `first` on, of those that are not 0."""
+    """Rows of -1, 0 and 1, one character each; with many channels the indices of nonzero ones, counted from `first`."""
     if group.shape[1] <= MOST_BITS:
         return ["".join(BITS[float(value)] for value in row) for row in group]
     signs = {-1.0: "-", 1.0: ""}
@@ -83,9 +83,9 @@ def as_bits(group: np.ndarray, first: int) -> list[str]:
 
 
 def walk_table(environment: Environment, key: jax.Array) -> Any:
-    """One episode of random actions, one row a step: what is seen, what is done, what it earns. The key is consumed.
+    """One episode of random actions, one row per step: observation, action, reward.
 
-    An environment's `observed` and `actions` name the channels and the logits, if it has them.
+    An environment's `observed` and `actions`, if it has them, name the channels and the logits.
     """
     key_episode, key_actions = jax.random.split(key)
 
@@ -94,29 +94,29 @@ def walk_table(environment: Environment, key: jax.Array) -> Any:
         key, key_action = jax.random.split(key)
         return key, jax.random.normal(key_action, (environment.output_size,))
 
-    lived = jax.jit(lambda: rollout(environment, key_episode, key_actions, at_random, 1))()
+    walk = jax.jit(lambda: rollout(environment, key_episode, key_actions, at_random, 1))()
     observed = named(getattr(environment, "observed", ()), environment.input_size)
     actions = named(getattr(environment, "actions", ()), environment.output_size)
     table = table_of(("step", "seen", "action", "reward"))
-    for step in range(int(np.sum(lived.step_valid))):
-        seen = zip(observed, np.asarray(lived.observations[0, step]), strict=True)
+    for step in range(int(np.sum(walk.step_valid))):
+        seen = zip(observed, np.asarray(walk.observations[0, step]), strict=True)
         words = ", ".join(name if value == 1 else f"{name} {value:.3g}" for name, value in seen if value != 0)
-        chosen = done_by(np.asarray(lived.logits[0, step]), actions, getattr(environment, "continuous", False))
-        table.add_row(str(step), Text(words or NOTHING), Text(chosen), f"{float(lived.rewards[0, step]):g}")
+        chosen = action_text(np.asarray(walk.logits[0, step]), actions, getattr(environment, "continuous", False))
+        table.add_row(str(step), Text(words or NOTHING), Text(chosen), f"{float(walk.rewards[0, step]):g}")
     table.add_section()
-    table.add_row("", "", "total", f"{float(lived.total_reward[0]):g}")
+    table.add_row("", "", "total", f"{float(walk.total_reward[0]):g}")
     return table
 
 
-def done_by(logits: np.ndarray, actions: Sequence[str], continuous: bool) -> str:
-    """An action in words: the choice, or the numbers."""
+def action_text(logits: np.ndarray, actions: Sequence[str], continuous: bool) -> str:
+    """An action as text: the choice, or the numbers."""
     if not continuous:
         return actions[int(np.argmax(logits))]
     return ", ".join(f"{name} {value:.2f}" for name, value in zip(actions, np.clip(logits, -1, 1), strict=True))
 
 
 def named(names: Sequence[str], count: int) -> Sequence[str]:
-    """The names, or numbers where there are none."""
+    """The names, or indices if there are none."""
     return names if len(names) == count else [str(index) for index in range(count)]
 
 

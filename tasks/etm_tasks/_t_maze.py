@@ -1,4 +1,4 @@
-"""T-maze: a cue at the start of a corridor tells which way to turn at its end."""
+"""T-maze: a cue at the start of a corridor says which way to turn at its end."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from etm_jax._typing import pytree
-from etm_tasks._binary import scaled_length
+from etm_tasks._draws import scaled_length
 from etm_tasks._maze import HIGH, LOW, Maze, moved
 
 
 @pytree
 class TMazeState:
-    """Where the agent is, and what the cue said."""
+    """Position of the agent, and the cue."""
 
     cue: Int[Array, "*lead"]  # 0 left, 1 right
     position: Int[Array, "*lead"]
@@ -22,18 +22,18 @@ class TMazeState:
 
 @dataclass(frozen=True)
 class TMaze(Maze):
-    """Turn at the end of a corridor as a cue at its start has told.
+    """Turn at the end of a corridor to the side given by a cue at its start.
 
-    The cue, left or right with equal chances, is seen before the first action and never again; after it the corridor,
-    then the junction, each on a channel of its own. In the corridor forward moves one step on, and `length` of them
-    lead to the junction; there left and right end the episode with reward 10 on the side of the cue and 1 on the
-    other. A turn in the corridor and forward at the junction are a crash, which ends the episode without reward.
+    The cue, left or right with equal probability, is visible only before the first action; corridor and junction have
+    their own channels. `length` steps forward lead through the corridor to the junction. A turn there ends the episode
+    with reward 10 on the side of the cue and 1 on the other. Turning in the corridor or going forward at the junction
+    is a crash, which ends the episode without reward.
 
     An episode is solved by the turn to the cue's side. Performance is 0 at the mean reward of random actions, 1 at 10,
-    and just above one half for who gets to the junction and ignores the cue.
+    and just above one half for an agent that reaches the junction and ignores the cue.
 
     Attributes:
-        length: steps of the corridor at difficulty 1; at difficulty 0 it has 1.
+        length: steps of the corridor at difficulty 1; at difficulty 0 there is 1.
 
     Raises:
         ValueError: `length` is below 1.
@@ -73,7 +73,7 @@ class TMaze(Maze):
     def reset(
         self, key: PRNGKeyArray, difficulty: Float[Array, ""] | float = 1.0
     ) -> tuple[TMazeState, Float[Array, " input"]]:
-        """A fresh cue; difficulty scales the corridor. The key is consumed."""
+        """Draw a cue; difficulty scales the corridor."""
         cue = jax.random.bernoulli(key).astype(jnp.int32)
         start = TMazeState(cue=cue, position=jnp.array(0), length=scaled_length(1, self.length, difficulty))
         return start, jnp.stack([cue == 0, cue == 1, False, False]).astype(float)
@@ -81,10 +81,11 @@ class TMaze(Maze):
     def step(
         self, key: PRNGKeyArray, state: TMazeState, action: Float[Array, " output"]
     ) -> tuple[TMazeState, Float[Array, " input"], Float[Array, ""], Bool[Array, ""]]:
-        """Go on, turn, or crash; nothing is left to chance."""
+        """Move forward, turn, or crash; deterministic."""
         del key
-        turn, turned, crashed = moved(action, state.position == state.length)
-        reward = jnp.where(turned, jnp.where(turn == state.cue, HIGH, LOW), 0.0)
+        move = moved(action, state.position == state.length)
+        reward = jnp.where(move.turned, jnp.where(move.turn == state.cue, HIGH, LOW), 0.0)
         state = TMazeState(cue=state.cue, position=state.position + 1, length=state.length)
         at_junction = state.position == state.length
-        return state, jnp.stack([False, False, ~at_junction, at_junction]).astype(float), reward, turned | crashed
+        seen = jnp.stack([False, False, ~at_junction, at_junction]).astype(float)
+        return state, seen, reward, move.turned | move.crashed

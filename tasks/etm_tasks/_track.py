@@ -1,4 +1,4 @@
-"""A closed race track around the origin, and how far things are from its walls."""
+"""A closed race track around the origin, and distances to its walls."""
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,9 @@ LARGEST_WAVES = (0.22, 0.18, 0.12, 0.08)  # amplitude of each harmonic, as a sha
 class Track:
     """A centreline r(phi) = 35 m (1 + sum_k a_k cos(k phi) - b_k sin(k phi)), for k from 2 to 5.
 
-    The track is where |rho - r(phi)| cos(alpha) < 4 m, alpha being the angle between the centreline and the circle
-    around the origin: to first order all that is within 4 m of the centreline. So walls cost a few products, no grid.
+    The track is where |rho - r(phi)| cos(alpha) < 4 m, with alpha the angle between the centreline and the circle
+    around the origin: to first order, all points within 4 m of the centreline. So a wall test costs a few products and
+    needs no grid.
 
     Attributes:
         cosines: a_k.
@@ -28,7 +29,7 @@ class Track:
 
 
 def track_from(uniform: Float[Array, "2 wave"], difficulty: Float[Array, ""] | float) -> Track:
-    """A track from numbers between 0 and 1: amplitudes, which difficulty scales, and phases."""
+    """A track from numbers in [0, 1): amplitudes, scaled by difficulty, and phases."""
     waves = (2 * uniform[0] - 1) * jnp.array(LARGEST_WAVES) * difficulty
     phases = 2 * jnp.pi * uniform[1]
     return Track(waves * jnp.cos(phases), waves * jnp.sin(phases))
@@ -37,7 +38,8 @@ def track_from(uniform: Float[Array, "2 wave"], difficulty: Float[Array, ""] | f
 def centreline(
     track: Track, x: Float[Array, "*points"], y: Float[Array, "*points"]
 ) -> tuple[Float[Array, "*points"], ...]:
-    """r and dr/dphi in the directions of unit vectors, by the powers of a complex number."""
+    """r and dr/dphi in the directions of the unit vectors (x, y)."""
+    # cos(k phi) and sin(k phi) are the parts of (x + iy)^k, so no trigonometric function is needed.
     cosine, sine = x, y
     radius, slope = jnp.ones_like(x), jnp.zeros_like(x)
     for index, harmonic in enumerate(HARMONICS):
@@ -58,7 +60,7 @@ def clearance(track: Track, x: Float[Array, "*points"], y: Float[Array, "*points
 def seen_along(
     track: Track, position: Float[Array, "2"], angles: Float[Array, " beam"], reach: float, iterations: int
 ) -> Float[Array, " beam"]:
-    """How far it is to the wall in each direction, up to `reach`, by sphere tracing."""
+    """Distance to the wall in each direction, up to `reach`, by sphere tracing."""
     x, y = jnp.cos(angles), jnp.sin(angles)
 
     def onwards(_: Int[Array, ""], far: Float[Array, " beam"]) -> Float[Array, " beam"]:

@@ -1,4 +1,4 @@
-"""Traversal: follow named edges through a graph that was told edge by edge (Graves, Wayne and others 2016)."""
+"""Traversal: follow named edges through a graph given edge by edge (Graves, Wayne et al. 2016)."""
 
 from dataclasses import dataclass, replace
 
@@ -7,20 +7,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import check_range, scaled_length
-from etm_tasks._draws import uniforms, whole
-from etm_tasks._graphs import check_graph, draw_edge_labels, draw_graph, triples_of
-from etm_tasks._triples import GraphTask, conversation, ended
+from etm_tasks._draws import check_range, scaled_length, uniforms, whole
+from etm_tasks._graphs import Triples, check_graph, draw_edge_labels, draw_graph, triples_of
+from etm_tasks._triples import GraphTask, Query, conversation, ended
 
 
 @dataclass(frozen=True)
 class Traversal(GraphTask):
     """Follow a path through a graph.
 
-    An episode tells all edges of a graph as (source, edge, destination), in random order. The query names a node and an
-    edge, then further edges. The answer is the triples on that path, and the end. The path is a random walk, its length
-    uniform on `min_path..max_path`; nodes are uniform on `min_nodes..max_nodes`, edges of a node on
-    `2..max_out_degree`. The defaults are those of the paper's last lesson.
+    An episode lists all edges of a graph as (source, edge, destination), in random order. The query names a node and an
+    edge, then further edges. The answer is the triples on that path and the end triple. The path is a random walk whose
+    length is uniform on `min_path..max_path`. The number of nodes is uniform on `min_nodes..max_nodes`, the number of
+    edges from a node on `2..max_out_degree`. The defaults are those of the paper's last lesson.
 
     Attributes:
         min_nodes: fewest nodes, at least 3.
@@ -58,11 +57,11 @@ class Traversal(GraphTask):
 
     @property
     def num_steps(self) -> int:
-        """All edges, the query and the answer with its end."""
+        """All edges, the query, and the answer with its end."""
         return self.max_nodes * self.max_out_degree + 2 * self.max_path + 1
 
     def draw(self, key: PRNGKeyArray, difficulty: Float[Array, ""] | float) -> Episode:
-        """One fresh episode, without the batch axis. The key is consumed."""
+        """One new episode, without the batch axis."""
         key_graph, key_edges, key_order, key_path = jax.random.split(key, 4)
         graph = draw_graph(key_graph, self.min_nodes, self.max_nodes, self.max_out_degree, difficulty)
         edge_label = draw_edge_labels(key_edges, graph)
@@ -79,14 +78,14 @@ class Traversal(GraphTask):
         start = whole(a_start, 0, graph.num_nodes - 1)
         path = jax.lax.scan(walk, start, turns)[1]
         first = jnp.arange(self.max_path + 1) == 0
-        # The query: (node, edge, _), then (_, edge, _) and so on.
+        # The query shows (node, edge, _), then (_, edge, _) and so on.
         shown = jnp.stack([first, jnp.ones_like(first), jnp.zeros_like(first)], axis=-1)
         return conversation(
             self.num_steps,
             triples_of(key_order, graph, edge_label),
-            (path, shown, length),
+            Query(path, shown, length),
             0,
-            (ended(path, length), length + 1),
+            Triples(ended(path, length), length + 1),
         )
 
     def longer(self, factor: int) -> "Traversal":

@@ -1,4 +1,4 @@
-"""Sequences of vectors that are shown and then due: the layouts that copy-like tasks share."""
+"""Episode layouts of the copy tasks: sequences of vectors that are shown and then due."""
 
 import math
 
@@ -14,7 +14,7 @@ Count = Int[Array, "batch 1"]
 def vectors_at(
     vectors: Vectors, position: Int[Array, "#batch time"], where: Bool[Array, "#batch time"]
 ) -> Float[Array, "batch time width"]:
-    """At each step the vector at a position, or zeros where there is to be none."""
+    """At each step the vector at `position`, or zeros where `where` is False."""
     index = jnp.clip(position, 0, vectors.shape[1] - 1)
     index = jnp.broadcast_to(index, (vectors.shape[0], index.shape[1]))
     return jnp.take_along_axis(vectors, index[..., None], axis=1) * where[..., None].astype(vectors.dtype)
@@ -23,17 +23,17 @@ def vectors_at(
 def with_channels(
     vectors: Float[Array, "batch time width"], *channels: Float[Array, "batch time"] | Bool[Array, "batch time"]
 ) -> Float[Array, "batch time input"]:
-    """The vectors with further channels after theirs."""
+    """The vectors with further channels appended."""
     return jnp.concatenate([vectors, *(channel.astype(vectors.dtype)[..., None] for channel in channels)], axis=-1)
 
 
 def copied(vectors: Vectors, length: Count, *, reverse: bool = False) -> Episode:
-    """The first `length` vectors, the delimiter on a channel of its own, then `length` steps in which they are due.
+    """The first `length` vectors, the delimiter on its own channel, then `length` steps in which they are due.
 
     Args:
-        vectors: as many as the longest episode has.
-        length: how many of them each episode has.
-        reverse: they are due from the last to the first.
+        vectors: padded to the longest episode.
+        length: number of vectors in each episode.
+        reverse: True = due from last to first.
     """
     step = jnp.arange(2 * vectors.shape[1] + 1)[None]
     due = (step > length) & (step <= 2 * length)
@@ -48,23 +48,23 @@ def copied(vectors: Vectors, length: Count, *, reverse: bool = False) -> Episode
 def repeated(
     vectors: Vectors, answers: Float[Array, "batch answer output"], length: Count, repeats: Count, most_repeats: int
 ) -> Episode:
-    """The first `length` vectors, the delimiter, the number of repeats, then the answers that often and the end.
+    """The first `length` vectors, the delimiter, the number of repeats, then the answers `repeats` times and the end.
 
-    Delimiter and number each have a channel of their own; the number is normalised to mean 0 and variance 1 over
+    Delimiter and number have their own channels; the number is normalised to mean 0 and variance 1 over
     `1..most_repeats`.
 
     Args:
-        vectors: as many as the longest episode has.
-        answers: what is due for each of them, and last what is due at the end.
-        length: how many of them each episode has, at least 1.
-        repeats: how often they are due, `1..most_repeats`.
-        most_repeats: the most at full difficulty.
+        vectors: padded to the longest episode.
+        answers: the targets for the vectors, followed by the target at the end.
+        length: number of vectors in each episode, at least 1.
+        repeats: number of repeats in each episode, `1..most_repeats`.
+        most_repeats: most repeats at full difficulty.
     """
     longest = vectors.shape[1]
     step = jnp.arange(repeat_steps(longest, most_repeats))[None]
     start = length + 2
     end = start + length * repeats
-    deviation = math.sqrt((most_repeats**2 - 1) / 12) or 1.0  # of a uniform whole number; a fixed one has none
+    deviation = math.sqrt((most_repeats**2 - 1) / 12) or 1.0  # of a uniform integer; 0 if there is only one
     number = (repeats.astype(vectors.dtype) - (most_repeats + 1) / 2) / deviation
     due = (step >= start) & (step <= end)
     return Episode(
@@ -79,5 +79,5 @@ def repeated(
 
 
 def repeat_steps(longest: int, most_repeats: int) -> int:
-    """Steps of the longest episode of `repeated`: vectors, delimiter, number, repeats, end."""
+    """Length of the longest episode of `repeated`: vectors, delimiter, number, repeats, end."""
     return longest + 2 + longest * most_repeats + 1

@@ -1,4 +1,4 @@
-"""Copy of symbols: see a string over an alphabet, then a delimiter, then write the string."""
+"""Copy of symbols: read a string over an alphabet and a delimiter, then write the string."""
 
 from dataclasses import dataclass, replace
 
@@ -6,8 +6,8 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from etm_jax.task import Episode
-from etm_tasks._binary import check_range, scaled_length, uniform_integers
-from etm_tasks._symbols import SymbolTask
+from etm_tasks._answers import SymbolTask
+from etm_tasks._draws import check_range, scaled_length, uniform_integers
 from etm_tasks._vectors import copied
 
 
@@ -15,18 +15,18 @@ from etm_tasks._vectors import copied
 class VocabCopy(SymbolTask):
     """Write back the string that was shown.
 
-    An episode of length L: L steps of one-hot symbols, each uniform on the alphabet, the delimiter on a channel of its
-    own, then L steps with no input in which the symbols are due. Lengths are uniform on `min_length..max_length` and
-    mixed within a batch. `symbol_accuracy` is the share of right characters.
+    An episode of length L: L steps of one-hot symbols, each uniform on the alphabet, the delimiter on its own channel,
+    then L steps without input in which the symbols are due. Lengths are uniform on `min_length..max_length` and mixed
+    within a batch. `symbol_accuracy` is the share of right characters.
 
     Attributes:
-        symbols: of the alphabet: 97 are the printable characters of ASCII and two controls, 100 Python's
+        symbols: size of the alphabet: 97 for the printable ASCII characters and two controls, 100 for Python's
             `string.printable`.
         min_length: fewest symbols.
         max_length: most symbols at difficulty 1.
 
     Raises:
-        ValueError: fewer than 2 symbols, or lengths that are not `1 <= min_length <= max_length`.
+        ValueError: fewer than 2 symbols, or not `1 <= min_length <= max_length`.
 
     Example:
         >>> import jax, etm_tasks
@@ -52,7 +52,7 @@ class VocabCopy(SymbolTask):
 
     @property
     def num_symbols(self) -> int:
-        """Of the alphabet."""
+        """Size of the alphabet."""
         return self.symbols
 
     @property
@@ -67,11 +67,11 @@ class VocabCopy(SymbolTask):
 
     @property
     def num_steps(self) -> int:
-        """Twice the greatest length, and the delimiter."""
+        """Twice the greatest length, plus the delimiter."""
         return 2 * self.max_length + 1
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty 0 draws `min_length` only, 1 all lengths. The key is consumed."""
+        """New episodes; at difficulty 0 of length `min_length`, at 1 of all lengths."""
         key_length, key_string = jax.random.split(key)
         longest = scaled_length(self.min_length, self.max_length, difficulty)
         length = uniform_integers(key_length, (batch_size, 1), self.min_length, longest)
@@ -79,5 +79,5 @@ class VocabCopy(SymbolTask):
         return copied(jax.nn.one_hot(string, self.symbols), length)
 
     def longer(self, factor: int) -> "VocabCopy":
-        """The same of exactly `factor * max_length` symbols."""
+        """Strings of exactly `factor * max_length` symbols."""
         return replace(self, min_length=factor * self.max_length, max_length=factor * self.max_length)

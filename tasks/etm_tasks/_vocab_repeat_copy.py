@@ -1,4 +1,4 @@
-"""Repeat copy of symbols: write a string over an alphabet as often as told, then the end symbol."""
+"""Repeat copy of symbols: write a string a given number of times, then the end symbol."""
 
 from dataclasses import dataclass, replace
 
@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from etm_jax.task import Episode, above_chance
-from etm_tasks._binary import check_range, scaled_length, uniform_integers
-from etm_tasks._ends import before_marker, closed_performance, ends_right, is_end
-from etm_tasks._symbols import SymbolTask
+from etm_tasks._answers import SymbolTask, before_marker, closed_performance, ends_right, is_end
+from etm_tasks._draws import check_range, scaled_length, uniform_integers
 from etm_tasks._vectors import repeat_steps, repeated
 
 
@@ -18,16 +17,16 @@ class VocabRepeatCopy(SymbolTask):
     r"""Write the string that was shown several times, then the end symbol.
 
     The layout is that of `RepeatCopy` with one-hot symbols. The last symbol of the alphabet is the end symbol ('\n' in
-    an alphabet of characters); strings are drawn from the others, so that it says nothing but the end.
+    an alphabet of characters). Strings are drawn from the other symbols, so it only occurs at the end.
 
     Attributes:
-        symbols: of the alphabet, the end symbol included.
+        symbols: size of the alphabet, including the end symbol.
         min_length: fewest symbols of a string.
         max_length: most symbols of a string.
-        max_repeats: most repeats at difficulty 1; the fewest are 1.
+        max_repeats: most repeats at difficulty 1; the fewest is 1.
 
     Raises:
-        ValueError: fewer than 2 symbols, no repeats, or lengths that are not `1 <= min_length <= max_length`.
+        ValueError: fewer than 2 symbols, no repeats, or not `1 <= min_length <= max_length`.
 
     Example:
         >>> import jax, etm_tasks
@@ -55,7 +54,7 @@ class VocabRepeatCopy(SymbolTask):
 
     @property
     def num_symbols(self) -> int:
-        """Of the alphabet, the end symbol included."""
+        """Size of the alphabet, including the end symbol."""
         return self.symbols
 
     @property
@@ -70,11 +69,11 @@ class VocabRepeatCopy(SymbolTask):
 
     @property
     def num_steps(self) -> int:
-        """The longest string, delimiter, number, the most repeats of it, and the end."""
+        """The longest string, the delimiter, the number, the most repeats, and the end."""
         return repeat_steps(self.max_length, self.max_repeats)
 
     def sample(self, key: PRNGKeyArray, batch_size: int, difficulty: Float[Array, ""] | float = 1.0) -> Episode:
-        """Fresh episodes; difficulty scales the most repeats, the lengths stay. The key is consumed."""
+        """New episodes; difficulty scales the most repeats, not the lengths."""
         key_length, key_repeats, key_string = jax.random.split(key, 3)
         length = uniform_integers(key_length, (batch_size, 1), self.min_length, self.max_length)
         most = scaled_length(1, self.max_repeats, difficulty)
@@ -85,19 +84,19 @@ class VocabRepeatCopy(SymbolTask):
         return repeated(answers[:, :-1], answers, length, repeats, self.max_repeats)
 
     def performance(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, ""]:
-        """0.9 for the share of right symbols before the end and 0.1 for the end, both scaled so that chance is 0.
+        """0.9 for the share of right symbols before the end plus 0.1 for the end, both scaled so that chance is 0.
 
-        The end symbol is scored at the end and before it, half each: neither "never" nor "always" scores.
+        The end symbol is scored half at the end and half before it, so "never" and "always" both score 0.
         """
         right = above_chance(self.symbol_accuracy(outputs, before_marker(episode)), 1 / self.symbols)
         return closed_performance(right, self._marker_right(outputs, episode), episode)
 
     def end_marker_accuracy(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Float[Array, ""]:
-        """Share of sequences with the end symbol where it is due and nowhere before."""
+        """Share of sequences with the end symbol where it is due and not before."""
         return ends_right(self._marker_right(outputs, episode), episode)
 
     def longer(self, factor: int) -> "VocabRepeatCopy":
-        """The same of strings of exactly `factor * max_length` symbols; the repeats stay `1..max_repeats`."""
+        """Strings of exactly `factor * max_length` symbols; the repeats stay `1..max_repeats`."""
         return replace(self, min_length=factor * self.max_length, max_length=factor * self.max_length)
 
     def _marker_right(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Bool[Array, "batch time"]:

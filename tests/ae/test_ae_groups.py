@@ -77,13 +77,13 @@ def test_raw_gradients_and_masks_of_all_parameters_reach_each_group():
 
 def test_a_parameter_averaged_twice_is_a_clear_error():
     params, state = after(ae.ae_schedule_free_sgd(1e-2), PARAMS, steps=1)
-    with pytest.raises(ValueError, match="one AveragedState a parameter at most, got 2"):
+    with pytest.raises(ValueError, match="at most one AveragedState per parameter, got 2"):
         ae.eval_params((state, state), params)
 
 
 def test_parameters_of_another_state_are_a_clear_error():
     state = ae.ae_schedule_free_sgd(1e-2).init(jax.tree.map(jnp.asarray, PARAMS))
-    with pytest.raises(ValueError, match="params must be those that the state was made for"):
+    with pytest.raises(ValueError, match="params must match the tree the state was made for"):
         ae.eval_params(state, {"w": PARAMS["w"]})
 
 

@@ -72,7 +72,7 @@ def test_a_function_sees_the_shapes_of_the_parameters_and_not_of_samples():
 def test_a_mask_without_a_leaf_is_a_clear_error(make, mask):
     tx = make(mask=mask)
     state = tx.init(PARAMS)
-    with pytest.raises(ValueError, match="mask must say of each parameter") as error:
+    with pytest.raises(ValueError, match="mask must have a boolean for each parameter") as error:
         tx.update(PARAMS, state, PARAMS, value=1.0)
     assert "\n" not in str(error.value)
 

@@ -8,7 +8,7 @@ from helpers import assert_trees_equal
 from test_ae_transform import walk
 
 from etm_jax import ae
-from etm_jax.ae._norms import SAMPLE, inner_product, sampled, sizes
+from etm_jax.ae._trees import SAMPLE, inner_product, sampled, sizes
 
 LARGE = {"w": (96, 512), "odd": (173, 97), "b": (512,)}  # the first two are sampled
 

@@ -317,7 +317,7 @@ def test_the_other_errors_say_the_way_out():
     with pytest.raises(ValueError, match="'own' has no range"):
         ae.with_position(ae.find(ae.ae_adam(1e-3).init(jnp.zeros(2))), jnp.zeros(1), ("own",))
     train = ae.swarm(loss_of, ae.ae_adam(1e-3), sample, **SETTINGS)
-    with pytest.raises(ValueError, match="starts must give 4 numbers to any of learning_rate"):
+    with pytest.raises(ValueError, match="starts must give 4 numbers for any of learning_rate"):
         started(train, starts={"b1": RATES})
     with pytest.raises(ValueError, match=r"got shape \(2,\)"):
         started(train, starts={"learning_rate": [0.1, 0.2]})

@@ -363,11 +363,11 @@ def test_momentum_with_a_decay_that_changes_is_exact():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ae.adaptive_evolution(optax.sgd, ("b1",)), "coefficients \\['b1'\\] are no arguments of sgd"),
+        (lambda: ae.adaptive_evolution(optax.sgd, ("b1",)), "coefficients \\['b1'\\] are not arguments of sgd"),
         (lambda: ae.adaptive_evolution(optax.adam, ("eps_root",)), "coefficient 'eps_root' has no range; give ranges="),
         (lambda: ae.ae_adam(sample=100), "sample must be None or at least 512 entries, got 100"),
         (lambda: ae.adaptive_evolution(optax.sgd, gauge="clip"), "gauge must be one of cap, norm, none, got 'clip'"),
-        (lambda: ae.adaptive_evolution(optax.sgd, ()), "one or more different names"),
+        (lambda: ae.adaptive_evolution(optax.sgd, ()), "one or more distinct names"),
         (lambda: ae.adaptive_evolution(optax.adam, ("b1",), gauge="norm"), "must be among the coefficients"),
         (lambda: ae.adaptive_evolution(optax.sgd)(optax.cosine_decay_schedule(1.0, 9)), "give it a number"),
         (

@@ -227,7 +227,7 @@ def test_a_run_of_the_command_line_is_resumed_and_leaves_a_report_and_an_automat
         (["--model=em43", "--task=copy"], "model em43 evolves on a function of numbers, such as doubling, got copy"),
         (["--task=doubling"], "networks evolve on tasks or environments, got the function doubling; try --model em43"),
         (["--model=em43", "--task=doubling", "--task=halving"], "automata evolve on one function of numbers"),
-        (["--model=em43", "--task=doubling", "--task=copy"], "a function of numbers is evolved on alone"),
+        (["--model=em43", "--task=doubling", "--task=copy"], "a function of numbers must be the only task"),
         (["--model=em43", "--task=doubling,largest=100"], "window must leave room for 200"),
         (["--model=em43", "--window=20"], "window must be a whole number of at least 37, got 20"),
         (["--model=em43", "--variation.rule=0123"], "variation.rule must be 64 digits from 0 to 3, or empty, got"),

@@ -26,7 +26,7 @@ from helpers import (
     to_numpy,
 )
 
-from etm_jax.cells import CONTROLLERS, MEMORIES, cell_unroll, table_of
+from etm_jax.cells import CONTROLLERS, MEMORIES, Active, cell_unroll, table_of
 from etm_jax.cells._cell import cell_step, drive_of, join_weights
 from etm_jax.cells._registry import initial_carry
 from etm_jax.networks import apply, compact, load_network, mask_of, pad, random_genome, save_network
@@ -221,6 +221,16 @@ def test_arrays_of_a_kind_lie_on_axes_that_networks_have(kind):
             field, part = name.rsplit("_", 1)
             assert part in ("kernel", "bias")
             assert kind.parameters[f"{field}_kernel"].axes == ("unit", *kind.parameters[f"{field}_bias"].axes)
+
+
+def test_no_kind_takes_the_name_of_another_kind_block_or_axis():
+    kinds = [*CONTROLLERS.values(), *MEMORIES.values()]
+    names = [kind.name for kind in kinds]
+    assert len(set(names)) == len(names)
+    assert not set(names) & {"controller", "heads", "write", "ponder", "output"}
+    own = [axis for kind in kinds for axis in kind.constant_axes]
+    assert len(set(own)) == len(own)
+    assert not set(own) & {field.name for field in dataclasses.fields(Active)}
 
 
 def test_indices_of_kinds_stay_as_saved_genomes_have_them():

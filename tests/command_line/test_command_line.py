@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import etm_tasks
-from etm_jax._checks import check_suite
 from etm_jax._presets import PRESETS, preset_of
+from etm_jax._require import check_suite
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig, parse_task
 from etm_jax.environment import EnvironmentSuite, as_suite
 from etm_jax.evolve import main as evolve
@@ -195,8 +195,8 @@ def test_networks_read_every_setting_of_the_engine():
     ("make", "message"),
     [
         (lambda: EvolutionaryTuringConfig(population_size=True), "population_size must be a whole number"),
-        (lambda: EvolutionaryTuringConfig(task="copy"), "task must be a tuple of texts"),
-        (lambda: EvolutionaryTuringConfig(task=("copy", 1)), "an entry of task must be a text"),
+        (lambda: EvolutionaryTuringConfig(task="copy"), "task must be a tuple of strings"),
+        (lambda: EvolutionaryTuringConfig(task=("copy", 1)), "an entry of task must be a string"),
         (lambda: NetworksConfig(bounds=None), "bounds must be a Bounds"),
         (lambda: NetworksConfig(lifetime=None), "lifetime must be a LifetimeConfig"),
         (lambda: EvolutionaryTuringConfig(model=None), "model must be one of NetworksConfig, EM43Config, EM33Config"),
@@ -213,7 +213,7 @@ def test_networks_read_every_setting_of_the_engine():
         (lambda: Bounds(num_slots=None), "num_slots must be two whole numbers"),
         (lambda: Bounds(num_slots=(True, 9)), "num_slots must be two whole numbers"),
         (lambda: Bounds(controllers="lstm"), "controllers must list some of"),
-        (lambda: TrainConfig(task="copy"), "task must be a tuple of texts"),
+        (lambda: TrainConfig(task="copy"), "task must be a tuple of strings"),
         (lambda: TrainConfig(network=None), "network must be a NetworkConfig"),
         (lambda: NetworkConfig(num_slots=True), "num_slots must be a whole number"),
         (lambda: check_suite("task", ["a"], [1e39]), "the weight of task 'a' must be"),

@@ -238,11 +238,11 @@ def test_full_tables_stop_growth():
 
 def test_a_child_has_the_fitter_parents_graph_and_common_weights_of_either():
     graphs = grown()[-1].population
-    bear = jax.jit(lambda chance, one, two: cross(chance, one, two, True, GraphRates()))
+    child_of = jax.jit(lambda chance, one, two: cross(chance, one, two, True, GraphRates()))
     taken = {True: 0, False: 0}
     for index in range(SIZE - 1):
         one, two = member(graphs, index), member(graphs, index + 1)
-        child = bear(chances(index, 2, one.weights.size), one, two)
+        child = child_of(chances(index, 2, one.weights.size), one, two)
         assert nodes(child) == nodes(one) and set(links(child)) == set(links(one))
         for ends, (weight, on) in links(child).items():
             (first, first_on), (second, second_on) = links(one)[ends], links(two).get(ends, links(one)[ends])
@@ -342,7 +342,7 @@ def test_neat_solves_xor_and_compiles_once():
     strategy = NEAT(150, minimal_graph(jax.random.key(0), 2, 1), max_nodes=16, max_connections=32)
     params, traced = strategy.default_params, []
 
-    def judged(graphs):
+    def scored(graphs):
         outputs = jax.vmap(lambda graph: apply_graph(graph, x, 1))(graphs)[..., 0]
         wrong = jnp.min(jnp.sum((outputs > 0.5) != (y[None] > 0.5), axis=1))
         return jnp.mean((outputs - y[None]) ** 2, axis=1), wrong
@@ -351,12 +351,12 @@ def test_neat_solves_xor_and_compiles_once():
     def step(key, state):
         traced.append(True)
         graphs, state = strategy.ask(key, state, params)
-        cost, wrong = judged(graphs)
+        cost, wrong = scored(graphs)
         return strategy.tell(key, graphs, cost, state, params)[0], wrong
 
     def solved(seed):
         graphs = first_graphs(seed, 150, 2, 1)
-        state = strategy.init(jax.random.key(seed), graphs, jax.jit(judged)(graphs)[0], params)
+        state = strategy.init(jax.random.key(seed), graphs, jax.jit(scored)(graphs)[0], params)
         for key in jax.random.split(jax.random.key(seed), 100):
             state, wrong = step(key, state)
             if wrong == 0:

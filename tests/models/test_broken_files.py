@@ -127,7 +127,7 @@ def test_a_flipped_bit_is_refused(network):
 def test_a_huge_file_is_refused_unread(network):
     with (network / "architecture.json").open("r+b") as file:
         file.truncate(2**40)  # sparse: no bytes on disk
-    refused(network, "networks", "and at most 65,536 make sense")
+    refused(network, "networks", "at most 65,536 are accepted")
 
 
 @pytest.mark.parametrize("content", ["null", "[]", "{}", "", "[" * 50_000, '{"acts": null}'])

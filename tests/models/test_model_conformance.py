@@ -16,6 +16,7 @@ from etm_jax.automata._config import EM33Config, EM43Config
 from etm_jax.environment import EnvironmentSuite
 from etm_jax.evolution import make_problem
 from etm_jax.graphs._config import GraphConfig
+from etm_jax.graphs._variation import GraphRates
 from etm_jax.models import MODELS, load_model
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig, mask_of
 from etm_jax.number_task import NumberSuite
@@ -36,7 +37,14 @@ SMALL = {
     "networks": NetworksConfig(BOUNDS, lifetime=DARWINIAN),
     "em43": EM43Config(programme_length=10, window=64, max_steps=100),
     "em33": EM33Config(bins=3, programme_cells=2, steps=3),
-    "graph": GraphConfig(max_nodes=24, max_connections=40, connected=False, slots=4, slot_width=1),
+    "graph": GraphConfig(
+        max_nodes=24,
+        max_connections=40,
+        connected=False,
+        slots=4,
+        slot_width=1,
+        variation=GraphRates(add_connection_rate=1.0),
+    ),
 }
 
 

@@ -135,7 +135,7 @@ def test_rows_without_a_checkpoint_are_never_cut(copied, capsys):
     subprocess.run(["rm", "-r", str(copied / "checkpoints")], check=True)
     status, errors = failure(capsys, "--resume", str(copied))
     assert status == 2
-    assert "has rows up to generation 2 and no checkpoint to go on from" in errors
+    assert "has rows up to generation 2 and no checkpoint to resume from" in errors
     assert kept(copied) == [0, 1, 2]
 
 
@@ -164,7 +164,7 @@ def test_a_run_from_python_cannot_be_resumed_and_keeps_its_rows(tmp_path, capsys
         assert "was started from Python and keeps no checkpoints" in errors
         assert "its tasks were given to Python" in errors
         assert errors.count("\n") == 1
-    with pytest.raises(ValueError, match="no checkpoint to go on from"):
+    with pytest.raises(ValueError, match="no checkpoint to resume from"):
         machine.run_evolution()
     assert kept(folder) == [0]
 

@@ -10,7 +10,7 @@ from decoders_reasoning import decode_add_numbers, decode_inference, read_gates,
 
 import etm_tasks
 from etm_jax.task import Episode
-from etm_tasks._digits import carried, reversed_to, written_length
+from etm_tasks._addition import carried, reversed_to, written_length
 from etm_tasks._draws import one_of, uniforms, whole
 from etm_tasks._graphs import draw_edge_labels, draw_graph, triples_of
 from etm_tasks._inference import relations
