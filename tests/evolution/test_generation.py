@@ -130,8 +130,7 @@ def test_learning_that_diverges_fails_and_the_run_goes_on():
 
 def test_an_optimiser_that_is_given_replaces_that_of_the_settings():
     given = optax.sgd(0.5)
-    model = make_problem(CONFIG, SUITE, optimiser=given).model
-    assert model._make_optimiser(neutral()) is given
+    assert make_problem(CONFIG, SUITE, optimiser=given).model.optimiser is given
 
 
 @pytest.mark.slow
