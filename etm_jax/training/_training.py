@@ -11,8 +11,8 @@ from jax.typing import ArrayLike
 from etm_jax._typing import Key, Scalar
 from etm_jax.environment import Suite
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._genes import neutral
-from etm_jax.networks.genome._genome import Genome, random_genome
+from etm_jax.networks.genome._genes import Genome, neutral
+from etm_jax.networks.genome._genome import random_genome
 from etm_jax.networks.learning._lifetime import Lifetime, learnable
 from etm_jax.networks.learning._optimisers import is_adaptive, make_chain, warmup_share
 from etm_jax.training._config import TrainConfig

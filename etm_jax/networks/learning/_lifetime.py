@@ -9,7 +9,8 @@ from jax.typing import DTypeLike
 from etm_jax.cells import Unrolled
 from etm_jax.environment import AnySuite, EnvironmentSuite, Suite
 from etm_jax.networks.genome._bounds import Bounds
-from etm_jax.networks.genome._genome import Genome, unroll
+from etm_jax.networks.genome._genes import Genome
+from etm_jax.networks.genome._genome import unroll
 from etm_jax.networks.learning._config import LifetimeConfig
 from etm_jax.number_task import NumberSuite
 from etm_jax.task import Episode, TaskSuite, clean_inputs
