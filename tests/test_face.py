@@ -58,7 +58,7 @@ def test_evolve_is_a_function_whether_the_module_of_its_name_is_loaded_or_not():
         "first = etm.evolve\n"
         "import etm_jax.evolve as command\n"
         "assert callable(first) and etm.evolve is first is command and callable(command.evolve)\n"
-        "assert command.__call__ is function and callable(command.main)\n"
+        "assert command.__call__ is command.evolve and callable(command.main)\n"
     )
 
 
