@@ -125,7 +125,7 @@ def above_chance(share: Scalar, chance: float) -> Scalar:
     return jnp.clip(1 - (1 - share) / (1 - chance), 0, 1)  # in this form exactly 1 at 1, however chance is rounded
 
 
-class TaskPart(NamedTuple):
+class _TaskPart(NamedTuple):
     """One task's share of a batch, cut back to the task's own length and width."""
 
     task: Task
@@ -207,7 +207,7 @@ class TaskSuite:
             step_valid=jnp.pad(episode.step_valid, ((0, 0), after)),
         )
 
-    def parts(self, outputs: Float[Array, "batch time output"], episode: Episode) -> list[TaskPart]:
+    def parts(self, outputs: Float[Array, "batch time output"], episode: Episode) -> list[_TaskPart]:
         """The share of each task, in order."""
         batch_size = outputs.shape[0] // len(self.tasks)
         result = []
@@ -218,7 +218,7 @@ class TaskSuite:
                 targets=episode.targets[rows, : task.num_steps, : task.output_size],
                 step_valid=episode.step_valid[rows, : task.num_steps],
             )
-            result.append(TaskPart(task, outputs[rows, : task.num_steps, : task.output_size], own))
+            result.append(_TaskPart(task, outputs[rows, : task.num_steps, : task.output_size], own))
         return result
 
     def loss(self, outputs: Float[Array, "batch time output"], episode: Episode) -> Scalar:

@@ -60,7 +60,7 @@ def budgets(weights: jax.Array, total: int, floor: int, cap: int | None = None) 
     steps.
 
     Args:
-        weights: `[trajectories]`, 0 or above, on any scale; one that is not finite counts as 0.
+        weights: `[trajectories]`, 0 or above, on any scale; one that is not finite, or subnormal, counts as 0.
         total: steps to share, static.
         floor: fewest steps of a trajectory, static.
         cap: most steps of a trajectory, static; `total` by default.

@@ -17,14 +17,18 @@ from etm_jax._require import (
     require_share,
     require_types,
 )
+from etm_jax.cells import CONTROLLERS, MEMORIES
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.learning._config import LifetimeConfig, Optimiser, Precision
 from etm_jax.networks.learning._optimisers import OPTIMISERS
 from etm_jax.task import CurriculumConfig
 
 Addressing = Literal["content", "content_and_location"]
-Controller = Literal["lstm", "gru", "rnn", "feedforward", "window"]
-Memory = Literal["none", "tape", "hard_tape", "ntm", "dnc"]
+if typing.TYPE_CHECKING:
+    Controller = str
+    Memory = str
+else:  # the kinds of the registries, so that the command line lists them
+    Controller, Memory = Literal[tuple(CONTROLLERS)], Literal[tuple(MEMORIES)]
 Schedule = Literal["constant", "cosine"]
 # Settings that name a kind, with the field of the bounds that lists those allowed; and those that are no gene.
 KINDS = {"addressing": "addressing", "controller": "controllers", "cell": "memories"}

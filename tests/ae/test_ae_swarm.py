@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etm_jax import ae
@@ -125,6 +125,7 @@ def compiled_budgets(total, floor, cap):
     "settings", [(4000, 400, None), (97, 3, 30), (1_000_000, 10, 250_000), (5, 0, None), (50, 10, 10), (50, 0, 10)]
 )
 @given(st.integers(0, 2**31), st.sampled_from([1, 5, 20]))
+@example(0, 20)  # has weights that are subnormal
 def test_budgets_sum_exactly_within_floor_and_cap_and_follow_the_weights(settings, seed, steepness):
     total, floor, cap = settings
     weights = np.random.default_rng(seed).random((50, 5), np.float32) ** steepness
@@ -133,7 +134,8 @@ def test_budgets_sum_exactly_within_floor_and_cap_and_follow_the_weights(setting
     given_out = np.asarray(compiled_budgets(*settings)(weights))
     assert np.all(given_out.sum(axis=1) == total)
     assert given_out.min() >= floor and given_out.max() <= (cap or total)
-    for row, steps in zip(weights, given_out, strict=True):
+    effective = np.where(weights < np.finfo(np.float32).tiny, 0.0, weights)  # XLA flushes subnormal numbers to 0
+    for row, steps in zip(effective, given_out, strict=True):
         sorted_by_weight = np.lexsort((steps, row))
         assert np.all(np.diff(steps[sorted_by_weight]) >= 0)
 

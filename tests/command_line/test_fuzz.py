@@ -36,7 +36,6 @@ TASKS = {
 OTHERS = ("copy,max_length=2", "increment", "t_maze,length=3")  # of which no model takes all
 COMMON = {
     "population-size": st.sampled_from((1, 2, 4, 6, 8)),
-    "score-episodes": st.integers(1, 2),
     "devices": st.sampled_from((0, 1, 2, 4)),
     "individuals-per-batch": st.sampled_from((0, 1, 3)),
     "generations-per-chunk": st.integers(1, 2),
@@ -52,7 +51,8 @@ COMMON = {
     "islands.count": st.sampled_from((1, 2, 4)),
     "islands.migrants": st.integers(1, 2),
 }
-NETWORKS = {
+EPISODES = {"score-episodes": st.integers(1, 2), "curriculum.start": st.sampled_from((0.0, 1.0))}
+NETWORKS = EPISODES | {
     "size-buckets": st.integers(0, 3),
     "rebucket-every": st.integers(0, 2),
     "precision": st.sampled_from(typing.get_args(Precision)),
@@ -63,7 +63,6 @@ NETWORKS = {
     "lifetime.budget": st.sampled_from(typing.get_args(Budget)),
     "lifetime.rematerialise": st.booleans(),
     "lifetime.steps": st.integers(0, 2),
-    "curriculum.start": st.sampled_from((0.0, 1.0)),
     "bounds.controllers": st.sampled_from((("lstm",), ("gru", "rnn"), ("feedforward",))),
     "bounds.memories": st.sampled_from((("ntm",), ("none", "tape"), ("dnc",), ("hard_tape", "none"))),
     "bounds.num-slots": st.sampled_from(((5, 7), (4, 4))),
@@ -77,7 +76,8 @@ NETWORKS = {
 AUTOMATA = {"variation.rule-rate": st.sampled_from((0.0, 1.0)), "variation.programme-rate": st.sampled_from((0.0, 2.0))}
 OWN = {
     "networks": NETWORKS,
-    "graph": {
+    "graph": EPISODES
+    | {
         "slots": st.sampled_from((0, 4)),
         "max-nodes": st.sampled_from((4, 24)),
         "connected": st.booleans(),
@@ -85,7 +85,8 @@ OWN = {
         "activations": st.sampled_from((("tanh",), ("tanh", "sine"), ("cubic",))),
         "variation.add-node-rate": st.sampled_from((0.0, 1.0)),
     },
-    "em33": AUTOMATA
+    "em33": EPISODES
+    | AUTOMATA
     | {
         "bins": st.integers(1, 2),
         "programme-cells": st.integers(0, 2),

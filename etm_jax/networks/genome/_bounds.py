@@ -54,10 +54,8 @@ class Bounds:
         sparse_links: largest entries of a weighting that enter a DNC's temporal links; 0 for all.
         addressing: the kinds of addressing of a Neural Turing Machine that may occur, of `"content"` and
             `"content_and_location"`.
-        controllers: the kinds of controllers that may occur, of `"lstm"`, `"gru"`, `"rnn"`, `"feedforward"` and
-            `"window"`.
-        memories: the kinds of memories that may occur, of `"none"`, `"tape"`, `"hard_tape"`, `"ntm"` and
-            `"dnc"`.
+        controllers: the kinds of controllers that may occur, of `etm_jax.cells.CONTROLLERS`.
+        memories: the kinds of memories that may occur, of `etm_jax.cells.MEMORIES`.
 
     Raises:
         ValueError: a range is not `1 <= low <= high`, the memory is too short for the shifts, or a kind is unknown.
