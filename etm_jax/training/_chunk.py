@@ -1,6 +1,7 @@
 """One chunk: steps of learning in one loop, then a look at what the network can do."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,9 @@ from etm_jax.networks.learning._optimisers import LEARNING_RATE
 from etm_jax.networks.learning._score import score
 from etm_jax.training._strategy import first_strategy_state, strategy_step
 from etm_jax.training._training import Training
+
+# From a key, a network, the optimiser's state and the difficulties to a network, a state and the loss before the step.
+Step = Callable[[Key, Genome, Any, Array], tuple[Genome, Any, Scalar]]
 
 
 @pytree
@@ -104,7 +108,7 @@ def chunk(training: Training, state: TrainState, last: IntScalar | int) -> tuple
     key_learn, key_score = jax.random.split(state.key)
     if training.strategy is None:
         mask = mask_of(state.genome, training.bounds)
-        take: Any = functools.partial(gradient_step, lifetime, training.optimiser, mask)
+        take: Step = functools.partial(gradient_step, lifetime, training.optimiser, mask)
     else:
         take = functools.partial(strategy_step, lifetime, training.strategy)
 
