@@ -93,6 +93,14 @@ def network_of(state: TrainState) -> Genome:
     return replace(state.genome, params=ae.eval_params(state.optimiser, state.genome.params))
 
 
+def step_of(training: Training, genome: Genome) -> Step:
+    """One step of this training, by gradient or by its strategy, of networks with the genome's architecture."""
+    if training.strategy is not None:
+        return functools.partial(strategy_step, training.lifetime, training.strategy)
+    mask = mask_of(genome, training.bounds)
+    return functools.partial(gradient_step, training.lifetime, training.optimiser, mask)
+
+
 def chunk(training: Training, state: TrainState, last: IntScalar | int) -> tuple[TrainState, ChunkRecord]:
     """Take `steps_per_chunk` steps of learning, or fewer so as not to pass step `last`, and score the network.
 
@@ -106,11 +114,7 @@ def chunk(training: Training, state: TrainState, last: IntScalar | int) -> tuple
     """
     config, suite, lifetime = training.config, training.suite, training.lifetime
     key_learn, key_score = jax.random.split(state.key)
-    if training.strategy is None:
-        mask = mask_of(state.genome, training.bounds)
-        take: Step = functools.partial(gradient_step, lifetime, training.optimiser, mask)
-    else:
-        take = functools.partial(strategy_step, lifetime, training.strategy)
+    take = step_of(training, state.genome)
 
     def step(index: IntScalar, carry: tuple[Params, optax.OptState, Scalar]) -> tuple[Params, optax.OptState, Scalar]:
         params, optimiser, total = carry
