@@ -55,10 +55,10 @@ def test_a_module_of_the_library_still_runs_as_a_command():
 def test_evolve_is_a_function_whether_the_module_of_its_name_is_loaded_or_not():
     fresh(
         "import etm_jax as etm\n"
-        "function = etm.evolve\n"
+        "first = etm.evolve\n"
         "import etm_jax.evolve as command\n"
-        "assert callable(etm.evolve) and etm.evolve is command and command.evolve is function\n"
-        "assert command.__call__ is function and callable(command.main)\n"
+        "assert callable(first) and etm.evolve is first is command and callable(command.evolve)\n"
+        "assert command.__call__ is command.evolve and callable(command.main)\n"
     )
 
 

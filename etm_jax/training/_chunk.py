@@ -1,6 +1,7 @@
 """One chunk: steps of learning in one loop, then a look at what the network can do."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,9 @@ from etm_jax.networks.learning._optimisers import LEARNING_RATE
 from etm_jax.networks.learning._score import score
 from etm_jax.training._strategy import first_strategy_state, strategy_step
 from etm_jax.training._training import Training
+
+# From a key, a network, the optimiser's state and the difficulties to a network, a state and the loss before the step.
+Step = Callable[[Key, Genome, Any, Array], tuple[Genome, Any, Scalar]]
 
 
 @pytree
@@ -89,6 +93,14 @@ def network_of(state: TrainState) -> Genome:
     return replace(state.genome, params=ae.eval_params(state.optimiser, state.genome.params))
 
 
+def step_of(training: Training, genome: Genome) -> Step:
+    """One step of this training, by gradient or by its strategy, of networks with the genome's architecture."""
+    if training.strategy is not None:
+        return functools.partial(strategy_step, training.lifetime, training.strategy)
+    mask = mask_of(genome, training.bounds)
+    return functools.partial(gradient_step, training.lifetime, training.optimiser, mask)
+
+
 def chunk(training: Training, state: TrainState, last: IntScalar | int) -> tuple[TrainState, ChunkRecord]:
     """Take `steps_per_chunk` steps of learning, or fewer so as not to pass step `last`, and score the network.
 
@@ -102,11 +114,7 @@ def chunk(training: Training, state: TrainState, last: IntScalar | int) -> tuple
     """
     config, suite, lifetime = training.config, training.suite, training.lifetime
     key_learn, key_score = jax.random.split(state.key)
-    if training.strategy is None:
-        mask = mask_of(state.genome, training.bounds)
-        take: Any = functools.partial(gradient_step, lifetime, training.optimiser, mask)
-    else:
-        take = functools.partial(strategy_step, lifetime, training.strategy)
+    take = step_of(training, state.genome)
 
     def step(index: IntScalar, carry: tuple[Params, optax.OptState, Scalar]) -> tuple[Params, optax.OptState, Scalar]:
         params, optimiser, total = carry

@@ -16,7 +16,7 @@ from etm_jax.evolution._run import run
 from etm_jax.networks import Bounds, mask_of
 from etm_jax.networks._batches import groups
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, fitting, uncrop
-from etm_jax.networks.genome._genes import multiply_adds
+from etm_jax.networks.genome._genes import architecture_from, multiply_adds
 from etm_jax.networks.learning._lifetime import default_micro_batch
 from etm_jax.parallel._devices import replicated
 

@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
 
 from etm_jax._distances import squared_distances
+from etm_jax.networks import mask_of
 from etm_jax.networks.variation._align import align_units, permute_units
 from etm_jax.selection import NoveltyArchive, Scores, SpeciesSelection
 from etm_jax.selection._species import distances
