@@ -33,8 +33,10 @@ def sharp_location(sizes: dict[str, int]) -> Float[Array, "1 location"]:
 
 def closed_location(sizes: dict[str, int]) -> Float[Array, " location"]:
     """Location fields that leave a weighting as it is: no sharpening, no shift."""
-    stay = SHIFT + (sizes["location"] - SHIFT) // 2
-    return jnp.where(jnp.arange(sizes["location"]) == stay, OPEN, -OPEN)
+    if not sizes["location"]:  # with content addressing only
+        return jnp.zeros(0)
+    # Set, not `where`: XLA would fuse that into the growth of a network, and seeded runs would round otherwise.
+    return jnp.full(sizes["location"], -OPEN).at[SHIFT + (sizes["location"] - SHIFT) // 2].set(OPEN)
 
 
 def of_kinds(block: Block, kinds_with: Callable[[str], tuple[str, ...]]) -> Block:
