@@ -20,20 +20,13 @@ MEMORIES: dict[str, Memory] = {kind.name: kind for kind in (Memory(NO_MEMORY), T
 
 INITIAL_MEMORY = 1e-6  # Collier & Beel 2018 (arXiv 1807.08518): a small constant learns fastest
 
-Kind = Controller | Memory
+KINDS = (*CONTROLLERS.values(), *MEMORIES.values())
 T = TypeVar("T")
-
-
-def kinds_of(spec: CellSpec) -> list[Kind]:
-    """The records of the kinds that may occur, controllers first, each in the order of its registry."""
-    return [kind for name, kind in {**CONTROLLERS, **MEMORIES}.items() if spec.has((name,))]
 
 
 def constant_axes() -> dict[str, int]:
     """Axes that have the same size in every network, of all kinds."""
-    return {
-        axis: size for kind in [*CONTROLLERS.values(), *MEMORIES.values()] for axis, size in kind.constant_axes.items()
-    }
+    return {axis: size for kind in KINDS for axis, size in kind.constant_axes.items()}
 
 
 def sharing(field: str) -> tuple[str, ...]:
@@ -97,5 +90,5 @@ def initial_carry(active: Active, dtype: jnp.dtype) -> Carry:
         memory=jnp.where(exists, INITIAL_MEMORY, 0.0).astype(dtype),
         weightings=(stands[:, None] & first_slot[None, :]).astype(dtype),
         reads=jnp.zeros((active.read.size, width), dtype),
-        states={kind.name: kind.state(active, dtype) for kind in kinds_of(spec) if kind.state},
+        states={kind.name: kind.state(active, dtype) for kind in KINDS if kind.state and spec.has((kind.name,))},
     )
