@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers import unchecked_types
 
 import etm_tasks
 from etm_jax._presets import PRESETS, preset_of
@@ -21,7 +22,6 @@ from etm_jax.task import CurriculumConfig
 from etm_jax.train import main as train
 from etm_jax.train import read_command as read_training
 from etm_jax.training import NetworkConfig, TrainConfig
-from tests.networks.test_genomes import unchecked_types
 
 
 def failure(capsys, command, *flags):
