@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -100,7 +100,7 @@ def with_full_help(argv: list[str]) -> list[str]:
     return ["--help" if word == FULL_HELP else word for word in argv]
 
 
-def show_help(text: str, choices: dict[str, Iterable[str]], flags: dict[str, str], settings: Any) -> NoReturn:
+def show_help(text: str, choices: Mapping[str, Iterable[str]], flags: dict[str, str], settings: Any) -> NoReturn:
     """Show the short help, and end.
 
     Args:

@@ -6,12 +6,13 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from tyro.conf import Positional, arg
 
 from etm_jax._command_line import (
     TASKS,
+    asks_help,
     check_resume,
     fail,
     make_suite,
@@ -22,6 +23,7 @@ from etm_jax._command_line import (
     options_of,
     parse,
     set_up_warnings,
+    show_help,
     with_full_help,
     without_help,
 )
@@ -34,14 +36,34 @@ from etm_jax.environment import Suite
 from etm_jax.models._registry import load_best
 from etm_jax.networks.genome._compact import compact
 from etm_jax.networks.genome._export import save_network
+from etm_jax.networks.learning._config import Optimiser
 from etm_jax.networks.learning._lifetime import for_networks, learnable
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import WRITTEN_BY, RunFolder
 from etm_jax.runs._interrupts import ENDINGS, interrupts
 from etm_jax.training import TrainConfig, Training, TrainingOutcome, make_training, network_of, summarise, train
+from etm_jax.training._config import Controller, Memory
 
 COMMAND = "etm_jax.train"
 CHANGEABLE = ("steps", "stop_when_solved", "checkpoint_every")
+HELP = """usage: python -m etm_jax.train [flags]
+
+Train one network with memory by gradient or by an evolution strategy, and leave a run folder with a report.
+
+  python -m etm_jax.train --task copy                          an NTM that copies
+  python -m etm_jax.train --task recall --cell dnc --num-slots 16
+  python -m etm_jax.train --task cart_pole --strategy SNES     without gradients, in an environment
+  python -m etm_jax.train --resume runs/NAME                   resume a run after any stop
+  python -m etm_jax.train report runs/NAME                     make its report again
+
+The flags used most, with the present values:"""
+MAIN_FLAGS = {
+    "task": "a task as name=weight,option=value; repeat the flag for several",
+    "steps": "gradient steps at most, or a strategy's",
+    "batch_size": "fresh episodes of each task in a step",
+    "learning_rate": "the greatest; where adaptive optimisers start",
+    "seed": "of every random draw; the same seed gives the same run",
+}
 
 
 @dataclass(frozen=True)
@@ -90,6 +112,9 @@ def read_command(argv: list[str]) -> Command:
             settings = replaced(settings, table)
         if source.resume is not None:
             settings = old_folder(source.resume).config(settings)
+    if asks_help(argv):
+        choices = {name: get_args(hint) for name, hint in (("optimiser", Optimiser), ("cell", Memory))}
+        show_help(HELP, choices | {"controller": get_args(Controller)}, MAIN_FLAGS, settings)
     command: Command = parse(Command, with_full_help(argv), COMMAND, default=Command(settings=settings))
     named = named_tasks(settings.task, command.settings.task)
     command = dataclasses.replace(command, settings=dataclasses.replace(command.settings, task=named))

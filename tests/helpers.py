@@ -1,5 +1,6 @@
 """Small search spaces, genomes with every weight alive, and functions that compile once a search space."""
 
+import contextlib
 import functools
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 from hypothesis import strategies as st
 
@@ -265,3 +267,13 @@ def start_command(*flags):
     cache = str(jax.config.jax_compilation_cache_dir)
     command = [sys.executable, "-m", "etm_jax.evolve", *flags, "--compile-cache", cache]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@contextlib.contextmanager
+def unchecked_types():
+    """Without the checks of annotations, as outside the tests."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,5 +1,8 @@
 """Cellular automata that compute until they halt, one genome or a population at a time."""
 
+from etm_jax.automata._config import AutomataVariation as AutomataVariation
+from etm_jax.automata._config import EM33Config as EM33Config
+from etm_jax.automata._config import EM43Config as EM43Config
 from etm_jax.automata._convolution import ConvolutionalModel as ConvolutionalModel
 from etm_jax.automata._convolution import GridRun as GridRun
 from etm_jax.automata._em33 import EM33 as EM33

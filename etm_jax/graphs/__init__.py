@@ -1,5 +1,6 @@
 """Networks whose graph evolves: nodes, connections, NEAT."""
 
+from etm_jax.graphs._config import GraphConfig as GraphConfig
 from etm_jax.graphs._evolved import EvolvedGraph as EvolvedGraph
 from etm_jax.graphs._evolved import load_graph as load_graph
 from etm_jax.graphs._evolved import save_graph as save_graph

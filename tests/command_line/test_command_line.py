@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers import unchecked_types
 
 import etm_tasks
 from etm_jax._presets import PRESETS, preset_of
@@ -19,8 +20,8 @@ from etm_jax.runs._folder import RunFolder
 from etm_jax.selection import ARCHIVES, SELECTORS
 from etm_jax.task import CurriculumConfig
 from etm_jax.train import main as train
+from etm_jax.train import read_command as read_training
 from etm_jax.training import NetworkConfig, TrainConfig
-from tests.networks.test_genomes import unchecked_types
 
 
 def failure(capsys, command, *flags):
@@ -150,6 +151,16 @@ def test_the_help_is_short_with_examples_first(capsys, flags):
         assert f"  --{name} {{{','.join(kinds)}}}" in lines
     size = {"--model=graph": 300, "--preset=quick": 4}.get(flags[0], 12)
     assert f"  --population-size {size}\n" in text
+
+
+def test_the_help_of_training_is_short_with_examples_that_are_taken(capsys):
+    lines = shown(capsys, train, "--cell=dnc", "--help").splitlines()
+    assert lines[0].startswith("usage: python -m etm_jax.train") and len(lines) < 40
+    examples = [line.split("etm_jax.train")[1].split("  ")[0].split() for line in lines if "  python -m" in line]
+    taken = [flags for flags in examples if "runs/NAME" not in flags]
+    assert len(taken) >= 3
+    for flags in taken:
+        read_training(flags)
 
 
 def test_every_example_of_the_help_is_taken(capsys, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import hypothesis
 import hypothesis.strategies as st
 import jax
 import pytest
+from test_command_line import flags_of
 
 from etm_jax._command_line import one_line_errors, suite_of
 from etm_jax.config import EvolutionaryTuringConfig
@@ -20,7 +21,6 @@ from etm_jax.models._model import Inheritance
 from etm_jax.networks._config import Storage
 from etm_jax.networks.learning._config import Budget, Optimiser, Precision
 from etm_jax.selection import ARCHIVES, SELECTORS
-from tests.command_line.test_command_line import flags_of
 
 TASKS = {
     "networks": (

@@ -8,6 +8,7 @@ import jax
 import jaxtyping
 import numpy as np
 import pytest
+from helpers import TINY, make_genome
 
 from etm_jax.automata._evolved import EvolvedEM33, EvolvedEM43, save_automaton
 from etm_jax.config import EvolutionaryTuringConfig
@@ -17,7 +18,6 @@ from etm_jax.graphs._policy import GraphPolicy, GraphTape
 from etm_jax.models._registry import MODELS, load_best, load_model
 from etm_jax.networks import compact, save_network
 from etm_jax.runs._folder import RunFolder
-from tests.helpers import TINY, make_genome
 
 EM43 = EvolvedEM43(rule="0" * 64, programme="0120", window=40, max_steps=9)
 EM33 = EvolvedEM33("0" * 27, "0" * 28, num_variables=2, num_actions=1, bins=2)

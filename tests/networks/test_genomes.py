@@ -1,8 +1,5 @@
-import contextlib
-
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from helpers import (
@@ -20,6 +17,7 @@ from helpers import (
     make_inputs,
     padded_like,
     put_where_absent,
+    unchecked_types,
 )
 
 from etm_jax.networks import Bounds, compact, describe, mask_of, num_parameters, pad, random_genome
@@ -38,16 +36,6 @@ def stacked(*architectures):
 
 
 # bounds
-
-
-@contextlib.contextmanager
-def unchecked_types():
-    """Without the checks of annotations, as outside the tests."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("name", ["slot_width", "num_read_heads", "num_write_heads", "controller_size", "shift_range"])
