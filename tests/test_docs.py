@@ -53,7 +53,8 @@ def public_names(package):
     module = importlib.import_module(package)
     # the face of the library loads its names when they are asked for, so only dir() knows them
     public = [name for name in dir(module) if not name.startswith("_")]
-    names = {name for name in public if not inspect.ismodule(getattr(module, name))}
+    # `etm_jax.evolve` is a command and a function, so a module that can be called
+    names = {name for name in public if not inspect.ismodule(getattr(module, name)) or callable(getattr(module, name))}
     if hasattr(module, "__path__"):
         return names
     imports = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)]

@@ -147,7 +147,7 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_is_used(whole, tmp_path):
     resumed = start("--resume", str(folder))
     _, errors = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, errors
-    assert "checkpoint 4 cannot be used and is passed over" in errors
+    assert "checkpoint 4 cannot be used and is skipped" in errors
     assert_same_run(folder, whole[0])
 
 
