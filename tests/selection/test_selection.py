@@ -21,7 +21,7 @@ OPTIONS = {
     "lexicase": {"size": 3},  # with one case and more entrants than members the best would always be the parent
     **{name: {"turnover": 2 / 3} for name in ("aging", "nsga2", "niches")},
 }
-ELITIST = ("tournament", "truncation", "lexicase", "uniform", "species")
+ELITIST = {name for name, kind in SELECTORS.items() if "num_elites" in kind.__dataclass_fields__}
 FITNESS = jnp.asarray([0.1, 0.9, 0.4, 0.8, 0.2, 0.7])
 
 
