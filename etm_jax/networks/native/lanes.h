@@ -1,0 +1,103 @@
+// Vectors of 8 episodes, and the elementary functions on them.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+#define ETM_INLINE static inline __attribute__((always_inline))
+
+namespace etm {
+
+constexpr int LANES = 8;   // episodes of a vector: one AVX2 register, two of NEON
+constexpr int HALVES = 2;  // vectors of a full block
+constexpr int BLOCK = LANES * HALVES;
+
+typedef float V __attribute__((vector_size(32), aligned(32)));
+typedef int32_t VI __attribute__((vector_size(32), aligned(32)));
+
+ETM_INLINE V splat(float x) { return V{x, x, x, x, x, x, x, x}; }
+ETM_INLINE V load(const float* from) { return *(const V*)from; }
+ETM_INLINE void store(float* to, V v) { *(V*)to = v; }
+
+// NaN in x comes out as NaN: the comparison with it is false.
+ETM_INLINE V at_least(V x, V low) { return low > x ? low : x; }
+ETM_INLINE V at_most(V x, V high) { return high < x ? high : x; }
+ETM_INLINE V absolute(V x) { return (V)((VI)x & 0x7fffffff); }
+
+// Cephes' expf: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2].
+ETM_INLINE V exponential(V x) {
+  x = at_most(at_least(x, splat(-87.3f)), splat(88.f));
+  const V magic = splat(12582912.f);  // 1.5 * 2^23: adding it rounds to a whole number, in the low bits
+  V n = x * splat(1.44269504088896341f) + magic;
+  VI whole = (VI)n;
+  n -= magic;
+  V r = x - n * splat(0.693359375f) - n * splat(-2.12194440e-4f);
+  V p = splat(1.9875691500E-4f);
+  p = p * r + splat(1.3981999507E-3f);
+  p = p * r + splat(8.3334519073E-3f);
+  p = p * r + splat(4.1665795894E-2f);
+  p = p * r + splat(1.6666665459E-1f);
+  p = p * r + splat(5.0000001201E-1f);
+  V y = p * (r * r) + r + splat(1.f);
+  return y * (V)((whole << 23) + 0x3f800000);
+}
+
+// Cephes' logf, of positive normal numbers.
+ETM_INLINE V logarithm(V x) {
+  VI bits = (VI)x;
+  VI exponent = (bits >> 23) - 126;
+  V m = (V)((bits & 0x007fffff) | 0x3f000000);
+  VI small = (VI)(m < splat(0.707106781186547524f));  // -1 where true
+  exponent += small;
+  m = m + (V)((VI)m & small) - splat(1.f);
+  V e = __builtin_convertvector(exponent, V);
+  V z = m * m;
+  V p = splat(7.0376836292E-2f);
+  p = p * m + splat(-1.1514610310E-1f);
+  p = p * m + splat(1.1676998740E-1f);
+  p = p * m + splat(-1.2420140846E-1f);
+  p = p * m + splat(1.4249322787E-1f);
+  p = p * m + splat(-1.6668057665E-1f);
+  p = p * m + splat(2.0000714765E-1f);
+  p = p * m + splat(-2.4999993993E-1f);
+  p = p * m + splat(3.3333331174E-1f);
+  V y = m * z * p + e * splat(-2.12194440e-4f) - splat(0.5f) * z;
+  return m + y + e * splat(0.693359375f) + (x - x);  // the last term is NaN where x is
+}
+
+ETM_INLINE V sigmoid(V x) { return splat(1.f) / (splat(1.f) + exponential(-x)); }
+ETM_INLINE V hyperbolic(V x) { return splat(1.f) - splat(2.f) / (splat(1.f) + exponential(x + x)); }
+ETM_INLINE V softplus(V x) {
+  return at_least(x, splat(0.f)) + logarithm(splat(1.f) + exponential(-absolute(x)));
+}
+ETM_INLINE V inverse_root(V x) {
+#ifdef __AVX2__
+  return splat(1.f) / (V)_mm256_sqrt_ps((__m256)x);
+#else
+  V y;
+  for (int i = 0; i < LANES; i++) y[i] = 1.f / std::sqrt(x[i]);
+  return y;
+#endif
+}
+
+ETM_INLINE float sum_of(V v) {
+  float sum = 0;
+  for (int i = 0; i < LANES; i++) sum += v[i];
+  return sum;
+}
+ETM_INLINE void sums_of(float* out, V a, V b, V c, V d) {
+#ifdef __AVX2__
+  __m256 s = _mm256_hadd_ps(_mm256_hadd_ps((__m256)a, (__m256)b), _mm256_hadd_ps((__m256)c, (__m256)d));
+  _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));
+#else
+  out[0] = sum_of(a), out[1] = sum_of(b), out[2] = sum_of(c), out[3] = sum_of(d);
+#endif
+}
+
+ETM_INLINE int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+}  // namespace etm

@@ -1,0 +1,190 @@
+// Matrix products of packed weights with blocks of episodes, and the gradients of weights.
+#pragma once
+#include "layout.h"
+
+namespace etm {
+
+constexpr int PANEL = 6;  // targets at once: 12 accumulators, 2 loads and 1 broadcast fit 16 registers
+
+// Panels of 6 columns of a matrix [rows, columns]: [column / 6][row][6].
+static void pack(const float* matrix, int64_t rows, int64_t columns, float* out) {
+  for (int64_t m = 0; m < columns; m += PANEL)
+    for (int64_t k = 0; k < rows; k++, out += PANEL)
+      for (int i = 0; i < PANEL; i++) out[i] = m + i < columns ? matrix[k * columns + m + i] : 0.f;
+}
+// The same of the transpose: panels of 6 rows, [row / 6][column][6].
+static void pack_transposed(const float* matrix, int64_t rows, int64_t columns, float* out) {
+  for (int64_t k = 0; k < rows; k += PANEL) {
+    const int count = rows - k < PANEL ? rows - k : PANEL;
+    const float* from = matrix + k * columns;
+    if (count == PANEL)
+      for (int64_t m = 0; m < columns; m++, out += PANEL)
+        for (int i = 0; i < PANEL; i++) out[i] = from[i * columns + m];
+    else
+      for (int64_t m = 0; m < columns; m++, out += PANEL)
+        for (int i = 0; i < PANEL; i++) out[i] = i < count ? from[i * columns + m] : 0.f;
+  }
+}
+
+// out[half][target][lane] = bias + packed x[half][source][lane], or added to what is there. Writes whole panels.
+template <int COUNT, bool ADD_UP>
+static void product_of(const float* packed, int sources, int targets, const float* x, int64_t x_half,
+                       const float* bias, float* out, int64_t out_half) {
+  for (int m = 0; m < targets; m += PANEL) {
+    V sum[COUNT][PANEL];
+    for (int c = 0; c < COUNT; c++)
+      for (int i = 0; i < PANEL; i++)
+        sum[c][i] = ADD_UP ? load(out + c * out_half + (m + i) * LANES) : splat(bias ? bias[m + i] : 0.f);
+    const float* weight = packed + int64_t(m) * sources;
+    const float* from = x;
+    for (int k = 0; k < sources; k++, weight += PANEL, from += LANES) {
+      V value[COUNT];
+#pragma GCC unroll 2
+      for (int c = 0; c < COUNT; c++) value[c] = load(from + c * x_half);
+#pragma GCC unroll 6
+      for (int i = 0; i < PANEL; i++) {
+        const V w = splat(weight[i]);
+#pragma GCC unroll 2
+        for (int c = 0; c < COUNT; c++) sum[c][i] += w * value[c];
+      }
+    }
+    for (int c = 0; c < COUNT; c++)
+      for (int i = 0; i < PANEL; i++) store(out + c * out_half + (m + i) * LANES, sum[c][i]);
+  }
+}
+template <bool ADD_UP>
+static void product(int halves, const float* packed, int sources, int targets, const float* x, int64_t x_half,
+                    const float* bias, float* out, int64_t out_half) {
+  auto run = halves == 1 ? product_of<1, ADD_UP> : product_of<2, ADD_UP>;
+  run(packed, sources, targets, x, x_half, bias, out, out_half);
+}
+
+// The weights of one individual as products take them.
+struct Packed {
+  float *gates, *fields, *outputs, *gate_bias, *field_bias, *output_bias;
+  float *gates_back, *fields_back, *outputs_back;  // of the transposes, for the backward pass
+  float* matrix;
+
+  void take(Arena& a, const Sizes& z, bool forward, bool backward) {
+    gates = fields = outputs = gate_bias = field_bias = output_bias = nullptr;
+    gates_back = fields_back = outputs_back = nullptr;
+    if (forward) {
+      gates = a.take(round_up(z.sums, PANEL) * z.sources);
+      fields = a.take(round_up(z.fields, PANEL) * z.units);
+      outputs = a.take(round_up(z.outputs, PANEL) * z.out_sources);
+      gate_bias = a.take(round_up(z.sums, PANEL));
+      field_bias = a.take(round_up(z.fields, PANEL));
+      output_bias = a.take(round_up(z.outputs, PANEL));
+    }
+    if (backward) {
+      gates_back = a.take(round_up(z.sources, PANEL) * z.sums);
+      fields_back = a.take(round_up(z.units, PANEL) * z.fields);
+      outputs_back = a.take(round_up(z.out_sources, PANEL) * z.outputs);
+    }
+    int64_t most = int64_t(z.sources) * z.sums;
+    if (int64_t(z.units) * z.fields > most) most = int64_t(z.units) * z.fields;
+    if (int64_t(z.out_sources) * z.outputs > most) most = int64_t(z.out_sources) * z.outputs;
+    matrix = a.take(most);
+  }
+
+  void fill(const Space& s, const Sizes& z, const float* const* params) {
+    int64_t columns = z.sums;
+    auto copy = [&](int array, int64_t offset, int64_t row, int column, int count) {
+      memcpy(matrix + row * columns + column, params[array] + offset, count * 4);
+    };
+    if (z.controller == GRU) memset(matrix, 0, int64_t(z.sources) * z.sums * 4);  // two of its blocks do not exist
+    gate_pieces(s, z, copy);
+    if (gates) pack(matrix, z.sources, z.sums, gates);
+    if (gates_back) pack_transposed(matrix, z.sources, z.sums, gates_back);
+    columns = z.fields;
+    field_pieces(s, z, copy);
+    if (fields) pack(matrix, z.units, z.fields, fields);
+    if (fields_back) pack_transposed(matrix, z.units, z.fields, fields_back);
+    columns = z.outputs;
+    output_pieces(s, z, copy);
+    if (outputs) pack(matrix, z.out_sources, z.outputs, outputs);
+    if (outputs_back) pack_transposed(matrix, z.out_sources, z.outputs, outputs_back);
+    if (!gates) return;
+    auto bias = [&](float* to, int64_t size, auto pieces) {
+      memset(to, 0, round_up(size, PANEL) * 4);
+      pieces([&](int array, int64_t offset, int64_t, int column, int count) {
+        memcpy(to + column, params[array] + offset, count * 4);
+      });
+    };
+    bias(gate_bias, z.sums, [&](auto f) { gate_bias_pieces(s, z, f); });
+    bias(field_bias, z.fields, [&](auto f) { field_row(s, z, 0, 1, f); });
+    bias(output_bias, z.outputs, [&](auto f) { f(OUTPUT_BIAS, 0, 0, 0, z.outputs); });
+  }
+};
+
+// Rows of [step][half][row][lane] as panels of WIDE rows, contiguous over the steps; missing rows are 0.
+template <int WIDE>
+static void panels_of(int steps, int halves, int rows, const float* x, int64_t step, int64_t half, float* out) {
+  for (int r = 0; r < rows; r += WIDE) {
+    const int count = rows - r < WIDE ? rows - r : WIDE;
+    for (int t = 0; t < steps; t++)
+      for (int c = 0; c < halves; c++, out += WIDE * LANES) {
+        const float* from = x + t * step + c * half + int64_t(r) * LANES;
+        for (int i = 0; i < WIDE; i++) store(out + i * LANES, i < count ? load(from + i * LANES) : splat(0.f));
+      }
+  }
+}
+
+constexpr int STEPS_AT_ONCE = 32;       // of which the sources stay in the second-level cache
+constexpr int TARGET_BYTES = 16 * 1024;  // of targets that stay in the first-level cache
+
+ETM_INLINE int targets_at_once(int rows) {  // rows: vectors along steps and halves
+  const int count = TARGET_BYTES / (rows * LANES * 4) / 4 * 4;
+  return count < 4 ? 4 : count;
+}
+static inline int64_t source_panels(int sources) { return int64_t(sources + 2) * STEPS_AT_ONCE * BLOCK; }
+static inline int64_t target_panels() { return TARGET_BYTES / 4 + 4 * STEPS_AT_ONCE * BLOCK; }
+
+// kernel[source][target] += sum over steps and lanes of x g, and bias[target] += sum of g; dot products along the steps.
+static void weight_gradient(int steps, int halves, int sources, int targets, const float* x, int64_t x_step,
+                            int64_t x_half, const float* g, int64_t g_step, int64_t g_half, float* kernel,
+                            float* bias, float* x_panels, float* g_panels) {
+  for (; steps > 0; steps -= STEPS_AT_ONCE, x += STEPS_AT_ONCE * x_step, g += STEPS_AT_ONCE * g_step) {
+    const int now = steps < STEPS_AT_ONCE ? steps : STEPS_AT_ONCE, rows = now * halves;
+    const int tile = targets_at_once(rows);
+    panels_of<3>(now, halves, sources, x, x_step, x_half, x_panels);
+    for (int m0 = 0; m0 < targets; m0 += tile) {
+      const int end = m0 + tile < targets ? m0 + tile : targets;
+      panels_of<4>(now, halves, end - m0, g + int64_t(m0) * LANES, g_step, g_half, g_panels);
+      for (int k = 0; k < sources; k += 3) {
+        const float* target = g_panels;
+        for (int m = m0; m < end; m += 4) {
+          V sum[3][4];
+          for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 4; j++) sum[i][j] = splat(0.f);
+          const float* source = x_panels + int64_t(k) * rows * LANES;
+          for (int r = 0; r < rows; r++, source += 3 * LANES, target += 4 * LANES) {
+            const V a = load(source), b = load(source + LANES), c = load(source + 2 * LANES);
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) {
+              const V v = load(target + j * LANES);
+              sum[0][j] += a * v, sum[1][j] += b * v, sum[2][j] += c * v;
+            }
+          }
+          const int wide = targets - m < 4 ? targets - m : 4;
+#pragma GCC unroll 3
+          for (int i = 0; i < 3; i++) {
+            if (k + i >= sources) break;
+            float totals[4];
+            sums_of(totals, sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+            float* to = kernel + int64_t(k + i) * targets + m;
+            for (int j = 0; j < wide; j++) to[j] += totals[j];
+          }
+        }
+      }
+    }
+    for (int m = 0; m < targets; m++) {
+      V sum = splat(0.f);
+      for (int t = 0; t < now; t++)
+        for (int c = 0; c < halves; c++) sum += load(g + t * g_step + c * g_half + int64_t(m) * LANES);
+      bias[m] += sum_of(sum);
+    }
+  }
+}
+
+}  // namespace etm
