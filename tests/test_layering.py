@@ -21,7 +21,8 @@ ROOMS = ("etm_jax.networks", "etm_jax.graphs", "etm_jax.automata")
 # Folder: what of this repository it may import besides itself.
 ALLOWED = {
     "etm_jax/cells": LEAVES,
-    "etm_jax/networks/genome": ("etm_jax.cells", *LEAVES),
+    "etm_jax/networks/native": ("etm_jax.cells", *LEAVES),
+    "etm_jax/networks/genome": ("etm_jax.networks.native", "etm_jax.cells", *LEAVES),
     "etm_jax/networks/variation": ("etm_jax.networks.genome", "etm_jax.cells", *LEAVES),
     "etm_jax/networks/learning": (
         "etm_jax.networks.genome",

@@ -17,6 +17,7 @@ from etm_jax.cells._unroll import HowToUnroll
 from etm_jax.cells._weights import axes_of, initial_params, keep_active, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Architecture, Genome, random_learning
+from etm_jax.networks.native import native_unroll, why_not
 
 
 def random_genome(
@@ -63,7 +64,12 @@ def mask_of(genome: Genome, bounds: Bounds) -> Mask:
 
 
 def apply(
-    genome: Genome, inputs: Float[Array, "*batch time input"], bounds: Bounds, **how: Unpack[HowToUnroll]
+    genome: Genome,
+    inputs: Float[Array, "*batch time input"],
+    bounds: Bounds,
+    *,
+    native: bool = False,
+    **how: Unpack[HowToUnroll],
 ) -> Float[Array, "*batch time output"]:
     """Run one network over one sequence, or over each of a batch, from its initial state.
 
@@ -71,6 +77,8 @@ def apply(
         genome: one individual; `vmap` over genomes.
         inputs: one row a step; a batch axis in front costs less in the gradient than `vmap` over inputs.
         bounds: the search space the genome belongs to.
+        native: run it by the native kernel where that serves the space (`etm_jax.networks.native.why_not`), else by
+            XLA.
         **how: `rematerialise`, `micro_batch` and `dtype` of `etm_jax.cells.cell_unroll`.
 
     Returns:
@@ -84,13 +92,25 @@ def apply(
         >>> jax.jit(lambda genome, inputs: apply(genome, inputs, bounds))(genome, jnp.ones((7, 3))).shape
         (7, 2)
     """
-    return unroll(genome, inputs, bounds, **how).outputs
+    return unroll(genome, inputs, bounds, native=native, **how).outputs
 
 
 def unroll(
-    genome: Genome, inputs: Float[Array, "*batch time input"], bounds: Bounds, **how: Unpack[HowToUnroll]
+    genome: Genome,
+    inputs: Float[Array, "*batch time input"],
+    bounds: Bounds,
+    *,
+    native: bool = False,
+    **how: Unpack[HowToUnroll],
 ) -> Unrolled:
     """`apply`, with the weightings of every head and the price of pondering at every step."""
+    bias = genome.params["output"]["bias"]
+    if native and not why_not(bounds.spec, bias.dtype, how.get("dtype")):
+        sizes = bounds.axis_sizes(inputs.shape[-1], bias.shape[-1])
+        rematerialise = how.get("rematerialise", False)
+        return native_unroll(
+            genome.architecture, genome.params, inputs, bounds.spec, sizes, rematerialise=rematerialise
+        )
     params, active = existing_weights(genome, bounds.active_axes(genome.architecture))
     return cell_unroll(params, active, inputs, **how)
 

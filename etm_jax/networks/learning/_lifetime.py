@@ -30,6 +30,7 @@ class Lifetime:
         optimiser: the user's own optax chain, in place of the one that the settings name.
         flat: the optimiser gets all weights as one vector, which is fewer operations to compile and to run; right
             where it treats every weight by itself.
+        native: networks run by the native kernel where that serves them.
     """
 
     bounds: Bounds
@@ -38,6 +39,7 @@ class Lifetime:
     dtype: DTypeLike | None = None
     optimiser: optax.GradientTransformation | None = None
     flat: bool = False
+    native: bool = False
 
 
 def unroll_episode(lifetime: Lifetime, genome: Genome, episode: Episode, *, rematerialise: bool = False) -> Unrolled:
@@ -49,6 +51,7 @@ def unroll_episode(lifetime: Lifetime, genome: Genome, episode: Episode, *, rema
         rematerialise=rematerialise,
         micro_batch=default_micro_batch(lifetime.bounds, episode.inputs.shape[0]),
         dtype=lifetime.dtype,
+        native=lifetime.native,
     )
 
 

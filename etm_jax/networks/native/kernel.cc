@@ -122,8 +122,7 @@ ETM_HANDLER(EtmForward, etm::forward_call);
 ETM_HANDLER(EtmWeightings, etm::weightings_call);
 ETM_HANDLER(EtmBackward, etm::backward_call);
 
-#define ETM_EXPORT extern "C" __attribute__((visibility("default")))
-ETM_EXPORT const char* etm_key() { return ETM_KEY; }
-ETM_EXPORT int64_t etm_kept_floats(const int64_t* space, int64_t episodes, int64_t steps, int64_t segment) {
+extern "C" const char* etm_key() { return ETM_KEY; }
+extern "C" int64_t etm_kept_floats(const int64_t* space, int64_t episodes, int64_t steps, int64_t segment) {
   return etm::kept_of_batch(etm::space_of(space), episodes, steps, segment);
 }

@@ -1,0 +1,192 @@
+"""The compiled kernel: built at first use by the system's compiler, kept in the user's cache folder, then checked."""
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jaxlib
+
+SOURCES = Path(__file__).parent
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
+COMPILERS = ("g++", "clang++", "c++")
+X86_64_V3 = {"avx", "avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"}  # as the kernel of Linux names them
+TARGETS = {"EtmForward": "etm_forward", "EtmWeightings": "etm_weightings", "EtmBackward": "etm_backward"}
+SECONDS_TO_COMPILE = 300
+
+logger = logging.getLogger(__name__)
+
+
+class NoKernelError(Exception):
+    """There is no kernel here; the text says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """The kernel, or the reason that there is none.
+
+    Attributes:
+        functions: its plain functions; None where there is no kernel.
+        path: its file.
+        reason: why there is no kernel; empty where there is one.
+    """
+
+    functions: ctypes.CDLL | None = None
+    path: Path | None = None
+    reason: str = ""
+
+
+_lock = threading.Lock()  # two threads must not build and register at once
+
+
+def library() -> Library:
+    """The kernel, built, loaded and checked once a process."""
+    with _lock:
+        return _library()
+
+
+@functools.cache
+def _library() -> Library:
+    try:
+        compiler, flags = find_compiler(), (*FLAGS, *machine_flags())
+        key = key_of(compiler, flags)
+        path = cache_folder() / f"kernel-{key}.so"
+        functions = load_or_build(path, key, compiler, flags)
+        for name, target in TARGETS.items():
+            jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(functions, name)), platform="cpu")
+        from etm_jax.networks.native._check import check  # here, because it calls what this loads
+
+        check(functions, path.with_suffix(".json"))
+    except NoKernelError as error:
+        return Library(reason=str(error))
+    except OSError as error:  # a cache folder that cannot be written, for example
+        return Library(reason=" ".join(str(error).split()))
+    return Library(functions, path)
+
+
+def find_compiler() -> str:
+    """The C++ compiler that the environment variable CXX names, or the first known one."""
+    named = os.environ.get("CXX")
+    found = [shutil.which(name) for name in ([named] if named else COMPILERS)]
+    if not any(found):
+        looked = named or ", ".join(COMPILERS)
+        raise NoKernelError(f"no C++ compiler was found (looked for {looked}); install g++ or clang++, or set CXX")
+    return next(path for path in found if path)
+
+
+def machine_flags() -> tuple[str, ...]:
+    """What tells the compiler which instructions the machine has."""
+    machine = platform.machine().lower()
+    if os.name == "nt":
+        raise NoKernelError("the kernel is not written for Windows' compilers")
+    if machine in ("aarch64", "arm64"):
+        return ()
+    if machine not in ("x86_64", "amd64"):
+        raise NoKernelError(f"the kernel is written for x86-64 and aarch64, and this machine is {machine}")
+    missing = sorted(X86_64_V3 - set(processor().split()))
+    if missing:
+        raise NoKernelError(f"the processor has no {', '.join(missing)}, which x86-64-v3 needs, or does not say so")
+    return ("-march=x86-64-v3",)
+
+
+@functools.cache
+def processor() -> str:
+    """The features of the processor, in one line; empty where the system does not say."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return ""
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return " ".join(sorted(found.group(1).split())) if found else ""
+
+
+def sources() -> list[Path]:
+    """The files of the kernel."""
+    return sorted(path for path in SOURCES.iterdir() if path.suffix in (".cc", ".h"))
+
+
+def key_of(compiler: str, flags: tuple[str, ...]) -> str:
+    """What a library belongs to: sources, compiler, flags, processor and jaxlib, as a hash."""
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=30)
+    if version.returncode:
+        raise NoKernelError(f"{compiler} --version fails; set CXX to a C++ compiler")
+    whole = hashlib.sha256()
+    for path in sources():
+        content = path.read_bytes()
+        whole.update(f"{path.name} {len(content)}\n".encode() + content)
+    parts = (compiler, version.stdout, *flags, platform.machine(), processor(), jaxlib.__version__)
+    whole.update("\n".join(parts).encode())
+    return whole.hexdigest()[:32]
+
+
+def cache_folder() -> Path:
+    """The folder of built libraries, in the user's cache folder; no other user may write there."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "etm_jax" / "native"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = folder.stat()
+    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise NoKernelError(
+            f"{folder} can be written by others, and what is loaded from it would run here; chmod 700 it"
+        )
+    return folder
+
+
+def load_or_build(path: Path, key: str, compiler: str, flags: tuple[str, ...]) -> ctypes.CDLL:
+    """The library of this key, from the cache or newly built; a file that cannot be loaded is built again."""
+    if path.exists():
+        functions = load(path, key)
+        if functions:
+            return functions
+    build(path, key, compiler, flags)
+    functions = load(path, key)
+    if not functions:
+        raise NoKernelError(f"{path} was built but cannot be loaded")
+    return functions
+
+
+def load(path: Path, key: str) -> ctypes.CDLL | None:
+    """The library, unless the file is damaged or was built for another key."""
+    try:
+        functions = ctypes.CDLL(str(path))
+        functions.etm_key.restype = ctypes.c_char_p
+        functions.etm_kept_floats.restype = ctypes.c_int64
+        return functions if functions.etm_key() == key.encode() else None
+    except (OSError, AttributeError):
+        return None
+
+
+def build(path: Path, key: str, compiler: str, flags: tuple[str, ...]) -> None:
+    """Compile to a temporary neighbour and rename it, so that another process finds all of the file or nothing."""
+    logger.info("compiling the native kernel with %s, about 10 s, once for this machine", compiler)
+    began = time.monotonic()
+    descriptor, temporary = tempfile.mkstemp(suffix=".so", prefix=".", dir=path.parent)
+    os.close(descriptor)
+    include = f"-I{jax.ffi.include_dir()}"
+    command = [compiler, *flags, f'-DETM_KEY="{key}"', include, str(SOURCES / "kernel.cc"), "-o", temporary]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_COMPILE)
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+            raise NoKernelError(
+                f"{shlex.quote(compiler)} cannot compile the kernel: {lines[0] if lines else 'no message'}"
+            )
+        os.chmod(temporary, 0o700)
+        os.replace(temporary, path)
+    except subprocess.TimeoutExpired:
+        raise NoKernelError(f"{compiler} did not finish within {SECONDS_TO_COMPILE} s") from None
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    logger.info("compiled the native kernel in %.1f s", time.monotonic() - began)

@@ -1,0 +1,362 @@
+"""The native kernel against XLA, which is the reference."""
+
+import functools
+import subprocess
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle_cells
+import pytest
+from helpers import (
+    INPUT_SIZE,
+    NUM_STEPS,
+    OUTPUT_SIZE,
+    all_finite,
+    assert_trees_equal,
+    exact_params,
+    genes,
+    genes_within,
+    make_genome,
+    padded_like,
+    put_where_absent,
+    to_numpy,
+)
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from etm_jax.cells import CONTROLLERS, MEMORIES, CellSpec
+from etm_jax.networks import Bounds, Genome, unroll
+from etm_jax.networks.genome._genes import architecture_from
+from etm_jax.networks.native import _build, library, why_not
+from etm_jax.networks.native._call import ARRAYS, SERVED_CONTROLLERS, SERVED_MEMORIES
+
+BATCH_SIZE = 21  # a block of 16 and one of 5
+OUTPUTS, GRADIENTS = 1e-5, 1e-4  # tolerances: of outputs of order 1, and relative to the norm of the gradient
+# More heads than the kernel has forms for, and kinds in another order than in the registry.
+SPACE = Bounds(
+    num_slots=(7, 12),
+    slot_width=(1, 5),
+    num_read_heads=(1, 9),
+    num_write_heads=(1, 5),
+    controller_size=(2, 9),
+    shift_range=(1, 3),
+    controllers=("gru", "lstm", "feedforward", "rnn"),
+    memories=("ntm", "none", "tape"),
+)
+# Spaces in which some of the arrays do not exist, or have no entries.
+SPARE = {
+    "LSTM and NTM": Bounds((5, 9), (2, 4), (1, 2), (1, 2), (3, 6)),
+    "content only": Bounds((3, 9), (2, 4), (1, 2), (1, 2), (3, 6), addressing=("content",)),
+    "GRU and tape": Bounds((5, 9), (2, 4), (1, 2), (1, 2), (3, 6), controllers=("gru",), memories=("tape",)),
+    "feed-forward": Bounds((5, 9), (2, 4), (1, 2), (1, 2), (3, 6), controllers=("feedforward",)),
+    "no memory": Bounds((5, 9), (2, 4), (1, 2), (1, 2), (3, 6), controllers=("rnn", "gru"), memories=("none",)),
+}
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    if library().reason:
+        pytest.skip(f"no native kernel: {library().reason}")
+
+
+def batch(seed=0, size=BATCH_SIZE):
+    return np.random.default_rng(seed).normal(size=(size, NUM_STEPS, INPUT_SIZE)).astype(np.float32)
+
+
+def probe(size=BATCH_SIZE):
+    """Fixed coefficients of outputs, 0 beyond the first `size` sequences of the batch."""
+    coefficients = np.cos(np.arange(BATCH_SIZE * NUM_STEPS * OUTPUT_SIZE)).astype(np.float32)
+    coefficients = coefficients.reshape(BATCH_SIZE, NUM_STEPS, OUTPUT_SIZE)
+    return np.where(np.arange(BATCH_SIZE)[:, None, None] < size, coefficients, 0)
+
+
+@functools.cache
+def run(bounds, native, rematerialise=False):
+    """Jitted: outputs, weightings, price, and the gradients of probed outputs by params and by inputs."""
+
+    def probed(params, inputs, architecture, probe):
+        genome = Genome(architecture=architecture, params=params)
+        found = unroll(genome, inputs, bounds, native=native, rematerialise=rematerialise)
+        return jnp.sum(found.outputs * probe), found
+
+    differentiate = jax.value_and_grad(probed, argnums=(0, 1), has_aux=True)
+
+    @jax.jit
+    def both(genome, inputs, probe):
+        (_, found), gradients = differentiate(genome.params, inputs, genome.architecture, probe)
+        return found, gradients
+
+    return both
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)])
+
+
+def assert_same(found, expected):
+    """Outputs, weightings, price and gradients within the tolerances, every array of the gradients too."""
+    (unrolled, gradients), (other, expected_gradients) = found, expected
+    for name in unrolled._fields:
+        np.testing.assert_allclose(getattr(unrolled, name), getattr(other, name), atol=OUTPUTS, rtol=OUTPUTS)
+    scale = np.linalg.norm(flat(expected_gradients))
+    assert np.linalg.norm(flat(gradients) - flat(expected_gradients)) <= GRADIENTS * scale
+    pairs = zip(jax.tree.leaves_with_path(gradients), jax.tree.leaves(expected_gradients), strict=True)
+    for (path, own), wanted in pairs:
+        distance = np.linalg.norm(flat(own) - flat(wanted))
+        where = jax.tree_util.keystr(path)
+        assert distance <= GRADIENTS * (10 * np.linalg.norm(flat(wanted)) + 0.1 * scale), where
+
+
+def cases(**changes):
+    """An architecture of every controller with every memory, and one of many heads."""
+    for controller in SERVED_CONTROLLERS:
+        for memory in SERVED_MEMORIES:
+            yield genes(num_slots=7, num_read_heads=2, controller=controller, memory=memory, **changes)
+    yield genes(num_slots=12, num_read_heads=9, num_write_heads=5, shift_range=3, slot_width=5, controller_size=9)
+    yield genes(num_slots=8, num_read_heads=4, num_write_heads=3, slot_width=1)
+    yield genes(num_slots=7, num_read_heads=1, num_write_heads=4, addressing="content")
+
+
+# 1. the same results
+
+
+@given(chosen=genes_within(SPACE), seed=st.integers(0, 999))
+def test_any_architecture_computes_what_xla_computes(kernel, chosen, seed):
+    genome, inputs = make_genome(SPACE, seed, **chosen), batch(seed)
+    assert_same(run(SPACE, True)(genome, inputs, probe()), run(SPACE, False)(genome, inputs, probe()))
+
+
+@pytest.mark.parametrize("chosen", cases(), ids=lambda chosen: f"{chosen['controller']}-{chosen['memory']}")
+def test_every_kind_computes_what_xla_computes(kernel, chosen):
+    genome, inputs = make_genome(SPACE, 1, **chosen), batch()
+    assert_same(run(SPACE, True)(genome, inputs, probe()), run(SPACE, False)(genome, inputs, probe()))
+
+
+@pytest.mark.parametrize("space", SPARE)
+def test_spaces_without_some_of_the_arrays(kernel, space):
+    bounds = SPARE[space]
+    kinds = {"controller": bounds.controllers[-1], "memory": bounds.memories[0], "addressing": bounds.addressing[0]}
+    genome, inputs = make_genome(bounds, 2, **genes(**kinds)), batch()
+    assert_same(run(bounds, True)(genome, inputs, probe()), run(bounds, False)(genome, inputs, probe()))
+
+
+@given(chosen=genes_within(SPACE), seed=st.integers(0, 999))
+def test_any_architecture_computes_what_a_plain_network_does_in_float64(kernel, chosen, seed):
+    assume(oracle_cells.knows(chosen))
+    genome, inputs = make_genome(SPACE, seed, **chosen), batch(seed)
+    found, _ = run(SPACE, True)(genome, inputs, probe())
+    exact = to_numpy(exact_params(genome.params, SPACE, chosen))
+    for sequence in (0, BATCH_SIZE - 1):
+        logits, _, _ = oracle_cells.run(exact, np.asarray(inputs[sequence], np.float64), chosen)
+        np.testing.assert_allclose(found.outputs[sequence], logits, atol=OUTPUTS, rtol=OUTPUTS)
+
+
+def test_gradients_are_as_near_to_float64_as_those_of_xla(kernel):
+    bounds = SPARE["LSTM and NTM"]
+    chosen = genes(num_slots=9, num_read_heads=2, num_write_heads=2)
+    genome, inputs = make_genome(bounds, 3, **chosen), batch()
+    single = [flat(run(bounds, native)(genome, inputs, probe())[1]) for native in (True, False)]
+    with jax.enable_x64(True):
+        wide = genome.replace(params=jax.tree.map(jax.device_put, to_numpy(genome.params)))
+        _, gradients = run(bounds, False)(wide, inputs.astype(np.float64), probe().astype(np.float64))
+        exact = flat(gradients)
+    native, xla = (np.linalg.norm(found - exact) / np.linalg.norm(exact) for found in single)
+    assert native <= max(2 * xla, 1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 16, 17])
+def test_batches_of_any_size(kernel, size):
+    """A sequence's results do not depend on how many there are beside it."""
+    genome, inputs = make_genome(SPACE, 4, **genes(num_slots=7)), batch()
+    whole, (by_params, by_inputs) = run(SPACE, True)(genome, inputs, probe(size))
+    part, (part_by_params, part_by_inputs) = run(SPACE, True)(genome, inputs[:size], probe()[:size])
+    np.testing.assert_allclose(part.outputs, whole.outputs[:size], atol=1e-6)
+    np.testing.assert_allclose(part_by_inputs, by_inputs[:size], atol=1e-6)
+    np.testing.assert_allclose(flat(part_by_params), flat(by_params), atol=1e-5)
+
+
+@pytest.mark.parametrize("chosen", [*cases()][::4], ids=lambda chosen: f"{chosen['controller']}-{chosen['memory']}")
+def test_steps_that_run_again_change_nothing(kernel, chosen):
+    """9 steps are 3 segments of 3; 10 end with a segment of one."""
+    genome = make_genome(SPACE, 5, **chosen)
+    for num_steps in (NUM_STEPS, NUM_STEPS + 1):
+        inputs = np.random.default_rng(6).normal(size=(10, num_steps, INPUT_SIZE)).astype(np.float32)
+        coefficients = np.ones((10, num_steps, OUTPUT_SIZE), np.float32)
+        kept, again = (run(SPACE, True, rematerialise)(genome, inputs, coefficients) for rematerialise in (False, True))
+        assert_trees_equal(kept[0], again[0])
+        np.testing.assert_allclose(flat(kept[1]), flat(again[1]), rtol=1e-5, atol=1e-5)
+
+
+def test_individuals_side_by_side_and_sequences_without_a_batch(kernel):
+    chosen = [genes(num_slots=7, controller=kind) for kind in ("lstm", "gru")]
+    pair = [make_genome(SPACE, seed, **own) for seed, own in enumerate(chosen)]
+    population = jax.tree.map(lambda *leaves: jnp.stack(leaves), *pair)
+    inputs = batch(size=3)
+    together = jax.jit(jax.vmap(lambda genome: unroll(genome, inputs, SPACE, native=True).outputs))(population)
+    for genome, outputs in zip(pair, together, strict=True):
+        one = jax.jit(lambda genome: unroll(genome, inputs[0], SPACE, native=True).outputs)(genome)
+        np.testing.assert_allclose(one, outputs[0], atol=1e-6)
+
+
+# 2. padding is inert
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf, 1e30])
+def test_garbage_in_weights_that_do_not_exist_changes_nothing(kernel, garbage):
+    for chosen in cases():
+        genome = make_genome(SPACE, 7, **chosen)
+        clean, spoilt = (put_where_absent(genome, SPACE, chosen, value) for value in (0.0, garbage))
+        found = run(SPACE, True)(spoilt, batch(), probe())
+        assert_trees_equal(found, run(SPACE, True)(clean, batch(), probe()))
+        by_params = found[1][0]
+        exact = exact_params(by_params, SPACE, chosen)
+        assert all_finite(exact)
+        assert_trees_equal(by_params, padded_like(by_params, exact, SPACE, chosen, 0.0))  # 0 in padding
+
+
+def test_nan_in_a_weight_comes_out(kernel):
+    """A failed network must be seen to fail."""
+    chosen = genes(num_slots=7)
+    genome = make_genome(SPACE, 8, **chosen)
+    for block, name in ARRAYS:
+        exact = exact_params(genome.params, SPACE, chosen)
+        if exact.get(block, {}).get(name) is None or not exact[block][name].size:
+            continue
+        exact[block][name] = np.full_like(exact[block][name], np.nan)
+        spoilt = genome.replace(params=padded_like(genome.params, exact, SPACE, chosen, 0.0))
+        found, _ = run(SPACE, True)(spoilt, batch(), probe())
+        assert np.isnan(found.outputs).any(), (block, name)
+
+
+def test_nan_in_one_sequence_stays_there(kernel):
+    genome, inputs = make_genome(SPACE, 9, **genes(num_slots=7)), batch()
+    spoilt = inputs.copy()
+    spoilt[4] = np.nan
+    clean, found = (run(SPACE, True)(genome, own, probe())[0].outputs for own in (inputs, spoilt))
+    others = np.arange(BATCH_SIZE) != 4
+    np.testing.assert_array_equal(clean[others], found[others])
+    assert np.isnan(found[4]).all()
+
+
+# 3. bad input
+
+
+@pytest.mark.parametrize(
+    "gene",
+    ["num_slots", "slot_width", "num_read_heads", "num_write_heads", "controller_size", "shift_range", "addressing"]
+    + ["controller", "memory"],
+)
+def test_a_gene_out_of_range_is_an_error(kernel, gene):
+    genome = make_genome(SPACE, 10, **genes(num_slots=7))
+    for value in (-(2**31), -1, 100, 2**31 - 1) + ((0,) if gene not in ("addressing", "controller", "memory") else ()):
+        architecture = genome.architecture.replace(**{gene: jnp.int32(value)})
+        with pytest.raises(jax.errors.JaxRuntimeError, match=gene):
+            jax.block_until_ready(run(SPACE, True)(genome.replace(architecture=architecture), batch(), probe()))
+
+
+def test_what_is_not_served_says_why():
+    assert "window" in why_not(CellSpec(controllers=("lstm", "window")))
+    assert "dnc" in why_not(CellSpec(memories=("dnc", "ntm")))
+    assert "pondering" in why_not(CellSpec(ponder_steps=2))
+    assert "bfloat16" in why_not(CellSpec(), jnp.bfloat16)
+
+
+def test_what_is_not_served_runs_by_xla(kernel):
+    bounds = SPARE["LSTM and NTM"]
+    with jax.enable_x64(True):
+        genome = make_genome(bounds, 0, **genes())
+        outputs = [
+            jax.jit(lambda genome, native=native: unroll(genome, batch(size=2), bounds, native=native).outputs)(genome)
+            for native in (True, False)
+        ]
+    np.testing.assert_array_equal(*outputs)
+    assert outputs[0].dtype == np.float64
+
+
+def test_kinds_have_the_places_that_the_kernel_expects():
+    places = {name: list(CONTROLLERS).index(name) for name in SERVED_CONTROLLERS}
+    assert places == {"lstm": 0, "gru": 1, "rnn": 2, "feedforward": 3}
+    assert {name: list(MEMORIES).index(name) for name in SERVED_MEMORIES} == {"none": 0, "tape": 1, "ntm": 3}
+    assert architecture_from(genes()).addressing == 1
+
+
+# 4. building and loading, with a source that compiles at once
+
+SOURCE = 'extern "C" const char* etm_key() { return ETM_KEY; }\nextern "C" long etm_kept_floats() { return 0; }\n'
+
+
+@pytest.fixture
+def small_source(tmp_path, monkeypatch):
+    try:
+        compiler = _build.find_compiler()
+    except _build.NoKernelError as error:
+        pytest.skip(str(error))
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "kernel.cc").write_text(SOURCE)
+    monkeypatch.setattr(_build, "SOURCES", folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return compiler
+
+
+def built(compiler):
+    key = _build.key_of(compiler, _build.FLAGS)
+    path = _build.cache_folder() / f"kernel-{key}.so"
+    return path, key, _build.load_or_build(path, key, compiler, _build.FLAGS)
+
+
+def test_a_library_is_built_once(small_source):
+    path, _, functions = built(small_source)
+    written = path.stat().st_mtime_ns
+    assert functions is not None
+    assert built(small_source)[0].stat().st_mtime_ns == written
+    assert [file.name for file in path.parent.iterdir()] == [path.name]  # nothing temporary is left
+
+
+def test_another_source_compiler_or_flag_is_another_library(small_source, monkeypatch):
+    key = _build.key_of(small_source, _build.FLAGS)
+    assert _build.key_of(small_source, (*_build.FLAGS, "-g")) != key
+    monkeypatch.setattr(_build.jaxlib, "__version__", "0.0.0")
+    assert _build.key_of(small_source, _build.FLAGS) != key
+    monkeypatch.undo()
+    (_build.SOURCES / "kernel.cc").write_text(SOURCE + "// changed\n") if _build.SOURCES.name == "source" else None
+
+
+@pytest.mark.parametrize("damage", ["cut off", "of another key"])
+def test_a_damaged_or_wrong_file_is_built_again(small_source, damage):
+    key = _build.key_of(small_source, _build.FLAGS)
+    path = _build.cache_folder() / f"kernel-{key}.so"
+    if damage == "cut off":
+        path.write_bytes(b"\x7fELF")
+    else:
+        _build.build(path, "another", small_source, _build.FLAGS)
+    assert _build.load(path, key) is None
+    path.unlink()  # a process cannot load a second file of the same inode
+    assert built(small_source)[2].etm_key() == key.encode()
+
+
+def test_a_source_that_does_not_compile_says_so(small_source):
+    (_build.SOURCES / "kernel.cc").write_text("not C++")
+    with pytest.raises(_build.NoKernelError, match="cannot compile the kernel: .*error"):
+        built(small_source)
+
+
+def test_no_compiler_says_so(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(_build.NoKernelError, match="no-such-compiler"):
+        _build.find_compiler()
+
+
+def test_a_folder_that_others_can_write_is_not_loaded_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    _build.cache_folder().chmod(0o777)
+    with pytest.raises(_build.NoKernelError, match="chmod"):
+        _build.cache_folder()
+
+
+def test_the_compiler_is_asked_for_its_version(monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, "", "")
+    monkeypatch.setattr(_build.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(_build.NoKernelError, match="CXX"):
+        _build.key_of("g++", ())
