@@ -6,6 +6,7 @@
 # pyright: reportMissingImports=false
 # PyTorch is a peer to measure against, not a dependency.
 
+import functools
 import importlib.util
 import json
 import statistics
@@ -32,6 +33,7 @@ from etm_jax.networks._batches import groups, over_population
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, uncrop
 from etm_jax.networks.genome._genes import multiply_adds
 from etm_jax.networks.learning._lifetime import default_micro_batch
+from etm_jax.networks.native import why_not
 from etm_jax.parallel import device_mesh
 from etm_jax.task import Episode, Task
 
@@ -41,6 +43,7 @@ TOLERANCE = 1e-4  # between the two libraries, on logits and on the loss after a
 CLASSIC = Bounds(addressing=("content_and_location",))
 SMALL = Bounds((4, 12), (3, 6), (1, 2), (1, 2), (4, 10), addressing=("content_and_location",))
 FORWARD, TRAINING = "forward", "training step"
+NATIVE = "etm_jax, native kernel"
 TORCH = "PyTorch, one after the other"
 HEADINGS = (
     "",
@@ -81,19 +84,27 @@ class Settings:
     out: Path | None = None
 
 
-def forward(genome: Genome, episode: Episode, bounds: Bounds, rematerialise: bool = False) -> jax.Array:
+def forward(
+    genome: Genome, episode: Episode, bounds: Bounds, rematerialise: bool = False, native: bool = False
+) -> jax.Array:
     """Logits of one individual for a batch."""
     micro_batch = default_micro_batch(bounds, episode.inputs.shape[0])
-    return apply(genome, episode.inputs, bounds, rematerialise=rematerialise, micro_batch=micro_batch)
+    return apply(genome, episode.inputs, bounds, native=native, rematerialise=rematerialise, micro_batch=micro_batch)
 
 
 def train_step(
-    genome: Genome, state: Any, episode: Episode, task: Task, bounds: Bounds, rematerialise: bool = False
+    genome: Genome,
+    state: Any,
+    episode: Episode,
+    task: Task,
+    bounds: Bounds,
+    rematerialise: bool = False,
+    native: bool = False,
 ) -> Any:
     """Forward, backward and Adam update of one individual: its new genome, optimiser state and loss before it."""
 
     def loss(params: Any) -> jax.Array:
-        return task.loss(forward(replace(genome, params=params), episode, bounds, rematerialise), episode)
+        return task.loss(forward(replace(genome, params=params), episode, bounds, rematerialise, native), episode)
 
     value, gradients = jax.value_and_grad(loss)(genome.params)
     updates, state = optax.adam(LEARNING_RATE).update(gradients, state)
@@ -109,18 +120,20 @@ def forms(population: Genome, bounds: Bounds, task: Task, buckets: tuple[int, ..
         for most in buckets
     }
     choices = {"etm_jax, one vmap": (bounds,), "etm_jax, one after the other": (bounds,), **choices}
+    if not why_not(bounds.spec):
+        choices[NATIVE] = (bounds,)
     found = {}
+    useful = multiply_adds(architectures, *sizes)
     for name, shapes in choices.items():
         batch_size = 0 if "vmap" in name else 1
         _, chosen = groups(architectures, batch_size or len(architectures.num_slots), shapes)
         executed = bucket_costs(shapes, *sizes)[chosen] * (1 if batch_size else len(architectures.num_slots))
-        useful = multiply_adds(architectures, *sizes)
 
         def over(function: Any, batch_size: int = batch_size, shapes: Any = shapes) -> Any:
             run = over_population(function, mesh, batch_size, shapes)
             return lambda *own: run(own, own[0].architecture, ())
 
-        found[name] = over, float(useful.sum() / executed.sum())
+        found[name] = over, 1.0 if name == NATIVE else float(useful.sum() / executed.sum())
     return found
 
 
@@ -131,23 +144,24 @@ def jax_cases(
     state = jax.vmap(optax.adam(LEARNING_RATE).init)(population.params)
     cases, efficiencies = [], {}
 
-    def run_forward(bucket: Bounds, own: tuple[Genome], shared: tuple[()]) -> jax.Array:
+    def run_forward(native: bool, bucket: Bounds, own: tuple[Genome], shared: tuple[()]) -> jax.Array:
         del shared
-        return forward(crop(own[0], bucket), episode, bucket)
+        return forward(crop(own[0], bucket), episode, bucket, native=native)
 
-    def run_training(bucket: Bounds, own: tuple[Genome, Any], shared: tuple[()]) -> Any:
+    def run_training(native: bool, bucket: Bounds, own: tuple[Genome, Any], shared: tuple[()]) -> Any:
         del shared
         genome, (moments, *rest) = own
         mu, nu = (crop(replace(genome, params=moment), bucket).params for moment in (moments.mu, moments.nu))
         small = (moments._replace(mu=mu, nu=nu), *rest)
-        genome, (moments, *rest), loss = train_step(crop(genome, bucket), small, episode, task, bucket)
+        genome, (moments, *rest), loss = train_step(crop(genome, bucket), small, episode, task, bucket, native=native)
         mu, nu = (uncrop(replace(genome, params=moment), bounds).params for moment in (moments.mu, moments.nu))
         return uncrop(genome, bounds), (moments._replace(mu=mu, nu=nu), *rest), loss
 
     for name, (over, efficiency) in forms(population, bounds, task, buckets).items():
         efficiencies[name] = efficiency
-        cases.append(compiled_case(FORWARD, name, over(run_forward), population))
-        cases.append(compiled_case(TRAINING, name, over(run_training), population, state))
+        runs = (functools.partial(run, name == NATIVE) for run in (run_forward, run_training))
+        for work, run, arguments in zip((FORWARD, TRAINING), runs, ((population,), (population, state)), strict=True):
+            cases.append(compiled_case(work, name, over(run), *arguments))
     return cases, efficiencies
 
 

@@ -1,5 +1,6 @@
 """The compiled kernel: built at first use by the system's compiler, kept in the user's cache folder, then checked."""
 
+import _ctypes
 import ctypes
 import functools
 import hashlib
@@ -138,9 +139,7 @@ def cache_folder() -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     status = folder.stat()
     if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise NoKernelError(
-            f"{folder} can be written by others, and what is loaded from it would run here; chmod 700 it"
-        )
+        raise NoKernelError(f"others can write to {folder}, from which libraries are loaded; chmod 700 it")
     return folder
 
 
@@ -161,11 +160,17 @@ def load(path: Path, key: str) -> ctypes.CDLL | None:
     """The library, unless the file is damaged or was built for another key."""
     try:
         functions = ctypes.CDLL(str(path))
+    except OSError:
+        return None
+    try:
         functions.etm_key.restype = ctypes.c_char_p
         functions.etm_kept_floats.restype = ctypes.c_int64
-        return functions if functions.etm_key() == key.encode() else None
-    except (OSError, AttributeError):
-        return None
+        if functions.etm_key() == key.encode():
+            return functions
+    except AttributeError:
+        pass
+    _ctypes.dlclose(functions._handle)  # else a new file at this path would be taken for the one that is loaded
+    return None
 
 
 def build(path: Path, key: str, compiler: str, flags: tuple[str, ...]) -> None:
@@ -179,10 +184,9 @@ def build(path: Path, key: str, compiler: str, flags: tuple[str, ...]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_COMPILE)
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-            raise NoKernelError(
-                f"{shlex.quote(compiler)} cannot compile the kernel: {lines[0] if lines else 'no message'}"
-            )
+            lines = done.stderr.splitlines() or ["no message"]
+            first = next((line for line in lines if "error" in line), lines[0])
+            raise NoKernelError(f"{compiler} cannot compile the kernel: {first}")
         os.chmod(temporary, 0o700)
         os.replace(temporary, path)
     except subprocess.TimeoutExpired:
