@@ -2,6 +2,7 @@
 
 import functools
 import subprocess
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -284,6 +285,24 @@ def test_kinds_have_the_places_that_the_kernel_expects():
     assert architecture_from(genes()).addressing == 1
 
 
+@pytest.mark.slow  # 12 CPU seconds of compiling
+def test_sanitizers_find_nothing_in_random_calls(tmp_path):
+    """Out-of-range genes too, which must be refused."""
+    try:
+        compiler, machine = _build.find_compiler(), _build.machine_flags()
+    except _build.NoKernelError as error:
+        pytest.skip(str(error))
+    program = tmp_path / "fuzz"
+    flags = ["-std=c++17", "-O1", "-w", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    source = Path(__file__).with_name("native_fuzz.cc")
+    command = [compiler, *flags, *machine, f"-I{_build.SOURCES}", str(source), "-o", str(program)]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"no sanitizers here: {made.stderr[-200:]}")
+    done = subprocess.run([program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+
+
 # 4. building and loading, with a source that compiles at once
 
 SOURCE = 'extern "C" const char* etm_key() { return ETM_KEY; }\nextern "C" long etm_kept_floats() { return 0; }\n'
@@ -320,7 +339,7 @@ def test_a_library_is_built_once(small_source):
 def test_another_source_compiler_or_flag_is_another_library(small_source, monkeypatch):
     key = _build.key_of(small_source, _build.FLAGS)
     others = {_build.key_of(small_source, (*_build.FLAGS, "-g"))}
-    for module, name, value in ((_build.jaxlib, "__version__", "0"), (_build, "processor", lambda: "avx2")):
+    for module, name, value in ((_build, "JAXLIB_VERSION", "0"), (_build, "processor", lambda: "avx2")):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, value)
             others.add(_build.key_of(small_source, _build.FLAGS))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import jaxlib
+from jaxlib.version import __version__ as JAXLIB_VERSION
 
 SOURCES = Path(__file__).parent
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
@@ -127,7 +127,7 @@ def key_of(compiler: str, flags: tuple[str, ...]) -> str:
     for path in sources():
         content = path.read_bytes()
         whole.update(f"{path.name} {len(content)}\n".encode() + content)
-    parts = (compiler, version.stdout, *flags, platform.machine(), processor(), jaxlib.__version__)
+    parts = (compiler, version.stdout, *flags, platform.machine(), processor(), JAXLIB_VERSION)
     whole.update("\n".join(parts).encode())
     return whole.hexdigest()[:32]
 

@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -198,7 +198,7 @@ def _has(spec: CellSpec, block: str, name: str) -> bool:
     return name in table_of(spec).get(block, {})
 
 
-def _call(target: str, shapes: list[tuple[int, ...]], layout: Layout, *arguments: Array) -> list[Array]:
+def _call(target: str, shapes: list[tuple[int, ...]], layout: Layout, *arguments: Array) -> Sequence[Array]:
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
     return call(*arguments, space=np.asarray(layout.space, np.int64), segment=np.int64(layout.segment))

@@ -16,7 +16,9 @@ struct Call {
 
 static thread_local Arena arena;  // grows to what the largest call on this thread needs
 
-ETM_INLINE int lanes_of(const Call& c, int64_t first) { return int(c.episodes - first < BLOCK ? c.episodes - first : BLOCK); }
+ETM_INLINE int lanes_of(const Call& c, int64_t first) {
+  return int(c.episodes - first < BLOCK ? c.episodes - first : BLOCK);
+}
 ETM_INLINE int halves_of(int lanes) { return lanes > LANES ? 2 : 1; }
 ETM_INLINE int64_t segments_of(int64_t steps, int64_t segment) { return (steps + segment - 1) / segment; }
 
@@ -44,6 +46,7 @@ static const char* run_forward(const Call& c, float* outputs, float* weightings,
   if (const char* wrong = sizes_of(c.space, c.genes, z)) return wrong;
   const int64_t focus = (c.space.reads + c.space.writes) * c.space.slots;
   if (weightings) memset(weightings, 0, c.episodes * c.steps * focus * 4);
+  if (!c.episodes || !c.steps) return nullptr;
   const bool keep = kept && c.segment >= c.steps;
   Packed packed;
   Scratch scratch;
@@ -88,6 +91,7 @@ static const char* run_backward(const Call& c, const float* kept, const float* d
   if (const char* wrong = sizes_of(c.space, c.genes, z)) return wrong;
   for (int a = 0; a < NUM_ARRAYS; a++)
     if (gradients[a]) memset(gradients[a], 0, c.space.size(a) * 4);
+  if (!c.episodes || !c.steps) return nullptr;
   const bool whole = c.segment >= c.steps;
   const int segment = int(whole ? c.steps : c.segment);
   Packed packed;
