@@ -339,7 +339,7 @@ def test_a_library_is_built_once(small_source):
 def test_another_source_compiler_or_flag_is_another_library(small_source, monkeypatch):
     key = _build.key_of(small_source, _build.FLAGS)
     others = {_build.key_of(small_source, (*_build.FLAGS, "-g"))}
-    for module, name, value in ((_build, "JAXLIB_VERSION", "0"), (_build, "processor", lambda: "avx2")):
+    for module, name, value in ((_build.jaxlib.version, "__version__", "0"), (_build, "processor", lambda: "avx2")):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, value)
             others.add(_build.key_of(small_source, _build.FLAGS))

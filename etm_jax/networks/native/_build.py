@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-from jaxlib.version import __version__ as JAXLIB_VERSION
+import jaxlib.version
 
 SOURCES = Path(__file__).parent
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared")
 COMPILERS = ("g++", "clang++", "c++")
 X86_64_V3 = {"avx", "avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"}  # as the kernel of Linux names them
+X86_64_V4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 TARGETS = {"EtmForward": "etm_forward", "EtmWeightings": "etm_weightings", "EtmBackward": "etm_backward"}
 SECONDS_TO_COMPILE = 300
 
@@ -96,10 +97,11 @@ def machine_flags() -> tuple[str, ...]:
         return ()
     if machine not in ("x86_64", "amd64"):
         raise NoKernelError(f"the kernel is written for x86-64 and aarch64, and this machine is {machine}")
-    missing = sorted(X86_64_V3 - set(processor().split()))
+    features = set(processor().split())
+    missing = sorted(X86_64_V3 - features)
     if missing:
         raise NoKernelError(f"the processor has no {', '.join(missing)}, which x86-64-v3 needs, or does not say so")
-    return ("-march=x86-64-v3",)
+    return ("-march=x86-64-v4" if features >= X86_64_V4 else "-march=x86-64-v3",)
 
 
 @functools.cache
@@ -127,7 +129,7 @@ def key_of(compiler: str, flags: tuple[str, ...]) -> str:
     for path in sources():
         content = path.read_bytes()
         whole.update(f"{path.name} {len(content)}\n".encode() + content)
-    parts = (compiler, version.stdout, *flags, platform.machine(), processor(), JAXLIB_VERSION)
+    parts = (compiler, version.stdout, *flags, platform.machine(), processor(), jaxlib.version.__version__)
     whole.update("\n".join(parts).encode())
     return whole.hexdigest()[:32]
 

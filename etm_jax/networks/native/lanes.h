@@ -1,10 +1,10 @@
-// Vectors of 8 episodes, and the elementary functions on them.
+// Vectors of 8 episodes, or of 16 with AVX-512, and the elementary functions on them.
 #pragma once
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#ifdef __AVX2__
+#ifdef __x86_64__
 #include <immintrin.h>
 #endif
 
@@ -12,14 +12,18 @@
 
 namespace etm {
 
-constexpr int LANES = 8;   // episodes of a vector: one AVX2 register, two of NEON
+#ifdef __AVX512F__
+constexpr int LANES = 16;
+#else
+constexpr int LANES = 8;  // episodes of a vector: one AVX2 register, two of NEON
+#endif
 constexpr int HALVES = 2;  // vectors of a full block
 constexpr int BLOCK = LANES * HALVES;
 
-typedef float V __attribute__((vector_size(32), aligned(32)));
-typedef int32_t VI __attribute__((vector_size(32), aligned(32)));
+typedef float V __attribute__((vector_size(LANES * 4), aligned(LANES * 4)));
+typedef int32_t VI __attribute__((vector_size(LANES * 4), aligned(LANES * 4)));
 
-ETM_INLINE V splat(float x) { return V{x, x, x, x, x, x, x, x}; }
+ETM_INLINE V splat(float x) { return x - V{}; }
 ETM_INLINE V load(const float* from) { return *(const V*)from; }
 ETM_INLINE void store(float* to, V v) { *(V*)to = v; }
 
@@ -75,7 +79,9 @@ ETM_INLINE V softplus(V x) {
   return at_least(x, splat(0.f)) + logarithm(splat(1.f) + exponential(-absolute(x)));
 }
 ETM_INLINE V inverse_root(V x) {
-#ifdef __AVX2__
+#if defined __AVX512F__
+  return splat(1.f) / (V)_mm512_sqrt_ps((__m512)x);
+#elif defined __AVX2__
   return splat(1.f) / (V)_mm256_sqrt_ps((__m256)x);
 #else
   V y;
@@ -89,9 +95,15 @@ ETM_INLINE float sum_of(V v) {
   for (int i = 0; i < LANES; i++) sum += v[i];
   return sum;
 }
+// The sums of four vectors.
 ETM_INLINE void sums_of(float* out, V a, V b, V c, V d) {
 #ifdef __AVX2__
-  __m256 s = _mm256_hadd_ps(_mm256_hadd_ps((__m256)a, (__m256)b), _mm256_hadd_ps((__m256)c, (__m256)d));
+#ifdef __AVX512F__
+  auto fold = [](V v) { return _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1)); };
+#else
+  auto fold = [](V v) { return (__m256)v; };
+#endif
+  const __m256 s = _mm256_hadd_ps(_mm256_hadd_ps(fold(a), fold(b)), _mm256_hadd_ps(fold(c), fold(d)));
   _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));
 #else
   out[0] = sum_of(a), out[1] = sum_of(b), out[2] = sum_of(c), out[3] = sum_of(d);

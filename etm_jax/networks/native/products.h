@@ -4,15 +4,20 @@
 
 namespace etm {
 
-constexpr int PANEL = 6;  // targets at once: 12 accumulators, 2 loads and 1 broadcast fit 16 registers
+// Targets at once: with two halves their sums, 2 loads and 1 broadcast fit the registers, 16 or with AVX-512 32.
+#ifdef __AVX512F__
+constexpr int PANEL = 12;
+#else
+constexpr int PANEL = 6;
+#endif
 
-// Panels of 6 columns of a matrix [rows, columns]: [column / 6][row][6].
+// Panels of columns of a matrix [rows, columns]: [column / PANEL][row][PANEL].
 static void pack(const float* matrix, int64_t rows, int64_t columns, float* out) {
   for (int64_t m = 0; m < columns; m += PANEL)
     for (int64_t k = 0; k < rows; k++, out += PANEL)
       for (int i = 0; i < PANEL; i++) out[i] = m + i < columns ? matrix[k * columns + m + i] : 0.f;
 }
-// The same of the transpose: panels of 6 rows, [row / 6][column][6].
+// The same of the transpose: panels of rows, [row / PANEL][column][PANEL].
 static void pack_transposed(const float* matrix, int64_t rows, int64_t columns, float* out) {
   for (int64_t k = 0; k < rows; k += PANEL) {
     const int count = rows - k < PANEL ? rows - k : PANEL;
@@ -41,7 +46,7 @@ static void product_of(const float* packed, int sources, int targets, const floa
       V value[COUNT];
 #pragma GCC unroll 2
       for (int c = 0; c < COUNT; c++) value[c] = load(from + c * x_half);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
       for (int i = 0; i < PANEL; i++) {
         const V w = splat(weight[i]);
 #pragma GCC unroll 2
