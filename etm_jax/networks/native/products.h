@@ -5,10 +5,11 @@
 namespace etm {
 
 // Targets at once: with two halves their sums, 2 loads and 1 broadcast fit the registers, 16 or with AVX-512 32.
+// Sources at once in a gradient: their sums with 4 targets, one vector of each source and one target.
 #ifdef __AVX512F__
-constexpr int PANEL = 12;
+constexpr int PANEL = 12, SOURCES = 6;
 #else
-constexpr int PANEL = 6;
+constexpr int PANEL = 6, SOURCES = 3;
 #endif
 
 // Panels of columns of a matrix [rows, columns]: [column / PANEL][row][PANEL].
@@ -142,7 +143,7 @@ ETM_INLINE int targets_at_once(int rows) {  // rows: vectors along steps and hal
   const int count = TARGET_BYTES / (rows * LANES * 4) / 4 * 4;
   return count < 4 ? 4 : count;
 }
-static inline int64_t source_panels(int sources) { return int64_t(sources + 2) * STEPS_AT_ONCE * BLOCK; }
+static inline int64_t source_panels(int sources) { return int64_t(sources + SOURCES - 1) * STEPS_AT_ONCE * BLOCK; }
 static inline int64_t target_panels() { return TARGET_BYTES / 4 + 4 * STEPS_AT_ONCE * BLOCK; }
 
 // kernel[source][target] += sum over steps and lanes of x g, and bias[target] += sum of g; dot products along the steps.
@@ -152,28 +153,31 @@ static void weight_gradient(int steps, int halves, int sources, int targets, con
   for (; steps > 0; steps -= STEPS_AT_ONCE, x += STEPS_AT_ONCE * x_step, g += STEPS_AT_ONCE * g_step) {
     const int now = steps < STEPS_AT_ONCE ? steps : STEPS_AT_ONCE, rows = now * halves;
     const int tile = targets_at_once(rows);
-    panels_of<3>(now, halves, sources, x, x_step, x_half, x_panels);
+    panels_of<SOURCES>(now, halves, sources, x, x_step, x_half, x_panels);
     for (int m0 = 0; m0 < targets; m0 += tile) {
       const int end = m0 + tile < targets ? m0 + tile : targets;
       panels_of<4>(now, halves, end - m0, g + int64_t(m0) * LANES, g_step, g_half, g_panels);
-      for (int k = 0; k < sources; k += 3) {
+      for (int k = 0; k < sources; k += SOURCES) {
         const float* target = g_panels;
         for (int m = m0; m < end; m += 4) {
-          V sum[3][4];
-          for (int i = 0; i < 3; i++)
+          V sum[SOURCES][4];
+          for (int i = 0; i < SOURCES; i++)
             for (int j = 0; j < 4; j++) sum[i][j] = splat(0.f);
           const float* source = x_panels + int64_t(k) * rows * LANES;
-          for (int r = 0; r < rows; r++, source += 3 * LANES, target += 4 * LANES) {
-            const V a = load(source), b = load(source + LANES), c = load(source + 2 * LANES);
+          for (int r = 0; r < rows; r++, source += SOURCES * LANES, target += 4 * LANES) {
+            V value[SOURCES];
+#pragma GCC unroll 6
+            for (int i = 0; i < SOURCES; i++) value[i] = load(source + i * LANES);
 #pragma GCC unroll 4
             for (int j = 0; j < 4; j++) {
               const V v = load(target + j * LANES);
-              sum[0][j] += a * v, sum[1][j] += b * v, sum[2][j] += c * v;
+#pragma GCC unroll 6
+              for (int i = 0; i < SOURCES; i++) sum[i][j] += value[i] * v;
             }
           }
           const int wide = targets - m < 4 ? targets - m : 4;
-#pragma GCC unroll 3
-          for (int i = 0; i < 3; i++) {
+#pragma GCC unroll 6
+          for (int i = 0; i < SOURCES; i++) {
             if (k + i >= sources) break;
             float totals[4];
             sums_of(totals, sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
