@@ -239,7 +239,7 @@ def main(settings: Settings) -> None:
     pin(settings.threads)
     where = context()
     if settings.quick:
-        settings = replace(settings, population_size=5, repeats=1, shapes=(2,))
+        settings = replace(settings, population_size=5, repeats=1, buckets=(2,))
     bounds = SMALL if settings.quick else CLASSIC
     task = etm_tasks.make("copy", bits=BITS, min_length=settings.length, max_length=settings.length)
     key_genomes, key_episode = jax.random.split(jax.random.key(0))

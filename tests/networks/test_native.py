@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import oracle_cells
 import pytest
 from helpers import (
@@ -25,12 +26,18 @@ from helpers import (
 )
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tiny import BOUNDS, SUITE, compiled_init
 
 from etm_jax.cells import CONTROLLERS, MEMORIES, CellSpec
-from etm_jax.networks import Bounds, Genome, unroll
+from etm_jax.models._model import member
+from etm_jax.networks import Bounds, Genome, LifetimeConfig, unroll
+from etm_jax.networks._batches import over_population
 from etm_jax.networks.genome._genes import architecture_from
+from etm_jax.networks.learning._gradient import learn
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.native import _build, library, why_not
 from etm_jax.networks.native._call import ARRAYS, GENES, SERVED_CONTROLLERS, SERVED_MEMORIES
+from etm_jax.parallel import device_mesh
 
 BATCH_SIZE = 21  # a block of 16 and one of 5
 OUTPUTS, GRADIENTS = 1e-5, 1e-4  # tolerances: of outputs of order 1, and relative to the norm of the gradient
@@ -384,3 +391,37 @@ def test_the_compiler_is_asked_for_its_version(monkeypatch):
     monkeypatch.setattr(_build.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(_build.NoKernelError, match="CXX"):
         _build.key_of("g++", ())
+
+
+# 5. learning
+
+
+def test_a_lifetime_is_the_same_to_rounding(kernel):
+    genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
+    config = LifetimeConfig(batch_size=4, warmup_steps=0)
+
+    def learnt(native):
+        lifetime = Lifetime(BOUNDS, SUITE, config, optimiser=optax.sgd(0.1), native=native)
+        live = jax.jit(lambda key: learn(lifetime, key, genome, jnp.ones(2), 1.0, 5))
+        return live(jax.random.key(1)).params
+
+    by_kernel, by_xla = flat(learnt(True)), flat(learnt(False))
+    assert not np.array_equal(by_xla, flat(genome.params))
+    np.testing.assert_allclose(by_kernel, by_xla, atol=1e-5)
+
+
+def test_individuals_spread_over_devices(kernel):
+    """Each device calls the kernel for its own individuals, and which one does so changes nothing."""
+    pair = [make_genome(SPACE, seed, **genes(num_slots=7)) for seed in range(4)]
+    population = jax.tree.map(lambda *leaves: jnp.stack(leaves), *pair)
+    inputs = jnp.asarray(batch(size=3))
+
+    def outputs(bounds, own, shared):
+        del shared
+        return unroll(own[0], inputs, bounds, native=True).outputs
+
+    found = []
+    for devices in (1, 2):
+        run_all = over_population(outputs, device_mesh(devices), 1, (SPACE,))
+        found.append(jax.jit(lambda genomes, run=run_all: run((genomes,), genomes.architecture, ()))(population))
+    np.testing.assert_array_equal(*found)
