@@ -2,6 +2,7 @@
 
 import functools
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -36,7 +37,7 @@ from etm_jax.networks.genome._genes import architecture_from
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.native import _build, library, why_not
-from etm_jax.networks.native._call import ARRAYS, GENES, SERVED_CONTROLLERS, SERVED_MEMORIES
+from etm_jax.networks.native._call import ARRAYS, GENES, SERVED_CONTROLLERS, SERVED_MEMORIES, layout_of
 from etm_jax.parallel import device_mesh
 
 BATCH_SIZE = 21  # a block of 16 and one of 5
@@ -203,6 +204,14 @@ def test_steps_that_run_again_change_nothing(kernel, chosen):
         np.testing.assert_allclose(flat(kept[1]), flat(again[1]), rtol=1e-5, atol=1e-5)
 
 
+def test_long_sequences_keep_few_states(kernel):
+    """1,000 steps of 1,024 slots would be 4 GiB otherwise."""
+    sizes = Bounds((3, 1024), (1, 64), controller_size=(1, 100)).axis_sizes(INPUT_SIZE, OUTPUT_SIZE)
+    short, long = (layout_of(library().functions, CellSpec(), sizes, 16, steps) for steps in (4, 1000))
+    assert (short.segment, long.segment) == (4, 31)
+    assert 4 * long.kept < 2**28
+
+
 def test_individuals_side_by_side_and_sequences_without_a_batch(kernel):
     chosen = [genes(num_slots=7, controller=kind) for kind in ("lstm", "gru")]
     pair = [make_genome(SPACE, seed, **own) for seed, own in enumerate(chosen)]
@@ -341,6 +350,14 @@ def test_a_library_is_built_once(small_source):
     assert functions is not None
     assert built(small_source)[0].stat().st_mtime_ns == written
     assert [file.name for file in path.parent.iterdir()] == [path.name]  # nothing temporary is left
+
+
+def test_two_at_once_build_the_same_library(small_source):
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(built, [small_source] * 2)
+    assert first[:2] == second[:2]
+    assert [file.name for file in first[0].parent.iterdir()] == [first[0].name]
+    assert first[2].etm_key() == second[2].etm_key() == first[1].encode()
 
 
 def test_another_source_compiler_or_flag_is_another_library(small_source, monkeypatch):

@@ -56,7 +56,9 @@ ARRAYS = (
     ("output", "bias"),
 )
 MAX_GATES = 4
-MOST_KEPT_BYTES = 2**28  # of what one individual's forward pass leaves for the backward pass, before steps run again
+# Of what one individual's forward pass leaves for the backward pass. Fetching more of it costs as much as computing it
+# again: the gradients of 50 individuals of up to 256 slots take as long either way at twice this.
+MOST_KEPT_BYTES = 2**26
 
 
 def why_not(spec: CellSpec, *dtypes: DTypeLike | None) -> str:
