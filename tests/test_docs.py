@@ -63,7 +63,7 @@ def public_names(package):
 
 
 def is_documented(name, value):
-    """Has a docstring that somebody wrote. A dataclass without one gets its signature; a value cannot have any."""
+    """Has a written docstring. A dataclass without one gets its signature; a value cannot have any."""
     if not (inspect.isclass(value) or inspect.isroutine(value) or isinstance(value, property)):
         return True
     text = value.__doc__ or ""
