@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._measure import markdown, save
-from etm_jax._platform import use_compile_cache
 from etm_jax.environment import WithLastAction, rollout
 from etm_jax.networks import random_genome, stepper
+from etm_jax.parallel import use_compile_cache
 from etm_jax.training import NetworkConfig, StrategyConfig, make_strategy
 
 LOOK_EVERY, LOOK_AT = 100, 200  # generations between looks at the mean network, episodes of a look
