@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
 from bench._context import context, pin
 from bench._measure import markdown, save
-from etm_jax._command_line import make_suite
-from etm_jax._presets import PRESETS
 from etm_jax.evolution import Problem, init, make_problem, steps
+from etm_jax.presets import PRESETS
 from etm_jax.selection import LexicaseSelection, TournamentSelection
+from etm_tasks import make_suite
 
 HEADINGS = (
     "function",

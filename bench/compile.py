@@ -22,17 +22,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
 from etm_jax import _console
-from etm_jax._command_line import suite_of
 from etm_jax._compiling import compile_options
 from etm_jax._console import Progress
-from etm_jax._platform import use_every_core
-from etm_jax._presets import PRESETS
 from etm_jax.evolution import init, make_problem
 from etm_jax.evolution._programs import lower_first, lower_stages, operations_of
 from etm_jax.evolve import main as evolve_command
+from etm_jax.evolve import suite_of
 from etm_jax.models._scores import lower_held_out, operations_held_out
-from etm_jax.networks.learning._lifetime import Lifetime, for_networks
-from etm_jax.networks.learning._score import examine_network
+from etm_jax.networks.learning import Lifetime, examine_network, for_networks
+from etm_jax.parallel import use_every_core
+from etm_jax.presets import PRESETS
 
 TRACE = "/jax/core/compile/jaxpr_trace_duration"
 LOWER = "/jax/core/compile/jaxpr_to_mlir_module_duration"

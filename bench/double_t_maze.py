@@ -1,4 +1,4 @@
-"""Does an evolution strategy teach a network to search anew when the reward has moved?
+"""Does an evolution strategy teach a network to search again when the reward has moved?
 
 `python -m bench.double_t_maze --out FILE.json` tunes the weights of one LSTM by evosax's OpenAI-ES on total reward,
 with actions drawn at a temperature and shown to it, and judges it by its preferred actions on fresh episodes. `--quick`
@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._measure import markdown, save
-from etm_jax._platform import use_compile_cache
 from etm_jax.environment import WithLastAction, rollout
 from etm_jax.networks import random_genome, stepper
+from etm_jax.parallel import use_compile_cache
 from etm_jax.training import NetworkConfig, StrategyConfig, make_strategy
 
 LOOK_EVERY, LOOK_AT = 100, 200  # generations between looks at the mean network, episodes of a look
@@ -39,7 +39,7 @@ class Settings:
         seeds: how many.
         strategy: evosax's name.
         population_size: candidates of a generation.
-        generations: after which a search that has not solved it starts anew.
+        generations: after which a search that has not solved it starts again.
         searches: of a run at most, until one solves it.
         episodes: that each candidate is scored on in a generation, the same for all.
         sigma: standard deviation of the candidates' weights.

@@ -33,7 +33,7 @@ class Settings:
         inputs: every genome runs on 1 to this.
         window: cells of a tape.
         max_steps: after so many steps a tape counts as one that does not halt.
-        lanes: genomes that are computed together.
+        batch_size: genomes that are computed together.
         rounds: timed rounds.
         threads: cores to use.
         quick: few genomes, inputs and steps.
@@ -45,7 +45,7 @@ class Settings:
     inputs: int = 30
     window: int = 200
     max_steps: int = 800
-    lanes: int = 64
+    batch_size: int = 64
     rounds: int = 3
     threads: int = 1
     quick: bool = False
@@ -59,7 +59,7 @@ def forms(settings: Settings) -> tuple[dict[str, Program], float]:
     em, inputs = EM43(settings.window, settings.max_steps), jnp.arange(1, settings.inputs + 1)
 
     def packed(rules: jax.Array, programmes: jax.Array) -> tuple[jax.Array, ...]:
-        return em.run_population(rules, programmes, inputs, settings.lanes)[:3]
+        return em.run_population(rules, programmes, inputs, settings.batch_size)[:3]
 
     def gather(rules: jax.Array, programmes: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(jax.vmap(lambda rule, programme: em.run(rule, programme, inputs))(rules, programmes))

@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._measure import markdown, save
-from etm_jax._platform import use_compile_cache
 from etm_jax.graphs import (
     NEAT,
     Graph,
@@ -33,6 +32,7 @@ from etm_jax.graphs import (
     substrate_weights,
     with_tape,
 )
+from etm_jax.parallel import use_compile_cache
 from etm_jax.task import Episode
 
 BITS, LONGEST = 8, 10

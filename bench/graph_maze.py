@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._measure import markdown, save
-from etm_jax._platform import use_compile_cache
 from etm_jax.environment import rollout
 from etm_jax.graphs import NEAT, Graph, GraphPolicy, GraphTape, NEATState, minimal_graph
+from etm_jax.parallel import use_compile_cache
 
 FUNCTIONS = ("tanh",)
 MEMORIES = "tape", "loops", "none"

@@ -16,16 +16,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
 from bench._context import context
 from bench._measure import markdown, save
-from etm_jax._command_line import make_suite
-from etm_jax._presets import CLASSIC
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution import Problem, init, make_problem, step
 from etm_jax.evolution._buckets import upcoming
-from etm_jax.networks import Architecture, Bounds, LifetimeConfig
+from etm_jax.networks import Architecture, Bounds, LifetimeConfig, multiply_adds
 from etm_jax.networks._batches import groups
 from etm_jax.networks._model import ENOUGH
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets
-from etm_jax.networks.genome._genes import multiply_adds
+from etm_jax.presets import CLASSIC
+from etm_tasks import make_suite
 
 TARGET = 0.8
 HEADINGS = ("generations", "buckets at most", "buckets", "padding efficiency, mean", "least", "most")

@@ -28,11 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._timing import Case, compiled_case, time_rounds
-from etm_jax.networks import Bounds, Genome, apply, compact, describe, random_genome
+from etm_jax.networks import Bounds, Genome, apply, compact, describe, multiply_adds, random_genome
 from etm_jax.networks._batches import groups, over_population
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, uncrop
-from etm_jax.networks.genome._genes import multiply_adds
-from etm_jax.networks.learning._lifetime import default_micro_batch
+from etm_jax.networks.learning import default_micro_batch
 from etm_jax.networks.native import why_not
 from etm_jax.parallel import device_mesh
 from etm_jax.task import Episode, Task

@@ -21,7 +21,7 @@ from bench._measure import Cost, Program, markdown, prepare, save
 from bench._timing import Case, time_rounds
 from bench._work import drawn
 from bench.population import BITS, CLASSIC, FORWARD, SMALL, TRAINING, jax_cases
-from etm_jax.networks.genome._genes import multiply_adds
+from etm_jax.networks import multiply_adds
 
 TARGET = 0.35  # of the square products' rate, on a CPU
 FORWARDS = {FORWARD: 1, TRAINING: 3}  # a backward pass counts as two forward passes

@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
 from bench._timing import Case
-from etm_jax._command_line import suite_of
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution import init, make_problem, step
+from etm_jax.evolve import suite_of
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
 from etm_jax.parallel import replicated
 

@@ -28,13 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 from bench._context import context, pin
 from bench._measure import markdown, save
 from bench._one_of import problem_of
-from etm_jax._command_line import make_suite
-from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.evolution import init, make_problem, steps
 from etm_jax.networks import Bounds, Genome, random_genome
-from etm_jax.networks.learning._lifetime import Lifetime
-from etm_jax.networks.learning._score import score
+from etm_jax.networks.learning import Lifetime, score
+from etm_jax.presets import PRESETS
 from etm_jax.selection import (
     AgingSelection,
     AnyArchive,
@@ -51,6 +49,7 @@ from etm_jax.selection import (
     UniformSelection,
 )
 from etm_jax.training import StrategyConfig, make_strategy
+from etm_tasks import make_suite
 
 HEADINGS = (
     "environment",

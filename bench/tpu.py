@@ -24,14 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
 from bench._aot import CHIPS, Compiled, Program, compile_program, prepare_without_tpu, topology_devices, tpu_attached
 from bench._context import context, version
-from etm_jax._command_line import suite_of
-from etm_jax._presets import PRESETS
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution import Problem, init, make_problem, steps
+from etm_jax.evolve import suite_of
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
-from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._lifetime import Lifetime, learnable
+from etm_jax.networks.learning import Lifetime, learn, learnable
 from etm_jax.parallel import replicated
+from etm_jax.presets import PRESETS
 
 TOPOLOGIES = ("v5e:2x2", "v6e:2x4")
 HERE = "here"

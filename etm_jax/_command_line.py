@@ -15,8 +15,8 @@ import tyro
 from tyro.conf import AvoidSubcommands
 
 from etm_jax._output import say, warn
-from etm_jax.config import EvolutionaryTuringConfig, parse_task
-from etm_jax.environment import AnySuite, as_suite
+from etm_jax.config import EvolutionaryTuringConfig
+from etm_jax.environment import AnySuite
 from etm_jax.runs._checkpoint import check_path
 from etm_jax.runs._folder import RunFolder
 
@@ -27,7 +27,7 @@ except ImportError:
 
 BOX = "│╭╮╰╯─|+- \n"
 TASKS, ENVIRONMENTS, FUNCTIONS = etm_tasks.TASKS, etm_tasks.ENVIRONMENTS, etm_tasks.FUNCTIONS
-options_of = etm_tasks.options_of
+make_suite, options_of = etm_tasks.make_suite, etm_tasks.options_of
 
 
 def fail(message: str) -> NoReturn:
@@ -123,25 +123,6 @@ def show_help(text: str, choices: Mapping[str, Iterable[str]], flags: dict[str, 
 def named_tasks(before: tuple[str, ...], parsed: tuple[str, ...]) -> tuple[str, ...]:
     """The tasks that flags name replace those of before, to which tyro has appended them."""
     return parsed[len(before) :] or before
-
-
-def make_suite(specs: Sequence[str], bits: int | None = None) -> AnySuite:
-    """The tasks or environments that settings name, each as `name=weight,option=value`.
-
-    Args:
-        specs: one a task.
-        bits: the option `bits` of tasks that have it and do not set it; None for the tasks' own.
-
-    Raises:
-        ValueError: a name or an option is unknown, or has a bad value, or tasks and environments are mixed.
-    """
-    parsed = [parse_task(spec) for spec in specs]
-    tasks = []
-    for name, _, options in parsed:
-        if bits is not None and "bits" in options_of(name):
-            options = {"bits": bits} | options
-        tasks.append(etm_tasks.make(name, **options))
-    return as_suite(tasks, [weight for _, weight, _ in parsed])
 
 
 def suite_of(config: EvolutionaryTuringConfig) -> AnySuite:

@@ -9,7 +9,6 @@ from etm_jax._require import (
     require,
     require_count,
     require_not_negative,
-    require_positive,
     require_seed,
     require_share,
     require_types,
@@ -123,26 +122,3 @@ def _require_kind(name: str, value: object, kinds: dict[str, type[Any]]) -> None
     """The settings of one of some kinds."""
     names = ", ".join(kind.__name__ for kind in kinds.values())
     require(type(value) in kinds.values(), name, f"one of {names}", value)
-
-
-def parse_task(spec: str) -> tuple[str, float, dict[str, int]]:
-    """Split `name=weight,option=value` into its parts; the weight is 1 when it is left out.
-
-    Raises:
-        ValueError: the text does not have that form.
-    """
-    head, *rest = spec.split(",")
-    name, _, weight = head.partition("=")
-    way_out = f"task must look like name=weight,option=value, for example copy=0.5,max_length=8, got {spec!r}"
-    try:
-        value = float(weight) if weight else 1.0
-        options = [(key.strip(), int(number)) for key, number in (item.split("=") for item in rest)]
-    except ValueError:
-        raise ValueError(way_out) from None
-    if not name.strip() or not value > 0:
-        raise ValueError(way_out)
-    require_positive(f"the weight of task {name.strip()!r}", value)
-    keys = [key for key, _ in options]
-    for key in keys:
-        require(keys.count(key) == 1, f"option {key!r} of task {name.strip()!r}", "given once", spec)
-    return name.strip(), value, dict(options)

@@ -34,8 +34,6 @@ from etm_jax._command_line import (
 from etm_jax._console import evolution_progress, show_summary, show_tasks
 from etm_jax._machine import evolve
 from etm_jax._output import say
-from etm_jax._platform import join_processes, use_compile_cache, use_every_core
-from etm_jax._presets import PRESETS, preset_of
 from etm_jax._require import require_choice
 from etm_jax._toml import read_table, replaced, to_toml
 from etm_jax.config import EvolutionaryTuringConfig
@@ -46,6 +44,8 @@ from etm_jax.evolution._run import Outcome, run, summarise, survived
 from etm_jax.models._registry import MODELS, ModelKind, load_best
 from etm_jax.networks._config import NetworksConfig
 from etm_jax.parallel._devices import on_this_process, wait_for_all
+from etm_jax.parallel._platform import join_processes, use_compile_cache, use_every_core
+from etm_jax.presets import PRESETS, preset_of
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import WRITTEN_BY, RunFolder
 from etm_jax.runs._interrupts import ENDINGS, interrupts

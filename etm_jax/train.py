@@ -29,7 +29,6 @@ from etm_jax._command_line import (
 )
 from etm_jax._console import show_summary, show_tasks, training_progress
 from etm_jax._output import say
-from etm_jax._platform import use_compile_cache
 from etm_jax._require import require
 from etm_jax._toml import read_table, replaced, to_toml
 from etm_jax.environment import Suite
@@ -38,6 +37,7 @@ from etm_jax.networks.genome._compact import compact
 from etm_jax.networks.genome._export import save_network
 from etm_jax.networks.learning._config import Optimiser
 from etm_jax.networks.learning._lifetime import for_networks, learnable
+from etm_jax.parallel._platform import use_compile_cache
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.runs._folder import WRITTEN_BY, RunFolder
 from etm_jax.runs._interrupts import ENDINGS, interrupts

@@ -32,9 +32,11 @@ PACKAGES = [
     "etm_jax.graphs",
     "etm_jax.models",
     "etm_jax.networks",
+    "etm_jax.networks.learning",
     "etm_jax.networks.variation",
     "etm_jax.number_task",
     "etm_jax.parallel",
+    "etm_jax.presets",
     "etm_jax.report",
     "etm_jax.runs",
     "etm_jax.selection",
@@ -63,7 +65,7 @@ def public_names(package):
 
 
 def is_documented(name, value):
-    """Has a docstring that somebody wrote. A dataclass without one gets its signature; a value cannot have any."""
+    """Has a written docstring. A dataclass without one gets its signature; a value cannot have any."""
     if not (inspect.isclass(value) or inspect.isroutine(value) or isinstance(value, property)):
         return True
     text = value.__doc__ or ""

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # They import nothing of the library, so every module may import them.
 LEAVES = ("etm_jax._ask_tell", "etm_jax._typing", "etm_jax._files", "etm_jax._require", "etm_jax._distances")
-TASK_FACE = ("etm_jax.task", "etm_jax.environment", "etm_jax._typing")
+TASK_FACE = ("etm_jax.task", "etm_jax.environment", "etm_jax._typing", "etm_jax._require")
 SUITES = ("etm_jax.task", "etm_jax.environment", "etm_jax.number_task")
 # What models are made with; all but the registry, which imports every model.
 PROTOCOL = tuple(f"etm_jax.models.{name}" for name in ("_model", "_context", "_scores", "_acting"))
@@ -54,7 +54,7 @@ FORBIDDEN = {
 # Files outside the rooms that know one of them, and which.
 KNOW_A_ROOM = {
     "etm_jax/__init__.py": "etm_jax.networks",  # the names of the face
-    "etm_jax/_presets.py": "etm_jax",
+    "etm_jax/presets.py": "etm_jax",
     "etm_jax/config.py": "etm_jax.networks._config",  # the default
     "etm_jax/evolution/_ask_tell.py": "etm_jax.networks",  # a face of the networks
     "etm_jax/evolve.py": "etm_jax.networks._config",  # the default

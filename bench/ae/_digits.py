@@ -1,4 +1,4 @@
-"""Handwritten digits of 8 by 8 pixels, split anew for each run; pixels or the mixture of classes may change."""
+"""Handwritten digits of 8 by 8 pixels, split again for each run; pixels or the mixture of classes may change."""
 
 import functools
 

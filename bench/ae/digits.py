@@ -24,7 +24,7 @@ def metrics(risk) -> dict:
 
 
 def run(quick: bool = False) -> Finding:
-    """Each run splits the data anew, 1,497 to train and 300 to test; the peers' rates are chosen on the latter."""
+    """Each run splits the data again, 1,497 to train and 300 to test; the peers' rates are chosen on the latter."""
     steps, seeds = (60, 2) if quick else (STEPS, SEEDS)
     problem = digits()
     rows, curves, best = [], {}, {}

@@ -14,11 +14,10 @@ from bench._timing import Case, compiled_case, time_rounds
 from bench.ae._finding import Finding, Row, verdict
 from bench.ae._regression import mlp, mlp_init
 from etm_jax import ae
-from etm_jax._command_line import suite_of
-from etm_jax._presets import DEFAULT
+from etm_jax.evolve import suite_of
 from etm_jax.networks import random_genome
-from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._lifetime import Lifetime, learnable
+from etm_jax.networks.learning import Lifetime, learn, learnable
+from etm_jax.presets import DEFAULT
 
 CRITERION = (
     "ae_adamw: optimiser state <= 2.0 times the parameters' bytes + 1 kB; CPU seconds of a whole training step at "

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tasks"))
 from bench._measure import markdown
 from bench.prior_work._rows import ROWS
 from bench.prior_work._train import measure
-from etm_jax._platform import use_compile_cache
+from etm_jax.parallel import use_compile_cache
 
 HEADINGS = ("row", "prior", "ours", "weights, prior", "ours", "minutes, prior", "ours", "accuracy, prior", "ours")
 QUICK = ("parity", "vocab_copy")

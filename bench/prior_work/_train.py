@@ -16,10 +16,10 @@ import etm_tasks
 from bench._context import ROOT, context
 from bench.prior_work._rows import Row
 from etm_jax import load_best
-from etm_jax._command_line import make_suite
 from etm_jax.cells import MemoryNetwork
 from etm_jax.runs._rows import plain
 from etm_jax.task import TaskSuite, clean_inputs
+from etm_tasks import make_suite
 
 EPISODES, AT_ONCE = 1000, 250
 EXAM_STREAM = 2**31 - 3  # folded into the seed: a stream of keys that no training draws from

@@ -11,6 +11,7 @@ from etm_jax.networks.genome._export import save_network as save_network
 from etm_jax.networks.genome._genes import Architecture as Architecture
 from etm_jax.networks.genome._genes import Genome as Genome
 from etm_jax.networks.genome._genes import describe as describe
+from etm_jax.networks.genome._genes import multiply_adds as multiply_adds
 from etm_jax.networks.genome._genome import apply as apply
 from etm_jax.networks.genome._genome import mask_of as mask_of
 from etm_jax.networks.genome._genome import num_parameters as num_parameters

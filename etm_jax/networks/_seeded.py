@@ -59,7 +59,7 @@ class SeededNetworks:
 
     The first seed draws architecture and weights; a child has its parent's seeds and one more, and nothing but weights
     ever mutates. A population, and so a checkpoint, takes 8 bytes a mutation whatever the size of the networks. The
-    price is paid in evaluation, which draws the noise of every mutation again, lane by lane.
+    price is paid in evaluation, which draws the noise of every mutation again, batch by batch.
 
     Args:
         networks: the search space and the suite. A child of a parent that has `seed_capacity` seeds is a copy.

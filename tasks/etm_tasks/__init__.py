@@ -1,4 +1,4 @@
-"""Tasks, environments and number functions, with losses and scores. `make(name, **options)` builds one."""
+"""Tasks, environments and number functions, with losses and scores. `make` builds one, `make_suite` several."""
 
 from etm_tasks._add_numbers import AddNumbers as AddNumbers
 from etm_tasks._addition import Addition as Addition
@@ -28,6 +28,8 @@ from etm_tasks._registry import options_of as options_of
 from etm_tasks._repeat_copy import RepeatCopy as RepeatCopy
 from etm_tasks._reverse_copy import ReverseCopy as ReverseCopy
 from etm_tasks._shortest_path import ShortestPath as ShortestPath
+from etm_tasks._suites import make_suite as make_suite
+from etm_tasks._suites import parse_task as parse_task
 from etm_tasks._t_maze import TMaze as TMaze
 from etm_tasks._traversal import Traversal as Traversal
 from etm_tasks._vocab_copy import VocabCopy as VocabCopy

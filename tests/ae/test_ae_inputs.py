@@ -49,7 +49,7 @@ def test_what_is_masked_is_as_without_decay_and_the_rest_as_with_it(make):
 
 
 def test_a_function_sees_the_shapes_of_the_parameters_and_not_of_samples():
-    """Samples of arrays have other shapes; whoever asks for matrices must not be asked about them."""
+    """Samples of arrays have other shapes; a predicate that expects matrices must not get them."""
     params = {"w": jnp.ones((100, 100)), "b": jnp.ones(10_000)}
     gradient = jax.tree.map(jnp.zeros_like, params)
     seen = set()

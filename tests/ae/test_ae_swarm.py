@@ -105,7 +105,7 @@ def test_equal_or_enormous_scores_give_finite_weights():
         ((0.97, 0.01, 0.01, 0.01), (4000, 400, 2000), [2000, 667, 667, 666]),  # what the cap leaves over, by weight
         ((0.5, 0.3, 0.2), (7, 0), [4, 2, 1]),  # 3.5, 2.1, 1.4: the largest remainder gets the step
         ((1.0, 0.0, 0.0), (100, 10), [80, 10, 10]),
-        ((1.0, 0.0, 0.0), (100, 10, 50), [50, 25, 25]),  # nobody else has weight, but the steps must be made
+        ((1.0, 0.0, 0.0), (100, 10, 50), [50, 25, 25]),  # no other has weight, but the steps must be made
         ((0.0, 0.0, 0.0), (9, 1), [3, 3, 3]),
         ((np.nan, 1.0), (10, 2), [2, 8]),
         ((0.9, 0.1), (10, 5), [5, 5]),
@@ -224,7 +224,7 @@ def test_a_broken_trajectory_gets_the_floor_until_it_is_mended():
     assert np.all(np.isfinite(ae.best_params(state)["x"]))
     assert ae.find(state.opt_states).skipped.tolist() == [0, 0, int(state.steps[2]), 0]
     state = compiled_round()(state._replace(params={"x": state.params["x"].at[2].set(1.0)}))
-    assert np.isfinite(state.scores[2]) and state.weights[2] > 0.2  # the mean starts anew
+    assert np.isfinite(state.scores[2]) and state.weights[2] > 0.2  # the mean starts again
 
 
 def test_rounds_compile_once_and_equal_a_run():

@@ -13,7 +13,6 @@ from tiny import settings
 
 import etm_jax as etm
 import etm_tasks
-from etm_jax._presets import PRESETS
 from etm_jax.automata import EvolvedEM43
 from etm_jax.automata._config import AutomataVariation, EM43Config
 from etm_jax.automata._genome import constrain_programme, constrain_rule
@@ -25,6 +24,7 @@ from etm_jax.evolution._run import run
 from etm_jax.evolution._state import NO_ID
 from etm_jax.evolve import main
 from etm_jax.number_task import NumberSuite, NumberTask
+from etm_jax.presets import PRESETS
 from etm_jax.selection import LexicaseSelection
 from etm_tasks import FUNCTIONS
 

@@ -11,7 +11,6 @@ from helpers import assert_trees_equal, start_command
 
 import etm_jax as etm
 import etm_tasks
-from etm_jax._presets import PRESETS
 from etm_jax.automata._em33 import EM33, controller
 from etm_jax.automata._evolved import EvolvedEM33, load_em33, save_automaton
 from etm_jax.automata._genome import genome_from
@@ -21,6 +20,7 @@ from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
 from etm_jax.evolution._run import run
 from etm_jax.evolve import main
+from etm_jax.presets import PRESETS
 from etm_jax.selection import TournamentSelection
 
 EM = EM33(num_variables=4, bins=3, programme_cells=2, steps=3)

@@ -8,20 +8,21 @@ import pytest
 from helpers import unchecked_types
 
 import etm_tasks
-from etm_jax._presets import PRESETS, preset_of
 from etm_jax._require import check_suite
-from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig, parse_task
+from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.environment import EnvironmentSuite, as_suite
 from etm_jax.evolve import main as evolve
 from etm_jax.evolve import read_command
 from etm_jax.models import MODELS, load_best, make_model
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
+from etm_jax.presets import PRESETS, preset_of
 from etm_jax.runs._folder import RunFolder
 from etm_jax.selection import ARCHIVES, SELECTORS
 from etm_jax.task import CurriculumConfig
 from etm_jax.train import main as train
 from etm_jax.train import read_command as read_training
 from etm_jax.training import NetworkConfig, TrainConfig
+from etm_tasks import parse_task
 
 
 def failure(capsys, command, *flags):

@@ -4,16 +4,17 @@ import dataclasses
 
 import pytest
 
-from etm_jax._presets import PRESETS
 from etm_jax._toml import from_toml, read_table, to_toml
 from etm_jax.automata._config import EM33Config, EM43Config
-from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig, parse_task
+from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._variation import GraphRates
 from etm_jax.models import MODELS
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig, VariationRates
+from etm_jax.presets import PRESETS
 from etm_jax.selection import ARCHIVES, SELECTORS, NoveltyArchive, SpeciesSelection, TruncationSelection
 from etm_jax.task import CurriculumConfig
+from etm_tasks import parse_task
 
 DEFAULT = EvolutionaryTuringConfig()
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from etm_jax._presets import PRESETS
 from etm_jax._toml import replaced
 from etm_jax.models import MODELS
+from etm_jax.presets import PRESETS
 from etm_jax.selection import ARCHIVES, SELECTORS
 from etm_jax.training import TrainConfig
 

@@ -16,9 +16,9 @@ import pytest
 
 import etm_jax as etm
 from etm_jax._command_line import suite_of
-from etm_jax._presets import PRESETS
 from etm_jax.evolve import main, read_command
 from etm_jax.networks import num_parameters, pad
+from etm_jax.presets import PRESETS
 from etm_jax.runs._folder import RunFolder
 
 ROOT = Path(__file__).parents[2]

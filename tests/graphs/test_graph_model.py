@@ -13,7 +13,6 @@ from tiny import settings
 
 import etm_jax as etm
 import etm_tasks
-from etm_jax._presets import PRESETS
 from etm_jax.environment import EnvironmentSuite, rollout
 from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
@@ -24,6 +23,7 @@ from etm_jax.graphs._genome import minimal_graph
 from etm_jax.graphs._model import Graphs
 from etm_jax.graphs._policy import GraphPolicy, GraphTape
 from etm_jax.graphs._variation import GraphRates
+from etm_jax.presets import PRESETS
 from etm_jax.selection import NoveltyArchive, TournamentSelection
 
 MAZE = etm_tasks.make("t_maze", length=2)

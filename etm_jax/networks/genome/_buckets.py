@@ -89,7 +89,7 @@ def bucket_costs(buckets: Sequence[Bounds], input_size: int, output_size: int) -
 def choose_buckets(
     architectures: Architecture, bounds: Bounds, input_size: int, output_size: int, *, most: int, enough: float
 ) -> tuple[Bounds, ...]:
-    """A ladder of few shapes in which these networks compute with little padding.
+    """Few shapes in which these networks compute with little padding.
 
     Starts from a shape of its own for every network, rounded up to multiples of `ROUNDED`, and merges the two whose
     union costs least more, again and again, until at most `most` are left; then on, while the share of useful
@@ -115,7 +115,7 @@ def choose_buckets(
     def cost(boxes: np.ndarray) -> np.ndarray:
         return np.array([bucket(box).padded_multiply_adds(input_size, output_size) for box in boxes.tolist()])
 
-    # Real sizes cost nothing in vain, so this is what a perfect ladder would pay.
+    # Without padding: what perfect buckets would cost.
     useful = cost(genes).sum()
     rounded = np.minimum(-(-genes // steps) * steps, limits)
     # Networks of one rounded shape always share a bucket, so they are merged as one box, counted.
@@ -139,6 +139,6 @@ def choose_buckets(
         added[kept] = added[:, kept] = added_cost(kept)
     if most == 1:
         return (bounds,)
-    ladder = np.unique([*boxes, limits], axis=0)
+    chosen = np.unique([*boxes, limits], axis=0)
     # Cheapest first, because a network takes the first bucket that holds it; a stable sort keeps ties in one order.
-    return tuple(bucket(sizes) for sizes in ladder[np.argsort(cost(ladder), kind="stable")].tolist())
+    return tuple(bucket(sizes) for sizes in chosen[np.argsort(cost(chosen), kind="stable")].tolist())

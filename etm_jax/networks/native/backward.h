@@ -52,8 +52,8 @@ struct Back {
   }
 };
 
-// The memory's step t taken back: from cotangents of what was read, the memory and the weightings, to those of the fields
-// and of the state before.
+// The memory's step t taken back: from cotangents of what was read, the memory and the weightings, to those of the
+// fields and of the state before.
 static void memory_back(const Sizes& z, const Trace& x, Back& b, int t, int half) {
   const Cells cells{z.slots, z.width};
   const V *fields = x.fields.at(t, half), *inverse_norm = x.inverse_norm.at(t, half);

@@ -25,8 +25,8 @@ static void update_units(const Sizes& z, V* sums, const V* hidden, const V* cell
   }
 }
 
-// gates: what `update_units` left. d_carried: of an LSTM's cells after the step, which becomes that of those before; of a
-// GRU out: of the units before, by the gate that keeps them.
+// gates: what `update_units` left. d_carried: of an LSTM's cells after the step, which becomes that of those before; of
+// a GRU out: of the units before, by the gate that keeps them.
 static void update_units_back(const Sizes& z, const V* gates, const V* hidden, const V* cell, const V* next_cell,
                               const V* d_hidden, V* d_carried, V* d_sums) {
   const int units = z.units;

@@ -63,7 +63,8 @@ struct Trace {
     for (int i = 0; i < STATES; i++) memcpy(to, states()[i].floats(t), states()[i].step * 4), to += states()[i].step;
   }
   void restore(const float* from) {
-    for (int i = 0; i < STATES; i++) memcpy(states()[i].floats(0), from, states()[i].step * 4), from += states()[i].step;
+    for (int i = 0; i < STATES; from += states()[i].step, i++)
+      memcpy(states()[i].floats(0), from, states()[i].step * 4);
   }
 };
 

@@ -99,7 +99,9 @@ ETM_INLINE float sum_of(V v) {
 ETM_INLINE void sums_of(float* out, V a, V b, V c, V d) {
 #ifdef __AVX2__
 #ifdef __AVX512F__
-  auto fold = [](V v) { return _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1)); };
+  auto fold = [](V v) {
+    return _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+  };
 #else
   auto fold = [](V v) { return (__m256)v; };
 #endif

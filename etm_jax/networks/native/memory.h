@@ -8,7 +8,7 @@ struct Cells {
   int slots, width;
 };
 
-// ---- comparing keys: cosine without the key's norm, Graves 2014, eq. 6 ------------------------------------------------
+// ---- comparing keys: cosine without the key's norm, Graves 2014, eq. 6 ---------------------------------------------
 
 template <int HEADS, int COUNT>
 ETM_INLINE void compare_slots(Cells c, int n, const V* memory, const V* key, const V* inverse_norm, V* score) {
@@ -94,7 +94,7 @@ static void compare_back(Cells c, int heads, const V* memory, V* d_memory, const
   }
 }
 
-// ---- writing, then reading: Graves 2014, eq. 3, 4 and 2 ----------------------------------------------------------------
+// ---- writing, then reading: Graves 2014, eq. 3, 4 and 2 ------------------------------------------------------------
 
 struct Writing {
   int reads, writes;

@@ -146,7 +146,7 @@ ETM_INLINE int targets_at_once(int rows) {  // rows: vectors along steps and hal
 static inline int64_t source_panels(int sources) { return int64_t(sources + SOURCES - 1) * STEPS_AT_ONCE * BLOCK; }
 static inline int64_t target_panels() { return TARGET_BYTES / 4 + 4 * STEPS_AT_ONCE * BLOCK; }
 
-// kernel[source][target] += sum over steps and lanes of x g, and bias[target] += sum of g; dot products along the steps.
+// kernel[source][target] += sum over steps and lanes of x g, and bias[target] += sum of g: dot products along steps.
 static void weight_gradient(int steps, int halves, int sources, int targets, const float* x, int64_t x_step,
                             int64_t x_half, const float* g, int64_t g_step, int64_t g_half, float* kernel,
                             float* bias, float* x_panels, float* g_panels) {

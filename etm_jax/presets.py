@@ -1,4 +1,11 @@
-"""Named settings to start from."""
+"""Named settings to start from.
+
+Example:
+    >>> import dataclasses
+    >>> from etm_jax.presets import PRESETS
+    >>> dataclasses.replace(PRESETS["quick"], seed=3).population_size
+    4
+"""
 
 from dataclasses import replace
 
