@@ -114,8 +114,9 @@ class EvolutionaryTuringConfig:
         require(self.population_size % count == 0, "islands.count", divisor, count)
         fewer = f"fewer than the members of an island ({self.population_size // count})"
         require(count == 1 or migrants < self.population_size // count, "islands.migrants", fewer, migrants)
-        alone = count == 1 or (self.archive.kind in ("auto", "none") and self.selection.method.kind != "nsga2")
-        require(alone, "islands.count", "1 with an archive, which all members share", count)
+        shares = self.archive.kind not in ("auto", "none") or getattr(self.selection.method, "keeps_front", False)
+        rule = "1 with nsga2, or with an archive, which all members share"
+        require(count == 1 or not shares, "islands.count", rule, count)
 
 
 def _require_kind(name: str, value: object, kinds: dict[str, type[Any]]) -> None:
