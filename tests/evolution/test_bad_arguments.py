@@ -24,7 +24,7 @@ from etm_jax.selection import FrontArchive, NSGA2Selection, TournamentSelection
         ({"optimiser": "adam"}, "optimiser must be an optax chain"),
         ({"optimiser": optax.adam}, "optimiser must be an optax chain"),
     ],
-    ids=str,
+    ids=["text", "task", "kind-of-suite", "kind-of-selector", "name-of-selector", "name-of-optimiser", "factory"],
 )
 def test_what_is_no_suite_selector_or_optimiser_is_refused(given, message):
     arguments = {"suite": tiny.SUITE} | given
