@@ -82,7 +82,7 @@ class EvolutionaryTuringConfig:
     efficiency_weight: float = 0.2  # what a cheap architecture counts in the fitness, beside the tasks' weights
     score_episodes: int = 64  # fresh episodes of each task that an individual is scored on
     crossover_rate: float = 0.1  # probability that an offspring has two parents
-    immigrant_rate: float = 0.0  # probability that an offspring is a random genome in truth, of no parent
+    immigrant_rate: float = 0.0  # probability that a random genome takes the place of an offspring
     checkpoint_every: int = 1  # generations between checkpoints
     generations_per_chunk: int = 1  # generations computed before the host looks at the results
     devices: int = 0  # devices the population is spread over; 0: all, CPU cores among them
