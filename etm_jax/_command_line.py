@@ -161,7 +161,22 @@ def check_resume(before: Any, command: Any, changeable: Sequence[str]) -> None:
     """Refuse flags that would make a resumed run another run."""
     if command.out is not None or command.config is not None:
         fail("--resume uses its own folder and its own settings; leave out --out and --config")
-    for item in dataclasses.fields(before):
-        old, new = getattr(before, item.name), getattr(command.settings, item.name)
-        if item.name not in changeable and old != new:
-            fail(f"--resume cannot change {item.name} from {old!r} to {new!r}; start a new run for that")
+    old, new = named_settings(before), named_settings(command.settings)
+    for name in old | new:
+        if name not in changeable and old.get(name) != new.get(name):
+            change = f"from {old.get(name)!r} to {new.get(name)!r}"
+            fail(f"--resume cannot change {name} {change}; start a new run for that")
+
+
+def named_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Every setting by the name of its flag, and the kind of what is one of several."""
+    kind = getattr(settings, "kind", None)
+    named = {} if kind is None else {f"{prefix.removesuffix('.') or 'model'}": kind}
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if dataclasses.is_dataclass(value):
+            inner = prefix if item.name in ("model", "method", "network") else f"{prefix}{item.name}."
+            named |= named_settings(value, inner)
+        else:
+            named[f"{prefix}{item.name}"] = value
+    return named

@@ -7,6 +7,7 @@ from typing import Any
 
 import optax
 
+from etm_jax._require import require
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.environment import AnySuite
 from etm_jax.evolution._problem import make_problem
@@ -24,16 +25,18 @@ class EvolutionResult:
         best: the champion as a compact flax module, `model(inputs [batch time input]) -> logits [batch time output]`;
             None if every evaluation failed.
         history: one row a generation.
+        interrupted: True = a signal, such as Ctrl-C or SIGTERM, ended it before the last generation.
     """
 
     best: Any
     history: History
+    interrupted: bool
 
 
 def evolve(
     config: EvolutionaryTuringConfig | None = None, suite: AnySuite | None = None, **given: Any
 ) -> EvolutionResult:
-    """Evolve a population in this process.
+    """Evolve a population in this process. Ctrl-C and SIGTERM end it after the chunk under way, with what was found.
 
     Args:
         config: every setting; None for the defaults.
@@ -60,7 +63,8 @@ def evolve(
     """
     machine = EvolutionaryTuringMachine(config, suite, **given)
     history = machine.run_evolution()
-    return EvolutionResult(machine.get_best_model() if machine.has_best_model else None, history)
+    best = machine.get_best_model() if machine.has_best_model else None
+    return EvolutionResult(best, history, interrupted=len(history) < machine.config.max_generations)
 
 
 class EvolutionaryTuringMachine:
@@ -89,11 +93,13 @@ class EvolutionaryTuringMachine:
         config: EvolutionaryTuringConfig | None = None,
         tasks: AnySuite | None = None,
         *,
-        out: Path | None = None,
+        out: str | Path | None = None,
         selector: Selector | None = None,
         optimiser: optax.GradientTransformation | None = None,
     ):
-        self.config = config or EvolutionaryTuringConfig()
+        self.config = EvolutionaryTuringConfig() if config is None else config
+        is_config = type(self.config) is EvolutionaryTuringConfig
+        require(is_config, "config", "an EvolutionaryTuringConfig", self.config)
         given = tasks is not None
         if tasks is None:
             from etm_jax._command_line import suite_of  # only the command line knows concrete tasks
@@ -101,7 +107,7 @@ class EvolutionaryTuringMachine:
             tasks = suite_of(self.config)
         self.problem = make_problem(self.config, tasks, selector=selector, optimiser=optimiser)
         own = {"tasks": given, "selector": selector is not None, "optimiser": optimiser is not None}
-        self._folder = create_folder(out, self.config, tasks, own) if out is not None else None
+        self._folder = create_folder(Path(out), self.config, tasks, own) if out is not None else None
         self._outcome: Outcome | None = None
 
     def run_evolution(self) -> History:

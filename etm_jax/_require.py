@@ -52,14 +52,14 @@ def require_float32(name: str, value: float) -> None:
 
 
 def require_count(name: str, value: int, least: int) -> None:
-    """Require a whole number of at least `least`."""
+    """Require a whole number of at least `least`, which 32 bits can hold."""
     require(type(value) is int and value >= least, name, f"a whole number of at least {least}", value)
+    require(value <= MOST_SEED, name, f"at most {MOST_SEED}", value)
 
 
 def require_seed(name: str, value: int) -> None:
     """Require a whole number that fits a seed of 32 bits."""
     require_count(name, value, 0)
-    require(value <= MOST_SEED, name, f"at most {MOST_SEED}", value)
 
 
 def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -108,7 +108,7 @@ def replaced(base: Any, table: dict[str, Any], prefix: str = "") -> Any:
 def _of_kind(present: Any, table: dict[str, Any], hint: Any, name: str) -> Any:
     """The settings that a table changes: those that are there, or the defaults of the kind that the table names."""
     own = getattr(present, KIND, None)
-    if KIND not in table or table[KIND] == own:
+    if own is None or KIND not in table or table[KIND] == own:
         return present
     kinds = {kind.kind: kind for kind in typing.get_args(hint)} if typing.get_origin(hint) in (Union, UnionType) else {}
     require_choice(f"{name}.{KIND}", table[KIND], tuple(kinds))

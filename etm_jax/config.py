@@ -82,7 +82,7 @@ class EvolutionaryTuringConfig:
     efficiency_weight: float = 0.2  # what a cheap architecture counts in the fitness, beside the tasks' weights
     score_episodes: int = 64  # fresh episodes of each task that an individual is scored on
     crossover_rate: float = 0.1  # probability that an offspring has two parents
-    immigrant_rate: float = 0.0  # probability that an offspring is a random genome in truth, of no parent
+    immigrant_rate: float = 0.0  # probability that a random genome takes the place of an offspring
     checkpoint_every: int = 1  # generations between checkpoints
     generations_per_chunk: int = 1  # generations computed before the host looks at the results
     devices: int = 0  # devices the population is spread over; 0: all, CPU cores among them
@@ -114,8 +114,9 @@ class EvolutionaryTuringConfig:
         require(self.population_size % count == 0, "islands.count", divisor, count)
         fewer = f"fewer than the members of an island ({self.population_size // count})"
         require(count == 1 or migrants < self.population_size // count, "islands.migrants", fewer, migrants)
-        alone = count == 1 or (self.archive.kind in ("auto", "none") and self.selection.method.kind != "nsga2")
-        require(alone, "islands.count", "1 with an archive, which all members share", count)
+        shares = self.archive.kind not in ("auto", "none") or getattr(self.selection.method, "keeps_front", False)
+        rule = "1 with nsga2, or with an archive, which all members share"
+        require(count == 1 or not shares, "islands.count", rule, count)
 
 
 def _require_kind(name: str, value: object, kinds: dict[str, type[Any]]) -> None:

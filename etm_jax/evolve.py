@@ -59,7 +59,7 @@ HELP = """usage: python -m etm_jax.evolve [--model MODEL] [--preset PRESET] [fla
 
 Evolve a population of networks with memory, and leave a run folder with a report.
 
-  python -m etm_jax.evolve                            copy and recall; 75 seconds on two CPU cores
+  python -m etm_jax.evolve                            copy and recall; 80 seconds on two CPU cores
   python -m etm_jax.evolve --preset quick             a first look; 15 seconds
   python -m etm_jax.evolve --task copy=1,max_length=10 --population-size 20
   python -m etm_jax.evolve --model graph              graphs that act in a T-maze
@@ -216,9 +216,11 @@ def main(argv: list[str] | None = None) -> None:
             problem = make_problem(command.settings, suite)
             execute(problem, folder_of(command), started)
         except jax.errors.JaxRuntimeError as error:
-            if not command.distributed:
-                raise
             reason = str(error).strip().splitlines()[0]
+            if not command.distributed:
+                if "RESOURCE_EXHAUSTED" not in reason:
+                    raise
+                fail(f"the run does not fit into memory: {reason}; lower --population-size or the upper ends of sizes")
             way_out = "if a process died, end the others, and start all with --resume"
             fail(f"the distributed run broke off: {reason}; {way_out}")
 

@@ -30,7 +30,7 @@ class EvolvingTuringMachineParams:
 
     Attributes:
         crossover_rate: probability that a child has two parents.
-        immigrant_rate: probability that a child is a random genome in truth.
+        immigrant_rate: probability that a random genome takes the place of a child.
         variation: of the networks.
     """
 

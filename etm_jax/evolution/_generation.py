@@ -124,20 +124,20 @@ def create(problem: Problem, state: EvolutionState) -> tuple[Population, Int[Arr
             pool=pool,
             shown=shown,
         )
-        return population, model.budgets(*forebears(previous, population)) if island.learns else None
+        return population, model.budgets(*inherited_fitness(previous, population)) if island.learns else None
 
     count = problem.config.islands.count
     previous = state.population if count == 1 else divide(state.population, count)
     return on_islands(propose_one, problem, previous, (state.generation, state.archive), keys_of(state)[1])
 
 
-def forebears(
+def inherited_fitness(
     previous: Population, population: Population
 ) -> tuple[Float[Array, " population"], Bool[Array, " population"]]:
     """Each individual's fitness in the generation before or, at birth, its first parent's; and whether there is one."""
     survives = jnp.any(population.ids[:, None] == previous.ids[None], axis=1)
-    forebear = jnp.where(survives, population.ids, population.parents[:, 0])
-    known = (forebear[:, None] == previous.ids[None]) & previous.alive[None]
+    source = jnp.where(survives, population.ids, population.parents[:, 0])
+    known = (source[:, None] == previous.ids[None]) & previous.alive[None]
     return jnp.sum(jnp.where(known, previous.fitness[None], 0.0), axis=1), jnp.any(known, axis=1)
 
 

@@ -89,6 +89,8 @@ def make_problem(
         ValueError: the model does not evolve on such a suite; individuals are to learn by gradients where there are
             none; an objective or a descriptor is unknown; or the archive does not fit the descriptors.
     """
+    chosen: Any = config.selection.method if selector is None else selector
+    _check_given(suite, chosen, optimiser)
     made: Any = model or make_model(config, suite)
     if optimiser is not None:
         require(made.inheritance != "darwinian", "optimiser", "left out where nothing is learned", optimiser)
@@ -99,8 +101,8 @@ def make_problem(
         config=config,
         suite=suite,
         model=made,
-        selector=selector or config.selection.method,
-        archive=make_archive(config),
+        selector=chosen,
+        archive=make_archive(config, chosen),
         mesh=device_mesh(config.population_size, config.devices, config.islands.count),
     )
     genomes = jax.eval_shape(lambda key: jax.vmap(made.random)(key[None]), jax.random.key(0))
@@ -108,15 +110,26 @@ def make_problem(
     return problem
 
 
-def make_archive(config: EvolutionaryTuringConfig) -> Archive | None:
-    """The archive that the settings name, or that their selection asks for.
+def _check_given(suite: object, selector: object, optimiser: object) -> None:
+    """Refuse what is no suite, no selector or no optax chain."""
+    kinds = ("tasks", "environments", "functions")
+    rule = "a suite of tasks, of environments, or of a function of numbers, such as etm_tasks.make_suite makes"
+    require(not isinstance(suite, type) and getattr(suite, "kind", None) in kinds, "suite", rule, suite)
+    rule = "a selector, such as TournamentSelection(size=3)"
+    require(callable(selector) and not isinstance(selector, type), "selector", rule, selector)
+    is_chain = optimiser is None or all(hasattr(optimiser, name) for name in ("init", "update"))
+    require(is_chain, "optimiser", "an optax chain, such as optax.adam(1e-3)", optimiser)
+
+
+def make_archive(config: EvolutionaryTuringConfig, selector: Selector) -> Archive | None:
+    """The archive that the settings name, or that the selector asks for.
 
     Raises:
         ValueError: a grid has other axes than there are descriptors.
     """
     archive = config.archive
     if archive.kind == "auto":
-        return FrontArchive() if config.selection.method.kind == "nsga2" else None
+        return FrontArchive() if getattr(selector, "keeps_front", False) else None
     if archive.kind == "none":
         return None
     if hasattr(archive, "num_descriptors"):

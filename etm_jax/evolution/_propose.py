@@ -56,7 +56,7 @@ def propose(
         model: how genomes are drawn and varied.
         selector: who survives and who becomes a parent.
         crossover_rate: probability that a child has two parents.
-        immigrant_rate: probability that a child is a random genome in truth.
+        immigrant_rate: probability that a random genome takes the place of a child.
         warming_up: see above.
         batch_size: children in one vmap; 0 for all.
         pool: where survivors and parents come from; None for the population.

@@ -150,7 +150,7 @@ class LearningModel(Model, Protocol):
     def budgets(
         self, fitness: Float[Array, " population"], known: Bool[Array, " population"]
     ) -> Int[Array, " population"] | None:
-        """Gradient steps of each individual, from the fitness of its forebears; None for equal ones.
+        """Gradient steps of each individual, from the fitness that it inherits; None for equal ones.
 
         Args:
             fitness: of the individual or, at birth, of its first parent, in the generation before.

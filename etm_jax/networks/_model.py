@@ -27,8 +27,7 @@ from etm_jax.networks.genome._compact import compact
 from etm_jax.networks.genome._export import save_network
 from etm_jax.networks.genome._genes import GENES, LEARNING_GENES, Architecture, Genome, describe, multiply_adds
 from etm_jax.networks.genome._genome import num_parameters, random_genome
-from etm_jax.networks.learning._budget import lifetime_steps
-from etm_jax.networks.learning._gradient import learn
+from etm_jax.networks.learning._gradient import learn, lifetime_steps
 from etm_jax.networks.learning._lifetime import Lifetime, for_networks, learnable
 from etm_jax.networks.learning._optimisers import learning_rate_scale
 from etm_jax.networks.learning._score import MEMORY_USE, SLOTS_USED, held_out_scores, score
@@ -144,7 +143,7 @@ class Networks:
     def budgets(
         self, fitness: Float[Array, " population"], known: Bool[Array, " population"]
     ) -> Int[Array, " population"] | None:
-        """More steps for those whose forebears were fitter under the swarm budget; None for equal ones."""
+        """More steps where the inherited fitness is higher, under the swarm budget; None for equal ones."""
         config = self.config.lifetime
         return lifetime_steps(config.steps, fitness, known) if config.budget == "swarm" else None
 

@@ -93,6 +93,7 @@ class NSGA2Selection:
     """
 
     kind: ClassVar[str] = "nsga2"
+    keeps_front = True  # beside the population, unless the settings name another archive
     needs = ("objectives",)
 
     turnover: float = 0.5

@@ -10,15 +10,15 @@ from helpers import assert_trees_close
 from tiny import CONFIG as RUN
 from tiny import after, changed, compiled_step
 
-from etm_jax.evolution._generation import forebears
+from etm_jax.evolution._generation import inherited_fitness
 from etm_jax.evolution._state import NO_ID
 from etm_jax.networks import LifetimeConfig
 from etm_jax.networks._batches import dealt
-from etm_jax.networks.learning._budget import CAP, FLOOR, lifetime_steps
+from etm_jax.networks.learning._gradient import CAP, FLOOR, lifetime_steps
 
 CONFIG = LifetimeConfig(steps=100, budget="swarm")
 
-shared_out = jax.jit(lambda before, after: lifetime_steps(CONFIG.steps, *forebears(before, after)))
+shared_out = jax.jit(lambda before, after: lifetime_steps(CONFIG.steps, *inherited_fitness(before, after)))
 
 
 def steps_of(fitness, ids, parents):

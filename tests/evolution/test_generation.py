@@ -129,8 +129,25 @@ def test_learning_that_diverges_fails_and_the_run_goes_on():
 
 
 def test_an_optimiser_that_is_given_replaces_that_of_the_settings():
-    given = optax.sgd(0.5)
-    assert make_problem(CONFIG, SUITE, optimiser=given).model.optimiser is given
+    """Plain descent without a step learns nothing, where the settings' own descent moves every network."""
+    given = optax.sgd(0.0)
+    made = make_problem(CONFIG, COPY, optimiser=given)
+    lifetime = made.model.lifetime(BOUNDS)
+    assert lifetime.optimiser is given and not lifetime.flat
+    genomes = jax.jit(jax.vmap(made.model.random))(jax.random.split(jax.random.key(0), CONFIG.population_size))
+
+    def learned(model):
+        arguments = made.context, jax.random.key(1), genomes, jnp.ones(1), jnp.array(0), None
+        return jax.jit(lambda: model.learn(*arguments).params)()
+
+    before = jax.tree.leaves(genomes.params)
+    assert_trees_equal(learned(made.model), genomes.params)
+    own = jax.tree.leaves(learned(make_problem(CONFIG, COPY).model))
+    moved = [
+        np.any(np.asarray(old) != np.asarray(new), axis=tuple(range(1, old.ndim)))
+        for old, new in zip(before, own, strict=True)
+    ]
+    assert np.all(np.any(moved, axis=0))
 
 
 @pytest.mark.slow

@@ -345,7 +345,9 @@ def test_wrong_islands_are_refused_with_the_rule(islands, message):
 
 @pytest.mark.parametrize("changes", [{"archive": MapElitesArchive()}, {"selection": SelectionConfig(NSGA2Selection())}])
 def test_islands_with_an_archive_are_refused(changes):
-    with pytest.raises(ValueError, match=r"islands\.count must be 1 with an archive, which all members share, got 2"):
+    with pytest.raises(
+        ValueError, match=r"islands\.count must be 1 with nsga2, or with an archive, which all members share, got 2"
+    ):
         settings(population_size=8, islands=IslandConfig(count=2), **changes)
 
 

@@ -217,7 +217,7 @@ def test_a_champion_has_a_report(kind, tmp_path):
     problem, children = problem_of(kind), population_of(kind)[1]
     champion = member(children, 1)
     summary = problem.model.report(champion, seed=0)
-    assert summary["architecture"] and summary["num_parameters"] >= 0
+    assert summary["architecture"] and summary["num_parameters"] > 0
     assert set(summary["held_out"]["accuracy"]) == set(problem.suite.names)
     shown = pkgutil.resolve_name(MODELS[kind].report)(problem.model.export(champion), problem.suite, tmp_path)
     assert shown and all(section.title and section.panels for section in shown)

@@ -118,9 +118,9 @@ def test_a_run_that_is_done_says_so(copied, capsys):
     [
         ("--seed=7", "--resume cannot change seed from 0 to 7"),
         ("--selection=species", "--resume cannot change selection from"),
-        ("--selection.num-elites=3", "--resume cannot change selection from"),
-        ("--archive=novelty", "--resume cannot change archive from AutoArchive() to NoveltyArchive("),
-        ("--window=70", "--resume cannot change model from"),
+        ("--selection.num-elites=3", "--resume cannot change selection.num_elites from"),
+        ("--archive=novelty", "--resume cannot change archive from 'auto' to 'novelty'"),
+        ("--window=70", "--resume cannot change window from 60 to 70"),
         ("--model=graph", "--model graph does not fit these settings, which are of the model em43"),
         ("--preset=em43", "--resume uses its own settings; leave out --preset"),
     ],

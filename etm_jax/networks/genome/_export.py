@@ -39,8 +39,9 @@ DAMAGED = (
 )
 
 
-def save_network(network: MemoryNetwork, folder: Path) -> None:
+def save_network(network: MemoryNetwork, folder: str | Path) -> None:
     """Write `architecture.json` and `weights.npz`; the folder is made if need be."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     params, _ = network.cell.arrays()
     arrays = {f"{block}.{name}": np.asarray(array) for block, part in params.items() for name, array in part.items()}
@@ -51,7 +52,7 @@ def save_network(network: MemoryNetwork, folder: Path) -> None:
     write_atomically(folder / ARCHITECTURE, json.dumps(said, indent=2) + "\n")
 
 
-def load_network(folder: Path) -> MemoryNetwork:
+def load_network(folder: str | Path) -> MemoryNetwork:
     """Read back what `save_network` wrote.
 
     Nothing is read that is larger than the architecture asks for, and no pickle.
@@ -61,7 +62,7 @@ def load_network(folder: Path) -> MemoryNetwork:
             finite.
     """
     try:
-        return _read(folder)
+        return _read(Path(folder))
     except DAMAGED as error:
         reason = str(error).strip() or type(error).__name__
         raise ValueError(f"{folder} holds no network that can be read: {reason}") from None

@@ -25,7 +25,7 @@ class LifetimeConfig:
 
     inheritance: Inheritance = "lamarckian"  # darwinian: no learning; baldwinian: learn, score, discard; or keep
     steps: int = 100  # gradient steps of a lifetime
-    budget: Budget = "equal"  # swarm: the same steps in all, but more for those whose forebears were fitter
+    budget: Budget = "equal"  # swarm: the same steps in all, but more where the inherited fitness is higher
     batch_size: int = 16  # episodes of each task in a gradient step
     optimiser: Optimiser = "ae_schedule_free_adamw"  # those that begin with ae_ move their own learning rate
     learning_rate: float = 3e-3  # where the first lifetime starts; times the individual's learning gene

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax import ae
 from etm_jax._typing import IntScalar, Key, Mask, Params, Scalar
@@ -17,6 +17,8 @@ from etm_jax.networks.genome._genome import mask_of
 from etm_jax.networks.learning._lifetime import Lifetime, learnable, unroll_episode
 from etm_jax.networks.learning._optimisers import LEARNING_RATE, is_adaptive, make_chain
 from etm_jax.task import before_end
+
+FLOOR, CAP = 0.5, 2.0  # least and most steps of an individual, as shares of the even ones
 
 
 def batch_loss(params: Params, lifetime: Lifetime, key: Key, genome: Genome, difficulty: Array) -> Scalar:
@@ -131,3 +133,22 @@ def acquire(genome: Genome, state: optax.OptState, learning_rate: float) -> Geno
     factor = jnp.clip(coefficients[LEARNING_RATE] / learning_rate, *FACTORS)
     factor = factor.astype(genome.learning.learning_rate.dtype)  # the laws count in float32
     return replace(genome, learning=replace(genome.learning, learning_rate=factor))
+
+
+def lifetime_steps(
+    steps: int, fitness: Float[Array, " population"], known: Bool[Array, " population"]
+) -> Int[Array, " population"]:
+    """Steps of each individual's next lifetime; they sum to the population's even share exactly.
+
+    Weights are those of the swarm, the softmax of standardised fitness. An individual without a known fitness counts
+    as average.
+
+    Args:
+        steps: of each individual, if shared evenly.
+        fitness: of the individual in the generation before or, at birth, of its first parent.
+        known: True = there is such a fitness.
+    """
+    average = jnp.sum(jnp.where(known, fitness, 0.0)) / jnp.maximum(jnp.sum(known), 1)
+    weights = ae.soft_weights(-jnp.where(known, fitness, average))
+    floor, cap = int(FLOOR * steps), int(CAP * steps)
+    return ae.budgets(weights, fitness.size * steps, floor, cap)
