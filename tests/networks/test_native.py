@@ -60,12 +60,6 @@ SPARE = {
 }
 
 
-@pytest.fixture(scope="module")
-def kernel():
-    if library().reason:
-        pytest.skip(f"no native kernel: {library().reason}")
-
-
 def batch(seed=0, size=BATCH_SIZE):
     return np.random.default_rng(seed).normal(size=(size, NUM_STEPS, INPUT_SIZE)).astype(np.float32)
 

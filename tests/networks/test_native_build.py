@@ -92,9 +92,7 @@ def test_a_damaged_or_wrong_file_is_not_loaded_and_built_again(small_source, dam
     assert again.name == _build.name_of(key, again)
 
 
-def test_the_self_check_asks_xla_again_where_its_file_is_wrong(tmp_path):
-    if library().reason:
-        pytest.skip(f"no native kernel: {library().reason}")
+def test_the_self_check_asks_xla_again_where_its_file_is_wrong(kernel, tmp_path):
     reference = tmp_path / "reference.json"
     for content in ("not JSON", "[1.0, 2.0]"):
         reference.write_text(content)
@@ -105,9 +103,7 @@ def test_the_self_check_asks_xla_again_where_its_file_is_wrong(tmp_path):
     assert reference.read_text() == right
 
 
-def test_the_self_check_fails_where_the_results_differ(tmp_path, monkeypatch):
-    if library().reason:
-        pytest.skip(f"no native kernel: {library().reason}")
+def test_the_self_check_fails_where_the_results_differ(kernel, tmp_path, monkeypatch):
     monkeypatch.setattr(_check, "TOLERANCE", 1e-12)
     with pytest.raises(_build.NoKernelError, match="in its self-check it differs from XLA by"):
         _check.check(library().functions, tmp_path / "reference.json")
