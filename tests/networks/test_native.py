@@ -37,7 +37,7 @@ from etm_jax.networks.genome._genes import architecture_from
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.native import _build, library, why_not
-from etm_jax.networks.native._call import ARRAYS, GENES, SERVED_CONTROLLERS, SERVED_MEMORIES, layout_of
+from etm_jax.networks.native._call import ARRAYS, GENES, SERVED_CONTROLLERS, SERVED_MEMORIES, layout_of, passes_of
 from etm_jax.parallel import device_mesh
 
 BATCH_SIZE = 21  # a block of 16 and one of 5
@@ -207,7 +207,7 @@ def test_steps_that_run_again_change_nothing(kernel, chosen):
 def test_long_sequences_keep_few_states(kernel):
     """1,000 steps of 1,024 slots would be 4 GiB otherwise."""
     sizes = Bounds((3, 1024), (1, 64), controller_size=(1, 100)).axis_sizes(INPUT_SIZE, OUTPUT_SIZE)
-    short, long = (layout_of(library().functions, CellSpec(), sizes, 16, steps) for steps in (4, 1000))
+    short, long = (passes_of(layout_of(library().functions, CellSpec(), sizes), 16, steps) for steps in (4, 1000))
     assert (short.segment, long.segment) == (4, 31)
     assert 4 * long.kept < 2**28
 
@@ -321,7 +321,11 @@ def test_sanitizers_find_nothing_in_random_calls(tmp_path):
 
 # 4. building and loading, with a source that compiles at once
 
-SOURCE = 'extern "C" const char* etm_key() { return ETM_KEY; }\nextern "C" long etm_kept_floats() { return 0; }\n'
+SOURCE = """
+extern "C" const char* etm_key() { return ETM_KEY; }
+extern "C" long etm_kept_floats() { return 0; }
+extern "C" long etm_live_length() { return 0; }
+"""
 
 
 @pytest.fixture

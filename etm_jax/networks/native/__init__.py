@@ -1,5 +1,8 @@
 """Networks at live sizes on a CPU: a C++ kernel behind `unroll`, compiled where it is used; see README.md."""
 
 from etm_jax.networks.native._build import library as library
+from etm_jax.networks.native._call import LiveWeights as LiveWeights
+from etm_jax.networks.native._call import at_live_size as at_live_size
+from etm_jax.networks.native._call import live_unroll as live_unroll
 from etm_jax.networks.native._call import native_unroll as native_unroll
 from etm_jax.networks.native._call import why_not as why_not
