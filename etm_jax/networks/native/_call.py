@@ -60,7 +60,7 @@ MAX_GATES = 4
 # Of what one individual's forward pass leaves for the backward pass. Fetching more of it costs as much as computing it
 # again: the gradients of 50 individuals of up to 256 slots take as long either way at twice this.
 MOST_KEPT_BYTES = 2**26
-MOST_LENGTHS = 4  # of vectors for live weights: from that of the largest individual down to an eighth
+MOST_LENGTHS = 3  # of vectors for live weights: that of the largest individual, a half and a quarter
 LEAST_LENGTH = 2**12  # below which a shorter one saves nothing
 
 
