@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
@@ -28,13 +29,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._timing import Case, compiled_case, time_rounds
-from etm_jax.networks import Bounds, Genome, apply, compact, describe, multiply_adds, random_genome
+from etm_jax.networks import Bounds, Genome, LifetimeConfig, apply, compact, describe, multiply_adds, random_genome
 from etm_jax.networks._batches import groups, over_population
 from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, uncrop
 from etm_jax.networks.learning import default_micro_batch
+from etm_jax.networks.learning._gradient import learn
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.native import why_not
 from etm_jax.parallel import device_mesh
-from etm_jax.task import Episode, Task
+from etm_jax.task import Episode, Task, TaskSuite
 
 BITS = 8
 LEARNING_RATE = 1e-3
@@ -42,6 +45,7 @@ TOLERANCE = 1e-4  # between the two libraries, on logits and on the loss after a
 CLASSIC = Bounds(addressing=("content_and_location",))
 SMALL = Bounds((4, 12), (3, 6), (1, 2), (1, 2), (4, 10), addressing=("content_and_location",))
 FORWARD, TRAINING = "forward", "training step"
+STEPS = 10  # of a lifetime whose steps are timed: what is done once a lifetime counts as with so many
 NATIVE = "etm_jax, native kernel"
 TORCH = "PyTorch, one after the other"
 HEADINGS = (
@@ -98,12 +102,11 @@ def train_step(
     task: Task,
     bounds: Bounds,
     rematerialise: bool = False,
-    native: bool = False,
 ) -> Any:
     """Forward, backward and Adam update of one individual: its new genome, optimiser state and loss before it."""
 
     def loss(params: Any) -> jax.Array:
-        return task.loss(forward(replace(genome, params=params), episode, bounds, rematerialise, native), episode)
+        return task.loss(forward(replace(genome, params=params), episode, bounds, rematerialise), episode)
 
     value, gradients = jax.value_and_grad(loss)(genome.params)
     updates, state = optax.adam(LEARNING_RATE).update(gradients, state)
@@ -140,27 +143,24 @@ def jax_cases(
     population: Genome, episode: Episode, task: Task, bounds: Bounds, buckets: tuple[int, ...]
 ) -> tuple[list[Case], dict[str, float]]:
     """Forward passes and training steps of the population, compiled, and each form's padding efficiency."""
-    state = jax.vmap(optax.adam(LEARNING_RATE).init)(population.params)
+    config = LifetimeConfig(batch_size=episode.inputs.shape[0], learning_rate=LEARNING_RATE)
+    suite, keys = TaskSuite((task,), (1.0,)), jax.random.split(jax.random.key(1), len(population.learning.meta_step))
     cases, efficiencies = [], {}
 
     def run_forward(native: bool, bucket: Bounds, own: tuple[Genome], shared: tuple[()]) -> jax.Array:
         del shared
         return forward(crop(own[0], bucket), episode, bucket, native=native)
 
-    def run_training(native: bool, bucket: Bounds, own: tuple[Genome, Any], shared: tuple[()]) -> Any:
+    def run_training(native: bool, bucket: Bounds, own: tuple[Genome, jax.Array], shared: tuple[()]) -> Genome:
         del shared
-        genome, (moments, *rest) = own
-        mu, nu = (crop(replace(genome, params=moment), bucket).params for moment in (moments.mu, moments.nu))
-        small = (moments._replace(mu=mu, nu=nu), *rest)
-        genome, (moments, *rest), loss = train_step(crop(genome, bucket), small, episode, task, bucket, native=native)
-        mu, nu = (uncrop(replace(genome, params=moment), bounds).params for moment in (moments.mu, moments.nu))
-        return uncrop(genome, bounds), (moments._replace(mu=mu, nu=nu), *rest), loss
+        lifetime = Lifetime(bucket, suite, config, flat=True, native=native)
+        return uncrop(learn(lifetime, own[1], crop(own[0], bucket), jnp.ones(1), 1.0, STEPS), bounds)
 
     for name, (over, efficiency) in forms(population, bounds, task, buckets).items():
         efficiencies[name] = efficiency
-        runs = (functools.partial(run, name == NATIVE) for run in (run_forward, run_training))
-        for work, run, arguments in zip((FORWARD, TRAINING), runs, ((population,), (population, state)), strict=True):
-            cases.append(compiled_case(work, name, over(run), *arguments))
+        alone, learning = (over(functools.partial(run, name == NATIVE)) for run in (run_forward, run_training))
+        cases.append(compiled_case(FORWARD, name, alone, population))
+        cases.append(compiled_case(TRAINING, name, learning, population, keys, times=STEPS))
     return cases, efficiencies
 
 

@@ -17,7 +17,7 @@ from etm_jax.cells._unroll import HowToUnroll
 from etm_jax.cells._weights import axes_of, initial_params, keep_active, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Architecture, Genome, random_learning
-from etm_jax.networks.native import native_unroll, why_not
+from etm_jax.networks.native import LiveWeights, live_unroll, native_unroll, why_not
 
 
 def random_genome(
@@ -106,10 +106,12 @@ def unroll(
     **how: Unpack[HowToUnroll],
 ) -> Unrolled:
     """`apply`, with the weightings of every head and the price of pondering at every step."""
+    rematerialise = how.get("rematerialise", False)
+    if isinstance(genome.params, LiveWeights):
+        return live_unroll(genome.architecture, genome.params, inputs, rematerialise=rematerialise)
     bias = genome.params["output"]["bias"]
     if native and not why_not(bounds.spec, bias.dtype, how.get("dtype")):
         sizes = bounds.axis_sizes(inputs.shape[-1], bias.shape[-1])
-        rematerialise = how.get("rematerialise", False)
         return native_unroll(
             genome.architecture, genome.params, inputs, bounds.spec, sizes, rematerialise=rematerialise
         )
