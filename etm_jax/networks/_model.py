@@ -19,7 +19,7 @@ from etm_jax.environment import AnySuite, Suite
 from etm_jax.models._context import Context
 from etm_jax.models._model import Evaluation, Inheritance, Result, member
 from etm_jax.models._scores import validation_score
-from etm_jax.networks._batches import dealt, groups, num_repeats, over_population
+from etm_jax.networks._batches import dealt, groups, over_population
 from etm_jax.networks._config import NetworksConfig
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._buckets import BUCKET_GENES, bucket_costs, choose_buckets, crop, fitting, uncrop
@@ -269,12 +269,16 @@ class Networks:
         steps: Int[Array, " population"] | None = None,
     ) -> Any:
         """`over_population`, in the order that makes like networks neighbours and gives every device as much to do."""
-        run = over_population(function, context.mesh, context.batch_size or default_batch_size(), self.buckets)
+        run = over_population(function, context.mesh, self._batch_size(context), self.buckets)
         if len(self.buckets) == 1 and steps is None:
             return run(own, architectures, shared)
         cost = self._cost(architectures)
         order = dealt(cost if steps is None else cost * steps.astype(cost.dtype), context.mesh.size)
         return member(run(member(own, order), member(architectures, order), shared), jnp.argsort(order))
+
+    def _batch_size(self, context: Context) -> int:
+        """Individuals in one vmap; of the kernel's a vmap is a loop, in which learning computes more than is used."""
+        return 1 if self.backend.native else context.batch_size or default_batch_size()
 
     def _cost(self, architectures: Architecture) -> Float[Array, " population"]:
         """Multiply-adds of a step of each network in the smallest bucket that holds it."""
@@ -282,18 +286,16 @@ class Networks:
         return costs[jnp.argmax(fitting(architectures, self.buckets), axis=-1)]
 
     def padding_efficiency(self, context: Context, genomes: Genome) -> Scalar:
-        """Useful over executed multiply-adds of a population, in its buckets and batches."""
+        """Useful over executed multiply-adds of a population, in its buckets and batches; 1 at live sizes."""
         return self.padding_efficiency_of(context, genomes.architecture)
 
     def padding_efficiency_of(self, context: Context, architectures: Architecture) -> Scalar:
         """`padding_efficiency` from the architectures alone."""
-        num_devices, batch_size = context.mesh.size, context.batch_size or default_batch_size()
+        if self.backend.native:
+            return jnp.ones(())
+        num_devices, batch_size = context.mesh.size, self._batch_size(context)
         order = dealt(self._cost(architectures), num_devices).reshape(num_devices, -1)
         useful = multiply_adds(architectures, *self.channels, self.config.bounds.attention_width)
-        if self.backend.native:
-            # Places beyond the end of a device's last batch compute its last individual again.
-            repeats = num_repeats(order.shape[1], batch_size)
-            return 1 / (1 + repeats * jnp.sum(useful[order[:, -1]]) / jnp.sum(useful))
 
         def executed(order: Int[Array, " individual"]) -> Scalar:
             members, buckets = groups(member(architectures, order), batch_size, self.buckets)

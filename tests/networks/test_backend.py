@@ -17,8 +17,7 @@ from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
 from etm_jax.evolution._run import run, summarise
 from etm_jax.graphs import GraphConfig
-from etm_jax.networks import Networks, NetworksConfig, multiply_adds
-from etm_jax.networks._batches import num_repeats
+from etm_jax.networks import Networks, NetworksConfig
 from etm_jax.networks.genome._genes import architecture_from
 from etm_jax.networks.native import _build, choose_backend
 from etm_jax.runs._checkpoint import Checkpoints
@@ -174,16 +173,16 @@ def test_models_without_a_choice_say_nothing(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("individuals_per_batch", [0, 3])
-def test_at_live_sizes_only_repeated_individuals_are_padding(kernel, individuals_per_batch):
-    """Four in batches of three: the second batch is the cheapest network, three times."""
-    problem = tiny.problem(tiny.COPY, individuals_per_batch=individuals_per_batch)
+def test_at_live_sizes_nothing_is_padded_and_individuals_run_one_by_one(kernel, individuals_per_batch):
+    live, padded = (
+        tiny.problem(tiny.COPY, individuals_per_batch=individuals_per_batch, native=native) for native in ("on", "off")
+    )
     chosen = [genes(num_slots=slots, controller_size=4) for slots in (5, 7, 6, 5)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(architecture_from, chosen))
-    found = float(problem.model.padding_efficiency_of(problem.context, stacked))
-    costs = sorted(np.asarray(multiply_adds(stacked, *problem.model.channels)).tolist())
-    expected = sum(costs) / (sum(costs) + 2 * costs[0]) if individuals_per_batch else 1
-    assert found == pytest.approx(expected, rel=1e-6)
-    assert num_repeats(4, individuals_per_batch) == (2 if individuals_per_batch else 0)
+    assert float(live.model.padding_efficiency_of(live.context, stacked)) == 1
+    assert float(padded.model.padding_efficiency_of(padded.context, stacked)) < 1
+    batched = [problem.model._batch_size(problem.context) for problem in (live, padded)]
+    assert batched == [1, individuals_per_batch or 1]
 
 
 # 5. the same run

@@ -295,6 +295,7 @@ def test_kinds_have_the_places_that_the_kernel_expects():
 # 4. learning
 
 
+@pytest.mark.parametrize("optimiser", [None, optax.sgd(0.1)], ids=["its own", "given"])
 def test_a_lifetime_is_the_same_to_rounding(kernel, optimiser):
     """Without a given optimiser the weights that exist are one vector."""
     genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
