@@ -49,7 +49,7 @@ def test_auto_takes_the_kernel_where_it_can_be_used(kernel):
 @pytest.mark.parametrize(
     ("arguments", "options", "reason"),
     [
-        ((CellSpec(memories=("ntm", "dnc"), controllers=("window", "lstm")),), {}, "it does not know window, dnc"),
+        ((CellSpec(memories=("dnc",), controllers=("window", "lstm")),), {}, "it does not know window, dnc"),
         ((CellSpec(ponder_steps=3),), {}, "it does not know pondering"),
         ((CellSpec(), jnp.float32, jnp.bfloat16), {}, "it computes in float32, not bfloat16"),
         ((CellSpec(), jnp.float64), {}, "it computes in float32, not float64"),
@@ -112,10 +112,10 @@ def test_double_precision_is_computed_by_xla(kernel):
         assert Networks.of(tiny.CONFIG.model, tiny.COPY).backend.why_xla == "it computes in float32, not float64"
 
 
-def test_a_space_with_one_kind_that_the_kernel_does_not_know_is_computed_by_xla(kernel):
-    assert Networks.of(NetworksConfig(MIXED), tiny.COPY).backend.why_xla == "it does not know window, dnc"
-    with pytest.raises(ValueError, match=r"native must be auto or off here, .*: it does not know window, dnc"):
-        Networks.of(NetworksConfig(MIXED, native="on"), tiny.COPY)
+def test_individuals_of_kinds_that_the_kernel_does_not_know_are_computed_by_xla(kernel):
+    mixed = Networks.of(NetworksConfig(MIXED, native="on"), tiny.COPY)
+    others = "window, dnc by XLA at padded sizes, since the kernel does not know them"
+    assert mixed.computed_by == f"the native kernel at live sizes; {others}"
     with pytest.raises(ValueError, match=r"native must be auto or off here, .*: it does not know dnc"):
         make_training(TrainConfig(network=NetworkConfig(cell="dnc"), native="on"), tiny.COPY)
 
@@ -183,6 +183,16 @@ def test_at_live_sizes_nothing_is_padded_and_individuals_run_one_by_one(kernel, 
     assert float(padded.model.padding_efficiency_of(padded.context, stacked)) < 1
     batched = [problem.model._batch_size(problem.context) for problem in (live, padded)]
     assert batched == [1, individuals_per_batch or 1]
+
+
+def test_only_individuals_that_the_kernel_does_not_know_are_padded(kernel):
+    chosen = [genes(num_slots=slots, controller_size=4) for slots in (5, 7, 6, 5)]
+    known = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(architecture_from, chosen))
+    model = Networks.of(NetworksConfig(MIXED), tiny.COPY)
+    context = tiny.problem().context
+    assert model.padding_efficiency_of(context, known) == 1
+    unknown = known.replace(memory=known.memory.at[0].set(architecture_from(genes(memory="dnc")).memory))
+    assert model.padding_efficiency_of(context, unknown) < 1
 
 
 # 5. the same run

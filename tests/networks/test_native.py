@@ -1,5 +1,6 @@
 """The native kernel against XLA, which is the reference."""
 
+import dataclasses
 import functools
 
 import jax
@@ -28,9 +29,10 @@ from tiny import BOUNDS, SUITE, compiled_init
 
 from etm_jax.cells import CONTROLLERS, MEMORIES, CellSpec
 from etm_jax.models._model import member
-from etm_jax.networks import Bounds, Genome, LifetimeConfig, unroll
+from etm_jax.networks import Bounds, Genome, LifetimeConfig, random_genome, unroll
 from etm_jax.networks._batches import over_population
 from etm_jax.networks.genome._genes import architecture_from
+from etm_jax.networks.genome._genome import mask_of
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.native import _call, library, why_not
@@ -267,10 +269,22 @@ def test_a_gene_out_of_range_is_an_error(kernel, gene):
 
 
 def test_what_is_not_served_says_why():
-    assert "window" in why_not(CellSpec(controllers=("lstm", "window")))
-    assert "dnc" in why_not(CellSpec(memories=("dnc", "ntm")))
+    assert "window" in why_not(CellSpec(controllers=("window",)))
+    assert "dnc" in why_not(CellSpec(memories=("dnc",)))
     assert "pondering" in why_not(CellSpec(ponder_steps=2))
     assert "bfloat16" in why_not(CellSpec(), jnp.bfloat16)
+
+
+MIXED = dataclasses.replace(
+    SPARE["LSTM and NTM"], controllers=("lstm", "window"), memories=("ntm", "dnc", "hard_tape", "tape")
+)
+KINDS = [("lstm", "tape"), ("lstm", "dnc"), ("window", "ntm")]
+
+
+@pytest.mark.parametrize(("controller", "memory"), KINDS)
+def test_individuals_that_are_not_served_run_by_xla(kernel, controller, memory):
+    genome = make_genome(MIXED, 13, **genes(num_slots=7, controller=controller, memory=memory))
+    assert_same(run(MIXED, True)(genome, batch(), probe()), run(MIXED, False)(genome, batch(), probe()))
 
 
 def test_what_is_not_served_runs_by_xla(kernel):
@@ -308,6 +322,23 @@ def test_a_lifetime_is_the_same_to_rounding(kernel, optimiser):
 
     by_kernel, by_xla = flat(learnt(True)), flat(learnt(False))
     assert not np.array_equal(by_xla, flat(genome.params))
+    np.testing.assert_allclose(by_kernel, by_xla, atol=1e-5)
+
+
+@pytest.mark.parametrize("memory", ["ntm", "dnc"])
+def test_lifetimes_of_kinds_served_and_not(kernel, memory):
+    bounds = Bounds((5, 7), (2, 3), (1, 1), (1, 1), (3, 4), memories=("ntm", "dnc"))
+    chosen = architecture_from(genes(num_slots=6, slot_width=2, controller_size=3, memory=memory))
+    genome = random_genome(jax.random.key(0), bounds, SUITE.input_size, SUITE.output_size, chosen)
+    config = LifetimeConfig(batch_size=4, warmup_steps=0, optimiser="sgd", learning_rate=0.1)
+
+    @functools.partial(jax.jit, static_argnames="native")
+    def learnt(key, native):
+        lifetime = Lifetime(bounds, SUITE, config, flat=True, native=native)
+        params = learn(lifetime, key, genome, jnp.ones(2), 1.0, 3).params
+        return jax.tree.map(jnp.where, mask_of(genome, bounds), params, jax.tree.map(jnp.zeros_like, params))
+
+    by_kernel, by_xla = (flat(learnt(jax.random.key(1), native=native)) for native in (True, False))
     np.testing.assert_allclose(by_kernel, by_xla, atol=1e-5)
 
 

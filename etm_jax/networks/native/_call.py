@@ -4,7 +4,7 @@ import ctypes
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from etm_jax.networks.native._build import library
 
 SERVED_CONTROLLERS = ("lstm", "gru", "rnn", "feedforward")
 SERVED_MEMORIES = ("none", "tape", "ntm")
+T = TypeVar("T")
 # The order of `Gene` in layout.h.
 GENES = (
     "num_slots",
@@ -65,16 +66,14 @@ LEAST_LENGTH = 2**12  # below which a shorter one saves nothing
 
 
 def why_not(spec: CellSpec, *dtypes: DTypeLike | None) -> str:
-    """Why the kernel cannot run networks of these kinds here, in one line; empty where it can.
+    """Why the kernel cannot run any network of these kinds here, in one line; empty where it can.
 
     Args:
         spec: what is static about the networks.
         *dtypes: of the weights and of the factors of matrix products; None for the weights' own.
     """
-    others = [kind for kind in spec.controllers if kind not in SERVED_CONTROLLERS]
-    others += [kind for kind in spec.memories if kind not in SERVED_MEMORIES]
-    if others:
-        return f"it does not know {', '.join(others)}"
+    if set(spec.controllers).isdisjoint(SERVED_CONTROLLERS) or set(spec.memories).isdisjoint(SERVED_MEMORIES):
+        return f"it does not know {', '.join(unserved(spec))}"
     if spec.ponder_steps > 1:
         return "it does not know pondering"
     for dtype in dtypes:
@@ -83,6 +82,25 @@ def why_not(spec: CellSpec, *dtypes: DTypeLike | None) -> str:
     if jax.default_backend() != "cpu":
         return f"it runs on CPUs, not on {jax.default_backend()}"
     return library().reason
+
+
+def unserved(spec: CellSpec) -> list[str]:
+    """The kinds that the kernel does not know."""
+    others = [kind for kind in spec.controllers if kind not in SERVED_CONTROLLERS]
+    return others + [kind for kind in spec.memories if kind not in SERVED_MEMORIES]
+
+
+def serves(architecture: Any) -> Bool[Array, "..."]:
+    """Whether the kernel knows the kinds of an individual, or of each of a population."""
+    controllers = [list(CONTROLLERS).index(kind) for kind in SERVED_CONTROLLERS]
+    memories = [list(MEMORIES).index(kind) for kind in SERVED_MEMORIES]
+    known = jnp.isin(architecture.controller, np.asarray(controllers))
+    return known & jnp.isin(architecture.memory, np.asarray(memories))
+
+
+def where_served(architecture: Any, spec: CellSpec, by_kernel: Callable[[], T], by_xla: Callable[[], T]) -> T:
+    """The one for an individual that the kernel serves, else the other; both are compiled only where both may occur."""
+    return jax.lax.cond(serves(architecture), by_kernel, by_xla) if unserved(spec) else by_kernel()
 
 
 class Layout(NamedTuple):
@@ -147,7 +165,7 @@ def native_unroll(
         architecture: the genes of one individual, an attribute each of `GENES`.
         params: its weights at padded shape, float32; what does not exist is not read, and its gradient is 0.
         inputs: one row a step, float32; one leading axis at most.
-        spec: the kinds that may occur; `why_not` must be empty for it.
+        spec: the kinds that may occur, of which the individual's must be served.
         sizes: padded length of every axis, from `axis_sizes`.
         rematerialise: keep the state of about sqrt(time) steps for the backward pass, and run the others again. Done
             anyway where more than `MOST_KEPT_BYTES` would be kept.
@@ -184,11 +202,12 @@ def at_live_size(
             compiled for each of a few lengths, so it must not be under `vmap`, which would run all of them.
         architecture: the genes of one individual, an attribute each of `GENES`.
         params: weights at padded shape, float32.
-        spec: the kinds that may occur; `why_not` must be empty for it.
+        spec: the kinds that may occur, of which the individual's must be served.
         sizes: padded length of every axis, from `axis_sizes`.
 
     Returns:
-        Weights at padded shape, 0 where none exists; and the rest of what the function returns.
+        Weights at padded shape, 0 where none exists, arrays of kinds not served as they were; and the rest of what the
+        function returns.
     """
     whole = live_weights(architecture, params, spec, sizes).vector
     layout, genes = layout_for(spec, sizes), genes_of(architecture)
@@ -202,7 +221,7 @@ def at_live_size(
     least = jnp.searchsorted(np.asarray(lengths, np.int32), used[0])
     vector, rest = jax.lax.switch(least, [functools.partial(at, length) for length in lengths])
     arrays = _scattered(layout, genes, vector)
-    blocks: dict[str, dict[str, Array]] = {block: {} for block in params}
+    blocks = {block: dict(part) for block, part in params.items()}
     for (block, name), array in zip(layout.arrays, arrays, strict=True):
         blocks[block][name] = array
     return blocks, rest
@@ -266,7 +285,7 @@ def layout_of(functions: ctypes.CDLL, spec: CellSpec, sizes: Mapping[str, int]) 
     lengths = [*(sizes[axis] for axis in axes), shift_range, sizes["location"], sizes["gating"]]
     lengths += [sizes[axis] for axis in ("input_gate", "unit_gate", "gate")]
     places = [own.index(gate) if gate in own else -1 for own in gates for gate in range(MAX_GATES)]
-    kinds = [_bits(spec.controllers, CONTROLLERS), _bits(spec.memories, MEMORIES)]
+    kinds = [_bits(spec.controllers, SERVED_CONTROLLERS, CONTROLLERS), _bits(spec.memories, SERVED_MEMORIES, MEMORIES)]
     table = table_of(spec)
     present = [(block, name) for block, name in ARRAYS if name in table.get(block, {})]
     arguments = [present.index(array) if array in present else -1 for array in ARRAYS]
@@ -295,8 +314,8 @@ def genes_of(architecture: Any) -> Int[Array, " gene"]:
     return jnp.stack([jnp.asarray(getattr(architecture, name), jnp.int32) for name in GENES])
 
 
-def _bits(names: tuple[str, ...], registry: Mapping[str, Any]) -> int:
-    return sum(1 << list(registry).index(name) for name in names)
+def _bits(names: tuple[str, ...], served: tuple[str, ...], registry: Mapping[str, Any]) -> int:
+    return sum(1 << list(registry).index(name) for name in names if name in served)
 
 
 def _of(shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.ShapeDtypeStruct:
