@@ -86,7 +86,7 @@ class EvolutionaryTuringConfig:
     checkpoint_every: int = 1  # generations between checkpoints
     generations_per_chunk: int = 1  # generations computed before the host looks at the results
     devices: int = 0  # devices the population is spread over; 0: all, CPU cores among them
-    individuals_per_batch: int = 0  # individuals in one vmap on a device; 0: 1 on CPU, all elsewhere
+    individuals_per_batch: int = 0  # individuals in one vmap on a device; 0: 1 on CPU, all elsewhere; 1 with the kernel
     model: Annotated[AnyModelConfig, arg(name="")] = field(default_factory=NetworksConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     archive: AnyArchive = field(default_factory=AutoArchive)

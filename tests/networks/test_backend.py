@@ -172,6 +172,19 @@ def test_models_without_a_choice_say_nothing(tmp_path, capsys):
 # 4. padding
 
 
+@pytest.mark.parametrize("individuals_per_batch", [0, 3])
+def test_at_live_sizes_nothing_is_padded_and_individuals_run_one_by_one(kernel, individuals_per_batch):
+    live, padded = (
+        tiny.problem(tiny.COPY, individuals_per_batch=individuals_per_batch, native=native) for native in ("on", "off")
+    )
+    chosen = [genes(num_slots=slots, controller_size=4) for slots in (5, 7, 6, 5)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(architecture_from, chosen))
+    assert float(live.model.padding_efficiency_of(live.context, stacked)) == 1
+    assert float(padded.model.padding_efficiency_of(padded.context, stacked)) < 1
+    batched = [problem.model._batch_size(problem.context) for problem in (live, padded)]
+    assert batched == [1, individuals_per_batch or 1]
+
+
 def test_only_individuals_that_the_kernel_does_not_know_are_padded(kernel):
     chosen = [genes(num_slots=slots, controller_size=4) for slots in (5, 7, 6, 5)]
     known = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(architecture_from, chosen))

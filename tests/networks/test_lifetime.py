@@ -25,21 +25,23 @@ from etm_jax.networks.learning._score import score
 
 
 @functools.cache
-def learnt(seed):
+def learnt(seed, native=False):
     genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
-    lifetime = Lifetime(BOUNDS, SUITE, LifetimeConfig(batch_size=8), optimiser=optax.adam(1e-2))
+    config = LifetimeConfig(batch_size=8)
+    lifetime = Lifetime(BOUNDS, SUITE, config, optimiser=optax.adam(1e-2), flat=native, native=native)
     live = jax.jit(lambda key: learn(lifetime, key, genome, jnp.ones(2), 1.0, 60))
     return genome, live(jax.random.key(seed))
 
 
-def test_learning_lowers_the_loss_on_fresh_episodes():
-    loss_of = jax.jit(lambda genome: score(Lifetime(BOUNDS, SUITE), jax.random.key(99), genome, jnp.ones(2), 64).loss)
-    before, later = learnt(0)
+def test_learning_lowers_the_loss_on_fresh_episodes(native):
+    lifetime = Lifetime(BOUNDS, SUITE, native=native)
+    loss_of = jax.jit(lambda genome: score(lifetime, jax.random.key(99), genome, jnp.ones(2), 64).loss)
+    before, later = learnt(0, native)
     assert float(loss_of(later)) < float(loss_of(before)) - 0.01
 
 
-def test_learning_leaves_weights_that_do_not_exist_alone():
-    before, later = learnt(0)
+def test_learning_leaves_weights_that_do_not_exist_alone(native):
+    before, later = learnt(0, native)
     for old, new, exists in zip(
         *map(jax.tree.leaves, (before.params, later.params, mask_of(before, BOUNDS))), strict=True
     ):
