@@ -51,9 +51,24 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(130) from None
 
 
+class Said(logging.Handler):
+    """The messages of a log as lines of standard output."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        say(record.getMessage())
+
+
+BUILDS, SAID = "etm_jax.networks.native", Said()
+
+
 def set_up_warnings() -> None:
-    """Warnings on standard error, a line each."""
+    """Warnings on standard error, and on standard output that the native kernel is compiled; a line each."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    builds = logging.getLogger(BUILDS)
+    builds.setLevel(logging.INFO)
+    builds.propagate = False
+    builds.addHandler(SAID)  # once, however often this is called
 
 
 def parse(kind: type[Any], argv: list[str], command: str, **options: Any) -> Any:

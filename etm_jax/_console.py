@@ -84,6 +84,7 @@ def evolution_progress(problem: Problem, path: Path) -> Progress:
     config = problem.config
     opening = (
         f"{config.population_size} genomes, {config.max_generations} generations, on {', '.join(config.task)}",
+        *([f"computed by {problem.model.computed_by}"] if problem.model.computed_by else []),
         f"{problem.mesh.size} device(s); run folder {path}; compiling ...",
     )
 
@@ -109,6 +110,7 @@ def training_progress(training: Training, path: Path) -> Progress:
     word = "gradient step" if training.strategy is None else "strategy step"
     opening = (
         f"a network of {count:,} weights, at most {config.steps:,} {word}s, on {', '.join(config.task)}",
+        f"computed by {training.computed_by}",
         f"{config.strategy.name or config.optimiser}; run folder {path}; compiling ...",
     )
 

@@ -84,6 +84,23 @@ def pytest_testnodedown(node):
         node.config.stash[LEFT_OUT] = node.workeroutput["left_out"]
 
 
+@pytest.fixture(scope="session")
+def kernel():
+    """Skips the test where there is no native kernel."""
+    from etm_jax.networks.native import library  # here, once the settings above are made
+
+    if library().reason:
+        pytest.skip(f"no native kernel: {library().reason}")
+
+
+@pytest.fixture(params=[False, True], ids=["XLA", "kernel"], scope="session")
+def native(request):
+    """Networks of the test by XLA, then by the native kernel."""
+    if request.param:
+        request.getfixturevalue("kernel")
+    return request.param
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _free_programs():
     """Every compiled program holds memory maps, of which a process may not have many; a whole suite needs more."""

@@ -203,17 +203,17 @@ def exact_bounds(chosen):
 
 
 @functools.cache
-def forward(bounds):
+def forward(bounds, native=False):
     """Jitted `unroll`: one compile serves every architecture of the bounds."""
-    return jax.jit(lambda genome, inputs: unroll(genome, inputs, bounds))
+    return jax.jit(lambda genome, inputs: unroll(genome, inputs, bounds, native=native))
 
 
 @functools.cache
-def gradients(bounds):
+def gradients(bounds, native=False):
     """Jitted: outputs, and the gradients of a probe of them by params and by inputs."""
 
     def probe(params, inputs, architecture):
-        outputs = apply(Genome(architecture=architecture, params=params), inputs, bounds)
+        outputs = apply(Genome(architecture=architecture, params=params), inputs, bounds, native=native)
         return jnp.sum(outputs * make_probe(inputs.shape[0])), outputs
 
     differentiate = jax.value_and_grad(probe, argnums=(0, 1), has_aux=True)

@@ -70,7 +70,7 @@ QUICK = ("networks", "networks, ae_schedule_free_adamw", "networks as seeds", "g
 MODELS = {
     "networks": lambda: networks(),
     "networks of all kinds": lambda: networks(bounds=MIXED, variation=VariationRates(align=True)),
-    "networks in buckets": lambda: networks(size_buckets=2),
+    "networks in buckets": lambda: networks(size_buckets=2, native="off"),
     "networks in bfloat16": lambda: networks(precision="bfloat16"),
     "networks on islands": lambda: networks(islands=IslandConfig(count=2, migrate_every=1)),
     "networks, rmsprop": lambda: networks(lifetime=dataclasses.replace(SGD, optimiser="rmsprop")),

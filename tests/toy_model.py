@@ -21,6 +21,7 @@ class Points:
     inheritance = "lamarckian"
     large_genomes = False
     rebucket_every = 0
+    computed_by = ""
     behaviours = ()
     training_episodes = 0
 

@@ -37,6 +37,7 @@ class Automata:
 
     large_genomes = False
     rebucket_every = 0
+    computed_by = ""
 
     variation: AutomataVariation
     num_states: int

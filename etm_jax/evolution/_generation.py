@@ -48,7 +48,7 @@ def init(problem: Problem, key: Key) -> EvolutionState:
         key=key_run,
         generation=jnp.array(0, jnp.int32),
         population=population,
-        buckets=model.full_size if model.rebucket_every else (),
+        buckets=getattr(model, "full_size", ()),  # even if unused here: a run may be resumed where it is not
         difficulty=jnp.full(len(suite.names), config.curriculum.start, float),
         champion=member(population.genomes, 0),
         champion_id=jnp.array(NO_ID, jnp.int32),

@@ -33,6 +33,7 @@ class Graphs:
 
     large_genomes = False
     rebucket_every = 0
+    computed_by = ""
 
     config: GraphConfig
     suite: EnvironmentSuite

@@ -96,6 +96,11 @@ class Model(Variation, Protocol):
         ...
 
     @property
+    def computed_by(self) -> str:
+        """What computes the genomes here, and why, in words; empty where there is no choice."""
+        ...
+
+    @property
     def rebucket_every(self) -> int:
         """Generations after which size buckets are chosen again; 0 for a model of one padded shape."""
         ...
@@ -179,8 +184,8 @@ class BucketedModel(Model, Protocol):
     """A model that computes in several padded shapes."""
 
     @property
-    def full_size(self) -> Int[Array, "bucket gene"]:
-        """The sizes of buckets that all hold every genome."""
+    def full_size(self) -> Int[Array, "bucket gene"] | tuple[()]:
+        """The sizes of buckets that all hold every genome; `()` where the settings ask for none."""
         ...
 
     def in_buckets(self, sizes: Int[Array, "bucket gene"]) -> "BucketedModel":

@@ -19,7 +19,7 @@ from etm_jax.environment import AnySuite, Suite
 from etm_jax.models._context import Context
 from etm_jax.models._model import Evaluation, Inheritance, Result, member
 from etm_jax.models._scores import validation_score
-from etm_jax.networks._batches import dealt, groups, over_population
+from etm_jax.networks._batches import dealt, groups, num_repeats, over_population
 from etm_jax.networks._config import NetworksConfig
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._buckets import BUCKET_GENES, bucket_costs, choose_buckets, crop, fitting, uncrop
@@ -31,9 +31,10 @@ from etm_jax.networks.learning._gradient import learn, lifetime_steps
 from etm_jax.networks.learning._lifetime import Lifetime, for_networks, learnable
 from etm_jax.networks.learning._optimisers import learning_rate_scale
 from etm_jax.networks.learning._score import MEMORY_USE, SLOTS_USED, held_out_scores, score
+from etm_jax.networks.native import Backend, choose_backend
 from etm_jax.networks.variation._mutation import boosted_gene_rate
 from etm_jax.networks.variation._offspring import offspring
-from etm_jax.parallel._devices import default_batch_size, with_champion
+from etm_jax.parallel._devices import any_process, default_batch_size, with_champion
 
 ENOUGH = 0.85  # padding efficiency beyond which another bucket is not worth its compile time
 
@@ -45,6 +46,7 @@ class Networks:
     Attributes:
         config: their settings.
         suite: the tasks or environments.
+        backend: what computes them on tasks, at their live sizes or at padded ones.
         buckets: the padded shapes that they compute in, smallest first; the last one holds every genome.
         optimiser: the user's own optax chain, in place of the one of the settings; it is initialised in every lifetime.
 
@@ -61,6 +63,7 @@ class Networks:
 
     config: NetworksConfig
     suite: Suite
+    backend: Backend
     buckets: tuple[Bounds, ...]
     optimiser: optax.GradientTransformation | None = None
 
@@ -73,10 +76,19 @@ class Networks:
         """The model of these settings, at full padding.
 
         Raises:
-            ValueError: networks do not evolve on such a suite, or are to learn where there is no gradient.
+            ValueError: networks do not evolve on such a suite, or are to learn where there is no gradient, or `native`
+                is on where the kernel cannot be used.
         """
         played = for_networks(suite) if config.lifetime.inheritance == "darwinian" else learnable(suite)
-        return cls(config, played, (config.bounds,), optimiser)
+        backend = choose_backend(
+            config.native,
+            config.bounds.spec,
+            jnp.result_type(float),
+            dtype_of(config),
+            step_by_step=played.kind == "environments",
+            any_process=any_process,
+        )
+        return cls(config, played, backend, (config.bounds,), optimiser)
 
     @property
     def inheritance(self) -> Inheritance:
@@ -90,8 +102,14 @@ class Networks:
 
     @property
     def rebucket_every(self) -> int:
-        """As the settings say; 0 with one bucket."""
-        return self.config.rebucket_every if self.config.size_buckets > 1 else 0
+        """As the settings say; 0 with one bucket, and at live sizes."""
+        return self.config.rebucket_every if self.config.size_buckets > 1 and not self.backend.native else 0
+
+    @property
+    def computed_by(self) -> str:
+        """What computes networks, in words, and what the settings ask for in vain."""
+        unused = "; size_buckets is not used" if self.backend.native and self.config.size_buckets > 1 else ""
+        return self.backend.described(" at live sizes", " at padded sizes") + unused
 
     @property
     def training_episodes(self) -> int:
@@ -106,7 +124,7 @@ class Networks:
     @property
     def dtype(self) -> DTypeLike | None:
         """Precision of the factors of matrix products; None for the weights' own."""
-        return jnp.bfloat16 if self.config.precision == "bfloat16" else None
+        return dtype_of(self.config)
 
     def random(self, key: Key) -> Genome:
         """Genes from the bounds, weights by fan-in. The key is consumed."""
@@ -177,7 +195,13 @@ class Networks:
         """How the networks of a bucket learn and are scored."""
         # A user's own chain may look at shapes, so it gets the weights as they are.
         return Lifetime(
-            bucket, self.suite, self.config.lifetime, self.dtype, self.optimiser, flat=self.optimiser is None
+            bucket,
+            self.suite,
+            self.config.lifetime,
+            self.dtype,
+            self.optimiser,
+            flat=self.optimiser is None,
+            native=self.backend.native,
         )
 
     def evaluate(
@@ -265,17 +289,23 @@ class Networks:
         """`padding_efficiency` from the architectures alone."""
         num_devices, batch_size = context.mesh.size, context.batch_size or default_batch_size()
         order = dealt(self._cost(architectures), num_devices).reshape(num_devices, -1)
+        useful = multiply_adds(architectures, *self.channels, self.config.bounds.attention_width)
+        if self.backend.native:
+            # Places beyond the end of a device's last batch compute its last individual again.
+            repeats = num_repeats(order.shape[1], batch_size)
+            return 1 / (1 + repeats * jnp.sum(useful[order[:, -1]]) / jnp.sum(useful))
 
         def executed(order: Int[Array, " individual"]) -> Scalar:
             members, buckets = groups(member(architectures, order), batch_size, self.buckets)
             return members.shape[1] * jnp.sum(bucket_costs(self.buckets, *self.channels)[buckets])
 
-        useful = multiply_adds(architectures, *self.channels, self.config.bounds.attention_width)
         return jnp.sum(useful) / jnp.sum(jax.vmap(executed)(order))
 
     @property
-    def full_size(self) -> Int[Array, "bucket gene"]:
-        """Buckets that are all the whole search space."""
+    def full_size(self) -> Int[Array, "bucket gene"] | tuple[()]:
+        """Buckets that are all the whole search space; nothing where the settings ask for one."""
+        if self.config.size_buckets == 1:
+            return ()
         sizes = [getattr(self.config.bounds, gene)[1] for gene in BUCKET_GENES]
         return jnp.tile(jnp.array(sizes, jnp.int32), (self.config.size_buckets, 1))
 
@@ -307,11 +337,13 @@ class Networks:
         save_network(exported, folder)
 
     def report(self, genome: Genome, seed: int) -> dict[str, Any]:
-        """Genes, weights, and scores on fresh episodes."""
+        """Genes, weights, what computed them, and scores on fresh episodes."""
+        examined = Lifetime(self.config.bounds, self.suite, native=self.backend.native)
         return {
             "architecture": describe(genome.architecture),
             "num_parameters": int(num_parameters(genome, self.config.bounds)),
-            "held_out": held_out_scores(Lifetime(self.config.bounds, self.suite), genome, seed),
+            "computed_by": self.computed_by,
+            "held_out": held_out_scores(examined, genome, seed),
         }
 
     def genes(self, genomes: Genome) -> dict[str, Any]:
@@ -321,3 +353,8 @@ class Networks:
     def learning(self, genomes: Genome) -> dict[str, Any]:
         """Factors on the settings of learning."""
         return {name: getattr(genomes.learning, name) for name in LEARNING_GENES}
+
+
+def dtype_of(config: NetworksConfig) -> DTypeLike | None:
+    """Precision of the factors of matrix products; None for the weights' own."""
+    return jnp.bfloat16 if config.precision == "bfloat16" else None

@@ -96,6 +96,11 @@ class SeededNetworks:
         return self.networks.behaviours
 
     @property
+    def computed_by(self) -> str:
+        """As the networks say."""
+        return self.networks.computed_by
+
+    @property
     def capacity(self) -> int:
         """Most seeds of a genome."""
         return self.networks.config.seed_capacity

@@ -84,6 +84,7 @@ def headline(record: RunRecord, model: Any) -> list[Entry]:
         *times(record),
         Entry("individuals per second (median)", written(median(column(rows, "individuals_per_second")))),
         Entry("padding efficiency (median)", score(median(column(rows, "padding_efficiency")))),
+        *computed_by(record),
         Entry("diversity, last generation", written(last(column(rows, "diversity")))),
         Entry("failed evaluations", written(float(np.nansum(column(rows, "failed"))) if rows else None)),
     ]
@@ -97,6 +98,7 @@ def training_headline(record: RunRecord, model: Any) -> list[Entry]:
         Entry("parameters", written(_num_parameters(record, model))),
         Entry(f"{step}s", written(last(column(rows, "step")))),
         *times(record),
+        *computed_by(record),
         Entry(f"{step}s per second (median)", written(median(column(rows, "steps_per_second")))),
         Entry("learning rate, last chunk", written(last(column(rows, "learning_rate")))),
         Entry("steps skipped, not finite", written(float(np.nansum(column(rows, "skipped"))) if rows else None)),
@@ -117,6 +119,12 @@ def times(record: RunRecord) -> list[Entry]:
         Entry("time, including compilation", written(total, "s")),
         Entry("compilation", written(compilation, "s")),
     ]
+
+
+def computed_by(record: RunRecord) -> list[Entry]:
+    """What computed networks in the last session; nothing for other models, and while there is no summary."""
+    named = record.summary.get("computed_by")
+    return [Entry("computed by", named)] if isinstance(named, str) else []
 
 
 def held_out(record: RunRecord, tasks: Sequence[str]) -> list[ScoreRow]:

@@ -21,6 +21,7 @@ from etm_jax.cells import CONTROLLERS, MEMORIES
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.learning._config import LifetimeConfig, Optimiser, Precision
 from etm_jax.networks.learning._optimisers import OPTIMISERS
+from etm_jax.networks.native import NativeSetting
 from etm_jax.task import CurriculumConfig
 
 Addressing = Literal["content", "content_and_location"]
@@ -162,6 +163,7 @@ class TrainConfig:
     ponder_cost: float = 0.001  # what a step of pondering adds to the loss, with ponder_steps above 1
     rematerialise: bool = False  # recompute activations in the backward pass; for large memories
     precision: Precision = "float32"  # of the factors in matrix products; sums and addressing are always float32
+    native: NativeSetting = "auto"  # the C++ kernel for CPUs; auto: where it can be used; on: an error where it cannot
     network: Annotated[NetworkConfig, arg(name="")] = field(default_factory=NetworkConfig)
     curriculum: CurriculumConfig = field(default_factory=lambda: CurriculumConfig(start=0.2))
     strategy: Annotated[StrategyConfig, arg(name="")] = field(default_factory=StrategyConfig)
@@ -177,7 +179,8 @@ class TrainConfig:
             require_positive(name, getattr(self, name))
         require_not_negative("ponder_cost", self.ponder_cost)
         require_share("final_learning_rate", self.final_learning_rate)
-        for name, kinds in (("optimiser", Optimiser), ("schedule", Schedule), ("precision", Precision)):
+        choices = {"optimiser": Optimiser, "schedule": Schedule, "precision": Precision, "native": NativeSetting}
+        for name, kinds in choices.items():
             require_choice(name, getattr(self, name), typing.get_args(kinds))
         if OPTIMISERS[self.optimiser].adaptive:
             paced = f"with optimiser {self.optimiser}, which paces itself"

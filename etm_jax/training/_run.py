@@ -168,13 +168,15 @@ def summarise(training: Training, outcome: TrainingOutcome, started: float) -> d
     The total time is from `started`, a `time.perf_counter()`, until these scores were there.
     """
     state, network = outcome.state, network_of(outcome.state)
+    examined = Lifetime(training.bounds, training.suite, native=training.backend.native)
     return {
         "ending": outcome.ending,
         "steps": int(state.step),
         "skipped": int(num_skipped(state.optimiser)),
         "architecture": describe(network.architecture),
+        "computed_by": training.computed_by,
         "num_parameters": int(num_parameters(network, training.bounds)),
-        "held_out": held_out_scores(Lifetime(training.bounds, training.suite), network, training.config.seed),
+        "held_out": held_out_scores(examined, network, training.config.seed),
         "seconds": {
             "total": round(time.perf_counter() - started, 1),
             "compile": round(outcome.compile_seconds, 1),

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from etm_jax._typing import Key, Scalar
 from etm_jax.environment import Suite
@@ -15,6 +15,7 @@ from etm_jax.networks.genome._genes import Genome, neutral
 from etm_jax.networks.genome._genome import random_genome
 from etm_jax.networks.learning._lifetime import Lifetime, learnable
 from etm_jax.networks.learning._optimisers import is_adaptive, make_chain, warmup_share
+from etm_jax.networks.native import Backend, choose_backend
 from etm_jax.training._config import TrainConfig
 from etm_jax.training._strategy import WeightStrategy, make_strategy
 
@@ -28,6 +29,7 @@ class Training:
     Attributes:
         config: every setting.
         suite: the tasks; or environments, with a strategy.
+        backend: what computes the network.
         optimiser: from gradients to updates; it leaves out steps that are not finite.
         adaptive: the optimiser sets its learning rate itself, by the laws.
         schedule: the learning rate at each step that was taken; None where it is not known.
@@ -36,6 +38,7 @@ class Training:
 
     config: TrainConfig
     suite: Suite
+    backend: Backend
     optimiser: optax.GradientTransformationExtraArgs
     adaptive: bool = False
     schedule: optax.Schedule | None = None
@@ -49,8 +52,13 @@ class Training:
     @property
     def lifetime(self) -> Lifetime:
         """How the network learns and is scored."""
-        dtype = jnp.bfloat16 if self.config.precision == "bfloat16" else None
-        return Lifetime(self.bounds, self.suite, self.config.lifetime, dtype)
+        native = self.backend.native
+        return Lifetime(self.bounds, self.suite, self.config.lifetime, dtype_of(self.config), native=native)
+
+    @property
+    def computed_by(self) -> str:
+        """What computes the network, in words."""
+        return self.backend.described()
 
 
 def make_training(
@@ -59,28 +67,40 @@ def make_training(
     """A training from its settings; an optax chain given here replaces theirs, schedule and strategy included.
 
     Raises:
-        ValueError: the strategy of the settings cannot have such a population, or gradients are asked of environments.
+        ValueError: the strategy of the settings cannot have such a population, gradients are asked of environments, or
+            `native` is on where the kernel cannot be used.
     """
 
     def draw(key: Key) -> Genome:
         return random_genome(key, config.network.bounds, suite.input_size, suite.output_size)
 
-    if optimiser is None and config.strategy.name:
+    by_strategy = optimiser is None and bool(config.strategy.name)
+    if not by_strategy:
+        learnable(suite)
+    bounds, dtypes = config.network.bounds, (jnp.result_type(float), dtype_of(config))
+    acts = suite.kind == "environments"
+    backend = choose_backend(config.native, bounds.spec, *dtypes, step_by_step=acts)
+    if by_strategy:
         strategy = make_strategy(config.strategy, jax.jit(draw)(jax.random.key(0)), config.network.bounds)
-        return Training(config, suite, only_finite(optax.identity()), strategy=strategy)
-    learnable(suite)
+        return Training(config, suite, backend, only_finite(optax.identity()), strategy=strategy)
     lifetime = config.lifetime
     adaptive = is_adaptive(lifetime, optimiser, jax.eval_shape(draw, jax.random.key(0)).params)
     if optimiser is not None:
-        return Training(config, suite, only_finite(optimiser), adaptive)
+        return Training(config, suite, backend, only_finite(optimiser), adaptive)
     if adaptive:
-        return Training(config, suite, only_finite(make_chain(lifetime, neutral())), adaptive)
+        return Training(config, suite, backend, only_finite(make_chain(lifetime, neutral())), adaptive)
     decay = decay_of(config)
 
     def schedule(step: ArrayLike) -> Scalar:
         return warmup_share(config.warmup_steps, step) * decay(step) * config.learning_rate
 
-    return Training(config, suite, only_finite(make_chain(lifetime, neutral(), decay)), schedule=schedule)
+    chain = only_finite(make_chain(lifetime, neutral(), decay))
+    return Training(config, suite, backend, chain, schedule=schedule)
+
+
+def dtype_of(config: TrainConfig) -> DTypeLike | None:
+    """Precision of the factors of matrix products; None for the weights' own."""
+    return jnp.bfloat16 if config.precision == "bfloat16" else None
 
 
 def decay_of(config: TrainConfig) -> optax.Schedule:

@@ -32,6 +32,7 @@ from etm_jax.cells._registry import initial_carry
 from etm_jax.networks import apply, compact, load_network, mask_of, pad, random_genome, save_network
 from etm_jax.networks.genome._buckets import crop, uncrop
 from etm_jax.networks.genome._genes import architecture_from, multiply_adds
+from etm_jax.networks.native._call import SERVED_CONTROLLERS, SERVED_MEMORIES
 from etm_jax.networks.variation._mutation import resize
 
 PAIRS = [(controller, memory) for controller in CONTROLLERS for memory in MEMORIES]
@@ -99,6 +100,20 @@ def test_nan_where_no_weight_exists_changes_nothing_and_gets_no_gradient(control
         assert_trees_equal(dirty, clean)
         by_params = make_genome(bounds, 1, **chosen).replace(params=dirty[1])
         assert_trees_equal(dirty[1], put_where_absent(by_params, bounds, chosen, 0.0).params)
+
+
+@pytest.mark.parametrize(
+    ("controller", "memory"),
+    [param for param in COMPILED if param.values[0] in SERVED_CONTROLLERS and param.values[1] in SERVED_MEMORIES],
+)
+def test_the_native_kernel_computes_the_same_in_a_space_of_this_kind_alone(kernel, controller, memory):
+    bounds, chosen = space_of(controller, memory), architecture_of(controller, memory)
+    genome, run = make_genome(bounds, 1, **chosen), gradients(bounds, native=True)
+    clean, dirty = (run(put_where_absent(genome, bounds, chosen, value), make_inputs()) for value in (0.0, np.nan))
+    assert_trees_equal(dirty, clean)
+    with jax.enable_x64(True):
+        expected = padded(controller, memory)[0]
+    assert_trees_close(clean, expected, rtol=1e-4, atol=1e-5)
 
 
 @compiled_pairs

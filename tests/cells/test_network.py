@@ -22,14 +22,14 @@ def make_module(seed=0):
     return MemoryNetwork(cell, {"num_slots": 5})
 
 
-def test_the_cell_in_a_flax_rnn_computes_what_the_network_and_the_genome_do():
+def test_the_cell_in_a_flax_rnn_computes_what_the_network_and_the_genome_do(native):
     genome = make_genome(TINY, num_read_heads=2)
     module = compact(genome, TINY)
     from_rnn = nnx.RNN(module.cell)(make_batch())
     assert from_rnn.shape == (BATCH, NUM_STEPS, OUTPUT_SIZE)
     np.testing.assert_allclose(module(make_batch()), from_rnn, rtol=1e-5, atol=1e-6)
     for sequence, outputs in zip(make_batch(), from_rnn, strict=True):
-        np.testing.assert_allclose(forward(TINY)(genome, sequence)[0], outputs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(forward(TINY, native)(genome, sequence)[0], outputs, rtol=1e-5, atol=1e-6)
 
 
 def test_a_cell_with_masks_computes_what_the_genome_does_and_drops_weights_that_do_not_exist():
@@ -41,10 +41,10 @@ def test_a_cell_with_masks_computes_what_the_genome_does_and_drops_weights_that_
     np.testing.assert_allclose(outputs, forward(TINY)(genome, make_batch()[0])[0], rtol=1e-5, atol=1e-6)
 
 
-def test_the_network_reports_the_weightings_of_read_heads_then_write_heads():
+def test_the_network_reports_the_weightings_of_read_heads_then_write_heads(native):
     genome = make_genome(TINY, num_read_heads=2)  # 2 of 2 read heads, 1 of 2 write heads, 6 of 7 slots
     outputs, weightings, _ = compact(genome, TINY).unroll(make_batch()[:1])
-    padded_outputs, padded_weightings, _ = forward(TINY)(genome, make_batch()[0])
+    padded_outputs, padded_weightings, _ = forward(TINY, native)(genome, make_batch()[0])
     assert weightings.shape == (1, NUM_STEPS, 3, 6)
     np.testing.assert_allclose(outputs[0], padded_outputs, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(weightings[0], padded_weightings[:, [0, 1, 2], :6], rtol=1e-5, atol=1e-6)

@@ -75,12 +75,12 @@ def test_a_permuted_first_parent_gives_the_same_child_in_that_order(own, theirs)
         assert_trees_equal(live(cross(key, moved, second)), live(expected))
 
 
-def test_offspring_of_permuted_parents_compute_the_same():
+def test_offspring_of_permuted_parents_compute_the_same(native):
     """Through the whole of an offspring that mates, without mutation."""
     first, second = (make_genome(TINY, seed=seed, controller_size=5) for seed in (1, 2))
     rates, mates = VariationRates(noise_rate=0.0, align=True), jnp.asarray(True)
     bear = jax.jit(lambda key, one, other: offspring(key, one, other, mates, TINY, rates, 0.0))
-    run, inputs = forward(TINY), make_inputs()
+    run, inputs = forward(TINY, native), make_inputs()
     for seed in range(4):
         key = jax.random.key(seed)
         child = bear(key, first, second)

@@ -32,14 +32,14 @@ def zero_where_absent(genome):
     return dataclasses.replace(genome, params=params)
 
 
-def test_a_genome_computes_in_a_bucket_what_it_computes_in_its_bounds():
+def test_a_genome_computes_in_a_bucket_what_it_computes_in_its_bounds(native):
     genome = make_genome(TINY, **CHOSEN)
     small = jax.jit(lambda genome: crop(genome, SMALLER))(genome)
     assert small.params["controller"]["recurrent_kernel"].shape == (4, 4, 4)
     assert small.params["heads"]["key_bias"].shape == (3, 3)
     np.testing.assert_allclose(
-        forward(SMALLER)(small, make_inputs()).outputs,
-        forward(TINY)(genome, make_inputs()).outputs,
+        forward(SMALLER, native)(small, make_inputs()).outputs,
+        forward(TINY, native)(genome, make_inputs()).outputs,
         rtol=1e-5,
         atol=1e-6,
     )
@@ -107,8 +107,8 @@ def test_a_batch_computes_in_the_cheapest_bucket_that_holds_all_of_it():
 @pytest.mark.slow
 @pytest.mark.parametrize("individuals_per_batch", [1, 2])
 def test_a_generation_in_buckets_equals_one_at_full_padding(individuals_per_batch):
-    whole, record = tiny.after(2)
-    problem = tiny.problem(individuals_per_batch=individuals_per_batch, size_buckets=3)
+    whole, record = tiny.after(2, native="off")
+    problem = tiny.problem(individuals_per_batch=individuals_per_batch, size_buckets=3, native="off")
     state = tiny.compiled_init(size_buckets=3)(jax.random.key(0))
     state = choose(problem, state)
     bucketed = dataclasses.replace(problem, model=problem.model.in_buckets(state.buckets))
@@ -129,7 +129,7 @@ def test_buckets_are_chosen_again_on_time_and_not_between():
     assert [next_choice(10, 3, generation) for generation in (0, 1, 3, 8, 9)] == [3, 3, 6, 9, 10]
     assert tiny.problem().model.rebucket_every == 0  # with one bucket there is nothing to choose
     assert next_choice(tiny.CONFIG.max_generations, 0, 0) == tiny.CONFIG.max_generations
-    problem = tiny.problem(size_buckets=3, rebucket_every=3)
+    problem = tiny.problem(size_buckets=3, rebucket_every=3, native="off")
     assert problem.model.rebucket_every == 3
     state = tiny.compiled_init(size_buckets=3)(jax.random.key(0))
     between = choose(problem, dataclasses.replace(state, generation=jnp.array(2, jnp.int32)))
@@ -140,7 +140,13 @@ def test_buckets_are_chosen_again_on_time_and_not_between():
 @pytest.mark.slow
 def test_a_run_with_buckets_goes_through_several_choices():
     problem = tiny.problem(
-        tiny.COPY, size_buckets=3, rebucket_every=2, max_generations=3, generations_per_chunk=1, lifetime=tiny.DARWINIAN
+        tiny.COPY,
+        size_buckets=3,
+        rebucket_every=2,
+        max_generations=3,
+        generations_per_chunk=1,
+        lifetime=tiny.DARWINIAN,
+        native="off",
     )
     outcome = run(problem)
     assert int(outcome.state.generation) == len(outcome.history) == 3

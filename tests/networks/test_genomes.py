@@ -307,13 +307,13 @@ def test_padding_a_compact_network_gives_the_genome_back_with_zeros_where_nothin
         assert describe(padded.architecture) == chosen
 
 
-def test_a_network_padded_into_larger_bounds_computes_the_same(compacted):
+def test_a_network_padded_into_larger_bounds_computes_the_same(compacted, native):
     for chosen, genome, module in compacted:
         grown = pad(module, LARGER)
         exact = exact_params(genome.params, TINY, chosen)
         assert_trees_equal(grown.params, padded_like(make_genome(LARGER).params, exact, LARGER, chosen, 0.0))
-        outputs = forward(TINY)(genome, make_inputs())[0]
-        assert_trees_close(forward(LARGER)(grown, make_inputs())[0], outputs, rtol=1e-5, atol=1e-6)
+        outputs = forward(TINY, native)(genome, make_inputs())[0]
+        assert_trees_close(forward(LARGER, native)(grown, make_inputs())[0], outputs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,6 @@
 """The native kernel against XLA, which is the reference."""
 
 import functools
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +33,7 @@ from etm_jax.networks._batches import over_population
 from etm_jax.networks.genome._genes import architecture_from
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.networks.learning._lifetime import Lifetime
-from etm_jax.networks.native import _build, library, why_not
+from etm_jax.networks.native import library, why_not
 from etm_jax.networks.native._call import ARRAYS, GENES, SERVED_CONTROLLERS, SERVED_MEMORIES, layout_of
 from etm_jax.parallel import device_mesh
 
@@ -61,12 +58,6 @@ SPARE = {
     "feed-forward": Bounds((5, 9), (2, 4), (1, 2), (1, 2), (3, 6), controllers=("feedforward",)),
     "no memory": Bounds((5, 9), (2, 4), (1, 2), (1, 2), (3, 6), controllers=("rnn", "gru"), memories=("none",)),
 }
-
-
-@pytest.fixture(scope="module")
-def kernel():
-    if library().reason:
-        pytest.skip(f"no native kernel: {library().reason}")
 
 
 def batch(seed=0, size=BATCH_SIZE):
@@ -301,116 +292,7 @@ def test_kinds_have_the_places_that_the_kernel_expects():
     assert architecture_from(genes()).addressing == 1
 
 
-@pytest.mark.slow  # 12 CPU seconds of compiling
-def test_sanitizers_find_nothing_in_random_calls(tmp_path):
-    """Out-of-range genes too, which must be refused."""
-    try:
-        compiler, machine = _build.find_compiler(), _build.machine_flags()
-    except _build.NoKernelError as error:
-        pytest.skip(str(error))
-    program = tmp_path / "fuzz"
-    flags = ["-std=c++17", "-O1", "-w", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    source = Path(__file__).with_name("native_fuzz.cc")
-    command = [compiler, *flags, *machine, f"-I{_build.SOURCES}", str(source), "-o", str(program)]
-    made = subprocess.run(command, capture_output=True, text=True)
-    if made.returncode:
-        pytest.skip(f"no sanitizers here: {made.stderr[-200:]}")
-    done = subprocess.run([program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
-
-
-# 4. building and loading, with a source that compiles at once
-
-SOURCE = 'extern "C" const char* etm_key() { return ETM_KEY; }\nextern "C" long etm_kept_floats() { return 0; }\n'
-
-
-@pytest.fixture
-def small_source(tmp_path, monkeypatch):
-    try:
-        compiler = _build.find_compiler()
-    except _build.NoKernelError as error:
-        pytest.skip(str(error))
-    folder = tmp_path / "source"
-    folder.mkdir()
-    (folder / "kernel.cc").write_text(SOURCE)
-    monkeypatch.setattr(_build, "SOURCES", folder)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return compiler
-
-
-def built(compiler):
-    key = _build.key_of(compiler, _build.FLAGS)
-    path = _build.cache_folder() / f"kernel-{key}.so"
-    return path, key, _build.load_or_build(path, key, compiler, _build.FLAGS)
-
-
-def test_a_library_is_built_once(small_source):
-    path, _, functions = built(small_source)
-    written = path.stat().st_mtime_ns
-    assert functions is not None
-    assert built(small_source)[0].stat().st_mtime_ns == written
-    assert [file.name for file in path.parent.iterdir()] == [path.name]  # nothing temporary is left
-
-
-def test_two_at_once_build_the_same_library(small_source):
-    with ThreadPoolExecutor(2) as threads:
-        first, second = threads.map(built, [small_source] * 2)
-    assert first[:2] == second[:2]
-    assert [file.name for file in first[0].parent.iterdir()] == [first[0].name]
-    assert first[2].etm_key() == second[2].etm_key() == first[1].encode()
-
-
-def test_another_source_compiler_or_flag_is_another_library(small_source, monkeypatch):
-    key = _build.key_of(small_source, _build.FLAGS)
-    others = {_build.key_of(small_source, (*_build.FLAGS, "-g"))}
-    for module, name, value in ((_build.jaxlib.version, "__version__", "0"), (_build, "processor", lambda: "avx2")):
-        with monkeypatch.context() as patch:
-            patch.setattr(module, name, value)
-            others.add(_build.key_of(small_source, _build.FLAGS))
-    (_build.SOURCES / "kernel.cc").write_text(SOURCE + "// changed")
-    others.add(_build.key_of(small_source, _build.FLAGS))
-    assert len(others) == 4 and key not in others
-
-
-@pytest.mark.parametrize("damage", ["cut off", "of another key"])
-def test_a_damaged_or_wrong_file_is_built_again(small_source, damage):
-    key = _build.key_of(small_source, _build.FLAGS)
-    path = _build.cache_folder() / f"kernel-{key}.so"
-    if damage == "cut off":
-        path.write_bytes(b"\x7fELF")
-    else:
-        _build.build(path, "another", small_source, _build.FLAGS)
-    assert _build.load(path, key) is None
-    assert built(small_source)[2].etm_key() == key.encode()
-
-
-def test_a_source_that_does_not_compile_says_so(small_source):
-    (_build.SOURCES / "kernel.cc").write_text("not C++")
-    with pytest.raises(_build.NoKernelError, match=r"cannot compile the kernel: .*error"):
-        built(small_source)
-
-
-def test_no_compiler_says_so(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(_build.NoKernelError, match="no-such-compiler"):
-        _build.find_compiler()
-
-
-def test_a_folder_that_others_can_write_is_not_loaded_from(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    _build.cache_folder().chmod(0o777)
-    with pytest.raises(_build.NoKernelError, match="chmod"):
-        _build.cache_folder()
-
-
-def test_the_compiler_is_asked_for_its_version(monkeypatch):
-    failed = subprocess.CompletedProcess([], 1, "", "")
-    monkeypatch.setattr(_build.subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(_build.NoKernelError, match="CXX"):
-        _build.key_of("g++", ())
-
-
-# 5. learning
+# 4. learning
 
 
 def test_a_lifetime_is_the_same_to_rounding(kernel):

@@ -27,8 +27,8 @@ def resized(genome, seed=0, **changes):
     return compiled_resize()(jax.random.key(seed), genome, architecture)
 
 
-def outputs(genome):
-    return np.asarray(forward(TINY)(genome, make_inputs())[0])
+def outputs(genome, native=False):
+    return np.asarray(forward(TINY, native)(genome, make_inputs())[0])
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ def outputs(genome):
         ({"controller_size": 5, "num_read_heads": 2, "slot_width": 4, "num_write_heads": 2}, 2e-3),
     ],
 )
-def test_growth_keeps_the_function(changes, tolerance):
+def test_growth_keeps_the_function(changes, tolerance, native):
     genome = make_genome(TINY, seed=3)
     grown = resized(genome, **changes)
-    np.testing.assert_allclose(outputs(grown), outputs(genome), atol=tolerance)
+    np.testing.assert_allclose(outputs(grown, native), outputs(genome, native), atol=tolerance)
 
 
 def test_location_addressing_starts_switched_off():

@@ -18,7 +18,8 @@ from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.parallel._devices import replicated
 
 PLATFORMS = ("tpu", "cuda")
-WIDE = {"individuals_per_batch": tiny.CONFIG.population_size}  # all in one vmap, as on a TPU or a GPU
+# All in one vmap, and by XLA, as on a TPU or a GPU.
+WIDE = {"individuals_per_batch": tiny.CONFIG.population_size, "native": "off"}
 KEY = jax.eval_shape(lambda: jax.random.key(0))
 
 

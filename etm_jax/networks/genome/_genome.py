@@ -78,8 +78,10 @@ def apply(
         inputs: one row a step; a batch axis in front costs less in the gradient than `vmap` over inputs.
         bounds: the search space the genome belongs to.
         native: run it by the native kernel where that serves the space (`etm_jax.networks.native.why_not`), else by
-            XLA.
-        **how: `rematerialise`, `micro_batch` and `dtype` of `etm_jax.cells.cell_unroll`.
+            XLA. Runs and trainings use it on CPUs unless told otherwise; here it must be asked for, since it has
+            gradients but neither forward-mode nor second derivatives, and its `vmap` is a loop.
+        **how: `rematerialise`, `micro_batch` and `dtype` of `etm_jax.cells.cell_unroll`; the kernel reads only the
+            first.
 
     Returns:
         Logits, one row a step.

@@ -30,7 +30,8 @@ class Lifetime:
         optimiser: the user's own optax chain, in place of the one that the settings name.
         flat: the optimiser gets all weights as one vector, which is fewer operations to compile and to run; right
             where it treats every weight by itself.
-        native: networks run by the native kernel where that serves them.
+        native: networks run on tasks by the native kernel where that serves them; runs and trainings set it by what
+            `choose_backend` says.
     """
 
     bounds: Bounds

@@ -1,5 +1,8 @@
 """Networks at live sizes on a CPU: a C++ kernel behind `unroll`, compiled where it is used; see README.md."""
 
+from etm_jax.networks.native._backend import Backend as Backend
+from etm_jax.networks.native._backend import NativeSetting as NativeSetting
+from etm_jax.networks.native._backend import choose_backend as choose_backend
 from etm_jax.networks.native._build import library as library
 from etm_jax.networks.native._call import native_unroll as native_unroll
 from etm_jax.networks.native._call import why_not as why_not

@@ -26,7 +26,7 @@ COMPILERS = ("g++", "clang++", "c++")
 X86_64_V3 = {"avx", "avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"}  # as the kernel of Linux names them
 X86_64_V4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 TARGETS = {"EtmForward": "etm_forward", "EtmWeightings": "etm_weightings", "EtmBackward": "etm_backward"}
-SECONDS_TO_COMPILE = 300
+SECONDS_TO_COMPILE, SECONDS_TO_ANSWER = 300, 30
 
 logger = logging.getLogger(__name__)
 
@@ -62,18 +62,17 @@ def library() -> Library:
 @functools.cache
 def _library() -> Library:
     try:
-        compiler, flags = find_compiler(), (*FLAGS, *machine_flags())
-        key = key_of(compiler, flags)
-        path = cache_folder() / f"kernel-{key}.so"
-        functions = load_or_build(path, key, compiler, flags)
+        flags, compiler = (*FLAGS, *machine_flags()), find_compiler()
+        key, folder = key_of(compiler, flags), cache_folder()
+        path, functions = load_or_build(folder, key, compiler, flags)
         for name, target in TARGETS.items():
             jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(functions, name)), platform="cpu")
         from etm_jax.networks.native._check import check  # here, because it calls what this loads
 
-        check(functions, path.with_suffix(".json"))
+        check(functions, folder / f"kernel-{key}.json")
     except NoKernelError as error:
         return Library(reason=str(error))
-    except OSError as error:  # a cache folder that cannot be written, for example
+    except (OSError, jax.errors.JaxRuntimeError) as error:  # such as a full disk; a jaxlib with other foreign functions
         return Library(reason=" ".join(str(error).split()))
     return Library(functions, path)
 
@@ -83,7 +82,7 @@ def find_compiler() -> str:
     named = os.environ.get("CXX")
     found = [shutil.which(name) for name in ([named] if named else COMPILERS)]
     if not any(found):
-        looked = named or ", ".join(COMPILERS)
+        looked = f"{named}, as CXX says" if named else ", ".join(COMPILERS)
         raise NoKernelError(f"no C++ compiler was found (looked for {looked}); install g++ or clang++, or set CXX")
     return next(path for path in found if path)
 
@@ -91,7 +90,7 @@ def find_compiler() -> str:
 def machine_flags() -> tuple[str, ...]:
     """What tells the compiler which instructions the machine has."""
     machine = platform.machine().lower()
-    if os.name == "nt":
+    if platform.system() == "Windows":
         raise NoKernelError("the kernel is not written for Windows' compilers")
     if machine in ("aarch64", "arm64"):
         return ()
@@ -122,7 +121,10 @@ def sources() -> list[Path]:
 
 def key_of(compiler: str, flags: tuple[str, ...]) -> str:
     """What a library belongs to: sources, compiler, flags, processor and jaxlib, as a hash."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=30)
+    try:
+        version = run_compiler([compiler, "--version"], SECONDS_TO_ANSWER)
+    except subprocess.TimeoutExpired:
+        raise NoKernelError(f"{compiler} --version does not answer; set CXX to a C++ compiler") from None
     if version.returncode:
         raise NoKernelError(f"{compiler} --version fails; set CXX to a C++ compiler")
     whole = hashlib.sha256()
@@ -134,33 +136,44 @@ def key_of(compiler: str, flags: tuple[str, ...]) -> str:
     return whole.hexdigest()[:32]
 
 
+def run_compiler(command: list[str], seconds: int | float) -> subprocess.CompletedProcess[str]:
+    """What the compiler says; in whatever language and encoding."""
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds)
+
+
 def cache_folder() -> Path:
     """The folder of built libraries, in the user's cache folder; no other user may write there."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "etm_jax" / "native"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    status = folder.stat()
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(base, "etm_jax", "native")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+    except OSError as error:
+        reason = f"{folder} cannot be made ({error.strerror}); set XDG_CACHE_HOME to a folder that can be written"
+        raise NoKernelError(reason) from None
     if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise NoKernelError(f"others can write to {folder}, from which libraries are loaded; chmod 700 it")
     return folder
 
 
-def load_or_build(path: Path, key: str, compiler: str, flags: tuple[str, ...]) -> ctypes.CDLL:
-    """The library of this key, from the cache or newly built; a file that cannot be loaded is built again."""
-    if path.exists():
+def load_or_build(folder: Path, key: str, compiler: str, flags: tuple[str, ...]) -> tuple[Path, ctypes.CDLL]:
+    """The library of this key, from the folder or newly built; a file that cannot be loaded is built again."""
+    for path in sorted(folder.glob(f"kernel-{key}-*.so")):
         functions = load(path, key)
         if functions:
-            return functions
-    build(path, key, compiler, flags)
+            return path, functions
+    path = build(folder, key, compiler, flags)
     functions = load(path, key)
     if not functions:
         raise NoKernelError(f"{path} was built but cannot be loaded")
-    return functions
+    return path, functions
 
 
 def load(path: Path, key: str) -> ctypes.CDLL | None:
     """The library, unless the file is damaged or was built for another key."""
     try:
+        if path.name != name_of(key, path):  # the loader itself breaks off the process where a file is cut off
+            return None
         functions = ctypes.CDLL(str(path))
     except OSError:
         return None
@@ -171,28 +184,35 @@ def load(path: Path, key: str) -> ctypes.CDLL | None:
             return functions
     except AttributeError:
         pass
-    _ctypes.dlclose(functions._handle)  # else a new file at this path would be taken for the one that is loaded
+    _ctypes.dlclose(functions._handle)
     return None
 
 
-def build(path: Path, key: str, compiler: str, flags: tuple[str, ...]) -> None:
+def name_of(key: str, path: Path) -> str:
+    """The name of a library of this key and with the content of this file."""
+    return f"kernel-{key}-{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}.so"
+
+
+def build(folder: Path, key: str, compiler: str, flags: tuple[str, ...]) -> Path:
     """Compile to a temporary neighbour and rename it, so that another process finds all of the file or nothing."""
     logger.info("compiling the native kernel with %s, about 10 s, once for this machine", compiler)
     began = time.monotonic()
-    descriptor, temporary = tempfile.mkstemp(suffix=".so", prefix=".", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(suffix=".so", prefix=".", dir=folder)
     os.close(descriptor)
     include = f"-I{jax.ffi.include_dir()}"
     command = [compiler, *flags, f'-DETM_KEY="{key}"', include, str(SOURCES / "kernel.cc"), "-o", temporary]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_COMPILE)
+        done = run_compiler(command, SECONDS_TO_COMPILE)
         if done.returncode:
             lines = done.stderr.splitlines() or ["no message"]
             first = next((line for line in lines if "error" in line), lines[0])
             raise NoKernelError(f"{compiler} cannot compile the kernel: {first}")
         os.chmod(temporary, 0o700)
+        path = folder / name_of(key, Path(temporary))
         os.replace(temporary, path)
     except subprocess.TimeoutExpired:
         raise NoKernelError(f"{compiler} did not finish within {SECONDS_TO_COMPILE} s") from None
     finally:
         Path(temporary).unlink(missing_ok=True)
     logger.info("compiled the native kernel in %.1f s", time.monotonic() - began)
+    return path

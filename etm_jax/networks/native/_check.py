@@ -1,5 +1,6 @@
 """A tiny network, against what XLA computed of it when the library was built."""
 
+import contextlib
 import ctypes
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ SIZES = {
 
 
 def check(functions: ctypes.CDLL, reference: Path) -> None:
-    """Compare outputs and gradients with those in the file, which XLA makes where there is none yet.
+    """Compare outputs and gradients with those in the file, which XLA makes where there is none, or where they differ.
 
     Raises:
         NoKernelError: they differ.
@@ -80,12 +81,17 @@ def _check(functions: ctypes.CDLL, reference: Path) -> None:
         (_, outputs), gradients = jax.jit(jax.value_and_grad(probed, has_aux=True))(params)
         return np.concatenate([np.ravel(array) for array in (outputs, *jax.tree.leaves(gradients))])
 
+    def worst_of(expected: np.ndarray) -> float:
+        return float(np.max(np.abs(found - expected) / (1 + np.abs(expected))))
+
     found = results(by_kernel)
-    expected = _read(reference)
-    if expected is None or expected.shape != found.shape:
-        expected = results(by_xla)
+    kept = _read(reference)
+    if kept is not None and kept.shape == found.shape and worst_of(kept) <= TOLERANCE:
+        return
+    expected = results(by_xla)
+    with contextlib.suppress(OSError):  # a folder that can only be read, for example
         write_atomically(reference, json.dumps([float(number) for number in expected]))
-    worst = float(np.max(np.abs(found - expected) / (1 + np.abs(expected))))
+    worst = worst_of(expected)
     if not worst <= TOLERANCE:
         raise NoKernelError(f"in its self-check it differs from XLA by {worst:.2g}, more than {TOLERANCE}")
 

@@ -1,0 +1,62 @@
+"""Whether the kernel or XLA computes networks: decided once, when a model or a training is made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from jax.typing import DTypeLike
+
+from etm_jax.cells import CellSpec
+from etm_jax.networks.native._call import why_not
+
+NativeSetting = Literal["auto", "on", "off"]
+STEP_BY_STEP = "in environments it would be called for each step"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What computes networks.
+
+    Attributes:
+        why_xla: why XLA does, in one line; empty where the native kernel does.
+    """
+
+    why_xla: str = ""
+
+    @property
+    def native(self) -> bool:
+        """Whether the native kernel does."""
+        return not self.why_xla
+
+    def described(self, live: str = "", padded: str = "") -> str:
+        """In words for the user, with what is said of the sizes that each of the two computes."""
+        return f"the native kernel{live}" if self.native else f"XLA{padded}, not the native kernel: {self.why_xla}"
+
+
+def choose_backend(
+    setting: NativeSetting,
+    spec: CellSpec,
+    *dtypes: DTypeLike | None,
+    step_by_step: bool = False,
+    any_process: Callable[[bool], bool] = bool,
+) -> Backend:
+    """What computes networks of these kinds here. Builds the kernel where it may be used and has not been built yet.
+
+    Args:
+        setting: auto: the kernel where it can be used; on: the kernel or an error; off: XLA.
+        spec: what is static about the networks; the kernel must know every kind that may occur.
+        *dtypes: of the weights and of the factors of matrix products; None for the weights' own.
+        step_by_step: whether each step's inputs depend on the outputs before it.
+        any_process: whether a condition holds in any process of the run; all of them must decide alike.
+
+    Raises:
+        ValueError: the setting is on, and the kernel cannot be used.
+    """
+    if setting == "off":
+        return Backend("native is off")
+    reason = STEP_BY_STEP if step_by_step else why_not(spec, *dtypes)
+    if any_process(bool(reason)) and not reason:
+        reason = "another process of the run cannot use it"
+    if setting == "on" and reason:
+        raise ValueError(f"native must be auto or off here, since the kernel cannot be used: {reason}")
+    return Backend(reason)
