@@ -135,9 +135,7 @@ def by_pytorch(settings: Settings, seed: int, published: bool) -> Learner:
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     draws, task, shape = np.random.default_rng(seed), settings.task, settings.network
-    network = PublishedNTM(
-        task.input_size, task.output_size, shape.num_slots, shape.slot_width, shape.controller_size
-    )
+    network = PublishedNTM(task.input_size, task.output_size, shape.num_slots, shape.slot_width, shape.controller_size)
     parameters = list(network.parameters())
     if published:
         batch_size = 1
