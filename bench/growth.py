@@ -132,7 +132,8 @@ def forms(point: Point) -> list[Form]:
 def measure(point: Point, batch_size: int, rounds: int) -> list[dict[str, Any]]:
     """Costs of one size in every form, timed in turn, and the most memory that this process held for it.
 
-    That is true of the form that comes first, which needs less than XLA and its compiler do.
+    That is true of the form that comes first, which needs less than XLA and its compiler do. What the kernel allocates
+    within a call, for one individual, is in this memory but not in `program_bytes`, which are the compiler's.
     """
     pin(1)
     task = etm_tasks.make("copy", bits=BITS, min_length=point.length, max_length=point.length)
