@@ -1,7 +1,7 @@
 """How many CPU seconds does a network of Graves' shape take to learn to copy, beside pytorch-ntm's recipe?
 
 `python -m bench.pytorch_ntm --out FILE.json`; `--quick` checks in a minute that it works. Results: bench/README.md.
-The file is written after every run, and the runs that it holds are not done again.
+The file is written after every run, and the runs that it holds are not done again: more forms and seeds can be added.
 """
 
 # pyright: reportMissingImports=false
@@ -43,6 +43,7 @@ GRAVES = NetworkConfig(num_slots=128, slot_width=20, controller_size=100)
 TINY = NetworkConfig(num_slots=5, slot_width=3, controller_size=4)
 BATCH_SIZE, LEARNING_RATE, CLIP_NORM = 16, 3e-3, 1.0  # our recipe, the defaults of `etm_jax.train`
 HELD_OUT_KEY = 2**31 - 3  # of the episodes that all networks are examined on; no training draws from it
+EXAMINED = ("wanted", "look", "held_out", "quick")  # settings that the runs of one file share
 HEADINGS = ("form", "seed", "sequences", "CPU s", "CPU s, 99% of bits", "compile s", "sequences right", "bits right")
 
 
@@ -228,6 +229,22 @@ def sentence(form: str, runs: list[dict[str, Any]], wanted: float) -> str:
     return f"{form}: {len(found)} of {len(runs)} seeds reach {wanted:.0%} of the sequences{median}"
 
 
+def saved(settings: Settings) -> list[dict[str, Any]]:
+    """The runs that the file holds; none where there is no file.
+
+    Raises:
+        SystemExit: they were examined in another way.
+    """
+    if not settings.out or not settings.out.exists():
+        return []
+    found = json.loads(settings.out.read_text())
+    for name in EXAMINED:
+        if found["settings"][name] != getattr(settings, name):
+            theirs = found["settings"][name]
+            raise SystemExit(f"{settings.out} has runs with {name} {theirs}, not {getattr(settings, name)}; move it")
+    return found["runs"]
+
+
 def main(settings: Settings) -> None:
     """Train every form with every seed, then print what it took; save it after every run."""
     if settings.quick:
@@ -238,7 +255,7 @@ def main(settings: Settings) -> None:
     if not importlib.util.find_spec("torch"):
         print("PyTorch is not installed, so nothing is compared with it; pip install 'etm-jax[bench]'")
         forms = tuple(form for form in forms if form == ETM_JAX)
-    runs = json.loads(settings.out.read_text())["runs"] if settings.out and settings.out.exists() else []
+    runs = saved(settings)
     known = {(run["form"], run["seed"]) for run in runs}
     for seed in settings.seeds:
         for form in forms:
