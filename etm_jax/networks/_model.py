@@ -270,16 +270,14 @@ class Networks:
     ) -> Any:
         """`over_population`, in the order that makes like networks neighbours and gives every device as much to do."""
         run = over_population(function, context.mesh, context.batch_size or default_batch_size(), self.buckets)
-        if len(self.buckets) == 1 and steps is None and not self.backend.native:
+        if len(self.buckets) == 1 and steps is None:
             return run(own, architectures, shared)
         cost = self._cost(architectures)
         order = dealt(cost if steps is None else cost * steps.astype(cost.dtype), context.mesh.size)
         return member(run(member(own, order), member(architectures, order), shared), jnp.argsort(order))
 
     def _cost(self, architectures: Architecture) -> Float[Array, " population"]:
-        """Multiply-adds of a step of each network, at its live sizes or in the smallest bucket that holds it."""
-        if self.backend.native:
-            return multiply_adds(architectures, *self.channels, self.config.bounds.attention_width)
+        """Multiply-adds of a step of each network in the smallest bucket that holds it."""
         costs = bucket_costs(self.buckets, *self.channels)
         return costs[jnp.argmax(fitting(architectures, self.buckets), axis=-1)]
 

@@ -21,7 +21,6 @@ from etm_jax.networks import Networks, NetworksConfig, multiply_adds
 from etm_jax.networks._batches import num_repeats
 from etm_jax.networks.genome._genes import architecture_from
 from etm_jax.networks.native import _build, choose_backend
-from etm_jax.parallel._devices import AXIS
 from etm_jax.runs._checkpoint import Checkpoints
 from etm_jax.training import NetworkConfig, StrategyConfig, TrainConfig, make_training
 
@@ -185,26 +184,6 @@ def test_at_live_sizes_only_repeated_individuals_are_padding(kernel, individuals
     expected = sum(costs) / (sum(costs) + 2 * costs[0]) if individuals_per_batch else 1
     assert found == pytest.approx(expected, rel=1e-6)
     assert num_repeats(4, individuals_per_batch) == (2 if individuals_per_batch else 0)
-
-
-@pytest.mark.parametrize("given_steps", [False, True])
-def test_at_live_sizes_every_device_has_as_much_to_do(kernel, given_steps):
-    """Two large networks, then two small ones: each of two devices gets one of either."""
-    problem = tiny.problem(tiny.COPY, devices=2)
-    chosen = [genes(num_slots=slots, controller_size=units) for slots, units in ((7, 6), (7, 6), (5, 4), (5, 4))]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(architecture_from, chosen))
-    steps = jnp.full(4, 3) if given_steps else None
-
-    @jax.jit
-    def device_of_each(architectures):
-        def device(bucket, own, shared):
-            return own, jax.lax.axis_index(AXIS)
-
-        return problem.model._spread(problem.context, device, jnp.arange(4), architectures, (), steps)
-
-    order, device = map(np.asarray, device_of_each(stacked))
-    assert order.tolist() == [0, 1, 2, 3]
-    assert sorted(device[:2]) == sorted(device[2:]) == [0, 1]
 
 
 # 5. the same run
