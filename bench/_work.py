@@ -1,18 +1,20 @@
-"""The work of an evaluation, on one device: the forward pass or one training step of every individual, in some form."""
+"""The work of an evaluation, on one device: the forward pass or training steps of every individual, in some form."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import optax
+import jax.numpy as jnp
 
-from etm_jax.networks import Bounds, Genome, apply, random_genome
+from etm_jax.networks import Bounds, Genome, LifetimeConfig, apply, random_genome
 from etm_jax.networks._batches import over_population
 from etm_jax.networks.genome._buckets import crop, uncrop
 from etm_jax.networks.learning import default_micro_batch
+from etm_jax.networks.learning._gradient import learn
+from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.parallel import device_mesh
-from etm_jax.task import Episode, Task
+from etm_jax.task import Episode, Task, TaskSuite
 
 BITS = 8
 LEARNING_RATE = 1e-3
@@ -63,17 +65,6 @@ def forward(genome: Genome, episode: Episode, form: Form) -> jax.Array:
     return apply(genome, episode.inputs, form.bounds, native=form.native, **how)
 
 
-def train_step(genome: Genome, state: Any, episode: Episode, task: Task, form: Form) -> Any:
-    """Forward, backward and Adam update of one individual: its new genome, optimiser state and loss before it."""
-
-    def loss(params: Any) -> jax.Array:
-        return task.loss(forward(replace(genome, params=params), episode, form), episode)
-
-    value, gradients = jax.value_and_grad(loss)(genome.params)
-    updates, state = optax.adam(LEARNING_RATE).update(gradients, state)
-    return replace(genome, params=optax.apply_updates(genome.params, updates)), state, value
-
-
 def forward_pass(population: Genome, episode: Episode, form: Form) -> Work:
     """Logits of a population."""
 
@@ -83,21 +74,19 @@ def forward_pass(population: Genome, episode: Episode, form: Form) -> Work:
     return for_population(one, form), (population, population.architecture, episode)
 
 
-def training_step(population: Genome, episode: Episode, task: Task, form: Form) -> Work:
-    """Forward, backward and Adam update of a population."""
-    state = jax.vmap(optax.adam(LEARNING_RATE).init)(population.params)
+def training_steps(population: Genome, task: Task, batch_size: int, form: Form, steps: int = 1) -> Work:
+    """A lifetime of so many steps of a population: fresh episodes, forward, backward, Adam."""
+    config = LifetimeConfig(batch_size=batch_size, learning_rate=LEARNING_RATE, rematerialise=form.rematerialise)
+    suite = TaskSuite((task,), (1.0,))
+    keys = jax.random.split(jax.random.key(1), len(population.architecture.num_slots))
 
-    def resized(genome: Genome, state: Any, resize: Callable[[Genome, Bounds], Genome], bounds: Bounds) -> Any:
-        moments, *rest = state
-        mu, nu = (resize(replace(genome, params=moment), bounds).params for moment in (moments.mu, moments.nu))
-        return resize(genome, bounds), (moments._replace(mu=mu, nu=nu), *rest)
+    def one(bucket: Bounds, own: tuple[Genome, jax.Array], shared: tuple[()]) -> Genome:
+        del shared
+        genome, key = own
+        lifetime = Lifetime(bucket, suite, config, flat=True, native=form.native)  # as a run has it
+        return uncrop(learn(lifetime, key, crop(genome, bucket), jnp.ones(1), 1.0, steps), form.bounds)
 
-    def one(bucket: Bounds, own: tuple[Genome, Any], shared: Episode) -> Any:
-        genome, state = resized(*own, crop, bucket)
-        genome, state, loss = train_step(genome, state, shared, task, replace(form, buckets=(bucket,)))
-        return *resized(genome, state, uncrop, form.bounds), loss
-
-    return for_population(one, form), ((population, state), population.architecture, episode)
+    return for_population(one, form), ((population, keys), population.architecture, ())
 
 
 def for_population(one: Callable[..., Any], form: Form) -> Callable[..., Any]:

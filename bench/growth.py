@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._measure import costs_of, in_fresh_process, markdown, peak_rss_bytes, prepare, save
-from bench._work import BITS, FORWARD, IN_TURN, NATIVE, SMALL, TRAINING, Form, drawn, forward_pass, training_step
+from bench._work import BITS, FORWARD, IN_TURN, NATIVE, SMALL, TRAINING, Form, drawn, forward_pass, training_steps
 from etm_jax.networks import Bounds
 from etm_jax.networks.native import why_not
 
@@ -143,7 +143,7 @@ def measure(point: Point, batch_size: int, rounds: int) -> list[dict[str, Any]]:
         if point.work == FORWARD:
             function, arguments = forward_pass(population, episode, form)
         else:
-            function, arguments = training_step(population, episode, task, form)
+            function, arguments = training_steps(population, task, batch_size, form)
         programs.append(prepare(function, *arguments))
         peaks.append(peak_rss_bytes())
     about = {"axis": point.axis, "work": point.work, "units": point.units}

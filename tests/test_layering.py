@@ -26,6 +26,7 @@ ALLOWED = {
     "etm_jax/networks/variation": ("etm_jax.networks.genome", "etm_jax.cells", *LEAVES),
     "etm_jax/networks/learning": (
         "etm_jax.networks.genome",
+        "etm_jax.networks.native",
         "etm_jax.cells",
         "etm_jax.ae",
         *SUITES,

@@ -71,18 +71,8 @@ def groups(
     Places beyond the end repeat the last individual, so that one program serves every group.
     """
     size = architectures.num_slots.shape[0]
-    members = in_rows(size, places(size, batch_size))
+    members = in_rows(size, min(batch_size, size) or size)
     return members, jnp.argmax(jnp.all(fitting(architectures, buckets)[members], axis=1), axis=-1)
-
-
-def places(size: int, batch_size: int) -> int:
-    """Individuals that share a vmap, of so many and for this setting."""
-    return min(batch_size, size) or size
-
-
-def num_repeats(size: int, batch_size: int) -> int:
-    """Places of the last group that repeat the last individual."""
-    return -size % places(size, batch_size)
 
 
 def dealt(work: Num[Array, " population"], devices: int) -> Int[Array, " population"]:

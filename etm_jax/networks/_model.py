@@ -19,7 +19,7 @@ from etm_jax.environment import AnySuite, Suite
 from etm_jax.models._context import Context
 from etm_jax.models._model import Evaluation, Inheritance, Result, member
 from etm_jax.models._scores import validation_score
-from etm_jax.networks._batches import dealt, groups, num_repeats, over_population
+from etm_jax.networks._batches import dealt, groups, over_population
 from etm_jax.networks._config import NetworksConfig
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._buckets import BUCKET_GENES, bucket_costs, choose_buckets, crop, fitting, uncrop
@@ -31,7 +31,7 @@ from etm_jax.networks.learning._gradient import learn, lifetime_steps
 from etm_jax.networks.learning._lifetime import Lifetime, for_networks, learnable
 from etm_jax.networks.learning._optimisers import learning_rate_scale
 from etm_jax.networks.learning._score import MEMORY_USE, SLOTS_USED, held_out_scores, score
-from etm_jax.networks.native import Backend, choose_backend
+from etm_jax.networks.native import Backend, choose_backend, serves
 from etm_jax.networks.variation._mutation import boosted_gene_rate
 from etm_jax.networks.variation._offspring import offspring
 from etm_jax.parallel._devices import any_process, default_batch_size, with_champion
@@ -269,17 +269,27 @@ class Networks:
         steps: Int[Array, " population"] | None = None,
     ) -> Any:
         """`over_population`, in the order that makes like networks neighbours and gives every device as much to do."""
-        run = over_population(function, context.mesh, context.batch_size or default_batch_size(), self.buckets)
-        if len(self.buckets) == 1 and steps is None:
+        run = over_population(function, context.mesh, self._batch_size(context), self.buckets)
+        alike = len(self.buckets) == 1 and not (self.backend.native and context.mesh.size > 1)
+        if alike and steps is None:
             return run(own, architectures, shared)
         cost = self._cost(architectures)
         order = dealt(cost if steps is None else cost * steps.astype(cost.dtype), context.mesh.size)
         return member(run(member(own, order), member(architectures, order), shared), jnp.argsort(order))
 
+    def _batch_size(self, context: Context) -> int:
+        """Individuals in one vmap. The kernel takes one at a time, and a vmap would run all branches of a lifetime."""
+        return 1 if self.backend.native else context.batch_size or default_batch_size()
+
     def _cost(self, architectures: Architecture) -> Float[Array, " population"]:
-        """Multiply-adds of a step of each network in the smallest bucket that holds it."""
+        """Multiply-adds of a step of each network: at its live size, or in the smallest bucket that holds it."""
         costs = bucket_costs(self.buckets, *self.channels)
-        return costs[jnp.argmax(fitting(architectures, self.buckets), axis=-1)]
+        padded = costs[jnp.argmax(fitting(architectures, self.buckets), axis=-1)]
+        return jnp.where(serves(architectures), self._needed(architectures), padded) if self.backend.native else padded
+
+    def _needed(self, architectures: Architecture) -> Float[Array, " population"]:
+        """Multiply-adds of a step of each network at its live size."""
+        return multiply_adds(architectures, *self.channels, self.config.bounds.attention_width)
 
     def padding_efficiency(self, context: Context, genomes: Genome) -> Scalar:
         """Useful over executed multiply-adds of a population, in its buckets and batches."""
@@ -287,19 +297,16 @@ class Networks:
 
     def padding_efficiency_of(self, context: Context, architectures: Architecture) -> Scalar:
         """`padding_efficiency` from the architectures alone."""
-        num_devices, batch_size = context.mesh.size, context.batch_size or default_batch_size()
-        order = dealt(self._cost(architectures), num_devices).reshape(num_devices, -1)
-        useful = multiply_adds(architectures, *self.channels, self.config.bounds.attention_width)
+        useful = jnp.sum(self._needed(architectures))
         if self.backend.native:
-            # Places beyond the end of a device's last batch compute its last individual again.
-            repeats = num_repeats(order.shape[1], batch_size)
-            return 1 / (1 + repeats * jnp.sum(useful[order[:, -1]]) / jnp.sum(useful))
+            return useful / jnp.sum(self._cost(architectures))
+        order = dealt(self._cost(architectures), context.mesh.size).reshape(context.mesh.size, -1)
 
         def executed(order: Int[Array, " individual"]) -> Scalar:
-            members, buckets = groups(member(architectures, order), batch_size, self.buckets)
+            members, buckets = groups(member(architectures, order), self._batch_size(context), self.buckets)
             return members.shape[1] * jnp.sum(bucket_costs(self.buckets, *self.channels)[buckets])
 
-        return jnp.sum(useful) / jnp.sum(jax.vmap(executed)(order))
+        return useful / jnp.sum(jax.vmap(executed)(order))
 
     @property
     def full_size(self) -> Int[Array, "bucket gene"] | tuple[()]:

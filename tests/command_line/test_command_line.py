@@ -1,6 +1,7 @@
 """What the command lines and the settings refuse, each in one line; and what they must take."""
 
 import dataclasses
+import logging
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from helpers import unchecked_types
 
 import etm_tasks
+from etm_jax._command_line import set_up_warnings
 from etm_jax._require import check_suite
 from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
 from etm_jax.environment import EnvironmentSuite, as_suite
@@ -15,6 +17,7 @@ from etm_jax.evolve import main as evolve
 from etm_jax.evolve import read_command
 from etm_jax.models import MODELS, load_best, make_model
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
+from etm_jax.networks.native import _build
 from etm_jax.presets import PRESETS, preset_of
 from etm_jax.runs._folder import RunFolder
 from etm_jax.selection import ARCHIVES, SELECTORS
@@ -73,6 +76,13 @@ def shown(capsys, command, *flags):
         (["--out=/dev/null/x"], "/dev/null/x: Not a directory"),
         (["--out", "x" * 300], "File name too long"),
         (["--config=."], "cannot read the config .: Is a directory"),
+        (["--native=yes"], "invalid choice 'yes'"),
+        (["--native=on", "--size-buckets=4"], "size_buckets must be 1 with native on"),
+        (
+            ["--native=on", "--bounds.memories", "ntm", "dnc"],
+            "native must be auto or off here, since the kernel cannot",
+        ),
+        (["--native=on", "--precision=bfloat16"], "native must be auto or off here, since the kernel cannot"),
         (["--task=copy=1\nnope"], "task must look like"),
     ],
 )
@@ -86,6 +96,7 @@ def test_evolve_refuses_in_one_line(capsys, tmp_path, monkeypatch, flags, messag
     ("flags", "message"),
     [
         (["--strategy-sigma=2"], "strategy_sigma must be left out without a --strategy"),
+        (["--native=on", "--cell=hard_tape"], "native must be auto or off here, since the kernel cannot"),
         (["--strategy=SNES", "--learning-rate=2"], "learning_rate must be left out with --strategy SNES"),
         (["--task=t_maze"], "learning by gradients needs tasks, got the environments t_maze"),
         (["--seed=4294967296"], "seed must be at most 4294967295"),
@@ -95,6 +106,19 @@ def test_evolve_refuses_in_one_line(capsys, tmp_path, monkeypatch, flags, messag
 def test_train_refuses_in_one_line(capsys, tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)
     assert message in failure(capsys, train, *flags)
+
+
+def test_a_command_says_once_that_the_kernel_is_compiled(capsys):
+    for _ in range(2):
+        set_up_warnings()
+    logging.getLogger(_build.__name__).info("compiling the native kernel")
+    assert capsys.readouterr() == ("compiling the native kernel\n", "")
+
+
+def test_native_is_a_flag_of_networks_alone(capsys):
+    assert read_command(["--native=off"]).settings.model.native == "off"
+    assert read_training(["--native=off"]).settings.native == "off"
+    assert "Unrecognized options: --native=off" in failure(capsys, evolve, "--model=graph", "--native=off")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -211,6 +235,9 @@ def test_networks_read_every_setting_of_the_engine():
         (lambda: EvolutionaryTuringConfig(task=("copy", 1)), "an entry of task must be a string"),
         (lambda: NetworksConfig(bounds=None), "bounds must be a Bounds"),
         (lambda: NetworksConfig(lifetime=None), "lifetime must be a LifetimeConfig"),
+        (lambda: NetworksConfig(native="yes"), "native must be one of auto, on, off, got 'yes'"),
+        (lambda: NetworksConfig(native=True), "native must be .*got True"),
+        (lambda: TrainConfig(native="maybe"), "native must be one of auto, on, off, got 'maybe'"),
         (lambda: EvolutionaryTuringConfig(model=None), "model must be one of NetworksConfig, EM43Config, EM33Config"),
         (lambda: EvolutionaryTuringConfig(model="graph"), "model must be one of NetworksConfig, EM43Config, EM33Con"),
         (lambda: EvolutionaryTuringConfig(archive=None), "archive must be one of AutoArchive, NoArchive, FrontArch"),

@@ -38,7 +38,8 @@ def reader(command):
 def shell_lines():
     """The command lines of all pages and results, with the file that shows each."""
     for page in PAGES:
-        for block in re.findall(r"^```(?:sh)?\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        for block in (block for language, block in blocks if language in ("", "sh")):
             for line in block.replace("\\\n", " ").splitlines():
                 yield page, line
     for path in RESULTS:

@@ -20,6 +20,7 @@ from etm_jax.models import MODELS
 from etm_jax.models._model import Inheritance
 from etm_jax.networks._config import Storage
 from etm_jax.networks.learning._config import Budget, Optimiser, Precision
+from etm_jax.networks.native import NativeSetting
 from etm_jax.selection import ARCHIVES, SELECTORS
 
 TASKS = {
@@ -56,6 +57,7 @@ NETWORKS = EPISODES | {
     "size-buckets": st.integers(0, 3),
     "rebucket-every": st.integers(0, 2),
     "precision": st.sampled_from(typing.get_args(Precision)),
+    "native": st.sampled_from(typing.get_args(NativeSetting)),
     "population-storage": st.sampled_from(typing.get_args(Storage)),
     "seed-capacity": st.sampled_from((1, 8)),
     "lifetime.inheritance": st.sampled_from(typing.get_args(Inheritance)),

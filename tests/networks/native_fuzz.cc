@@ -1,6 +1,7 @@
 // Random spaces, individuals and batches through the kernel, for the sanitizers: every buffer has exactly its size.
 // Genes are within the space for two of three individuals, and any number for the others, which must be refused.
 #include <cstdio>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -69,8 +70,9 @@ int main() {
       for (int i = 0; i < 2; i++) genes[from(0, NUM_GENES - 1)] = int32_t(source());
     c.genes = genes;
     c.episodes = from(0, 40), c.steps = from(0, 7), c.segment = from(1, 8);
-    std::vector<std::vector<float>> arrays(NUM_ARRAYS), gradients(NUM_ARRAYS);
-    float* to[NUM_ARRAYS];
+    std::vector<std::vector<float>> arrays(NUM_ARRAYS), back(NUM_ARRAYS);
+    const float* params[NUM_ARRAYS] = {};
+    float* to[NUM_ARRAYS] = {};
     auto random = [&](int64_t count) {
       std::vector<float> x(count);
       for (float& each : x) each = std::normal_distribution<float>(0, 1)(source);
@@ -78,10 +80,14 @@ int main() {
     };
     for (int a = 0; a < NUM_ARRAYS; a++) {
       const int64_t size = s.has(Array(a)) ? s.size(a) : 0;
-      arrays[a] = random(size), gradients[a].resize(size);
-      c.params[a] = s.has(Array(a)) ? arrays[a].data() : nullptr;
-      to[a] = s.has(Array(a)) ? gradients[a].data() : nullptr;
+      arrays[a] = random(size), back[a].resize(size);
+      if (s.has(Array(a))) params[a] = arrays[a].data(), to[a] = back[a].data();
     }
+    c.live_length = round % 4 ? live_of(largest(s)).length : from(1, 200);
+    std::vector<float> live(c.live_length), gradients(c.live_length);
+    std::unique_ptr<bool[]> exists(new bool[c.live_length]);
+    int32_t used = 0;
+    c.live = live.data();
     const std::vector<float> inputs = random(c.episodes * c.steps * s.inputs);
     const std::vector<float> d_outputs = random(c.episodes * c.steps * s.outputs);
     std::vector<float> outputs(d_outputs.size()), d_inputs(inputs.size());
@@ -89,18 +95,20 @@ int main() {
     c.inputs = inputs.data();
     const int64_t kept_floats = kept_of_batch(s, c.episodes, c.steps, c.segment);
     float* kept = (float*)aligned_alloc(64, round_up(kept_floats * 4 + 64, 64));
-    const char* wrong = run_forward(c, outputs.data(), weightings.data(), kept);
+    const char* wrong = places(s, genes, exists.get(), c.live_length, &used);
+    if (!wrong) wrong = gather(s, genes, params, live.data(), c.live_length);
+    if (!wrong) wrong = run_forward(c, outputs.data(), weightings.data(), kept);
     if (!wrong) wrong = run_forward(c, outputs.data(), nullptr, nullptr);
-    if (!wrong) wrong = run_backward(c, kept, d_outputs.data(), d_inputs.data(), to);
+    if (!wrong) wrong = run_backward(c, kept, d_outputs.data(), d_inputs.data(), gradients.data());
+    if (!wrong) wrong = scatter(s, genes, gradients.data(), c.live_length, to);
     free(kept);
     wrong ? refused++ : ran++;
     if (wrong) continue;
-    for (const auto* each : {&outputs, &weightings, &d_inputs})
+    for (const auto* each : {&outputs, &weightings, &d_inputs, &gradients})
       for (float x : *each)
         if (!std::isfinite(x)) return printf("round %d: not finite\n", round), 1;
-    for (const auto& each : gradients)
-      for (float x : each)
-        if (!std::isfinite(x)) return printf("round %d: a gradient is not finite\n", round), 1;
+    for (int64_t i = 0; i < c.live_length; i++)
+      if (!exists[i] && (live[i] || gradients[i])) return printf("round %d: not 0 where nothing is\n", round), 1;
   }
   printf("%d ran, %d refused\n", ran, refused);
   return ran < 200 || refused < 50;

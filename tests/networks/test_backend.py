@@ -17,8 +17,7 @@ from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
 from etm_jax.evolution._run import run, summarise
 from etm_jax.graphs import GraphConfig
-from etm_jax.networks import Networks, NetworksConfig, multiply_adds
-from etm_jax.networks._batches import num_repeats
+from etm_jax.networks import Networks, NetworksConfig
 from etm_jax.networks.genome._genes import architecture_from
 from etm_jax.networks.native import _build, choose_backend
 from etm_jax.runs._checkpoint import Checkpoints
@@ -50,7 +49,7 @@ def test_auto_takes_the_kernel_where_it_can_be_used(kernel):
 @pytest.mark.parametrize(
     ("arguments", "options", "reason"),
     [
-        ((CellSpec(memories=("ntm", "dnc"), controllers=("window", "lstm")),), {}, "it does not know window, dnc"),
+        ((CellSpec(memories=("dnc",), controllers=("window", "lstm")),), {}, "it does not know window, dnc"),
         ((CellSpec(ponder_steps=3),), {}, "it does not know pondering"),
         ((CellSpec(), jnp.float32, jnp.bfloat16), {}, "it computes in float32, not bfloat16"),
         ((CellSpec(), jnp.float64), {}, "it computes in float32, not float64"),
@@ -113,10 +112,10 @@ def test_double_precision_is_computed_by_xla(kernel):
         assert Networks.of(tiny.CONFIG.model, tiny.COPY).backend.why_xla == "it computes in float32, not float64"
 
 
-def test_a_space_with_one_kind_that_the_kernel_does_not_know_is_computed_by_xla(kernel):
-    assert Networks.of(NetworksConfig(MIXED), tiny.COPY).backend.why_xla == "it does not know window, dnc"
-    with pytest.raises(ValueError, match=r"native must be auto or off here, .*: it does not know window, dnc"):
-        Networks.of(NetworksConfig(MIXED, native="on"), tiny.COPY)
+def test_individuals_of_kinds_that_the_kernel_does_not_know_are_computed_by_xla(kernel):
+    mixed = Networks.of(NetworksConfig(MIXED, native="on"), tiny.COPY)
+    others = "window, dnc by XLA at padded sizes, since the kernel does not know them"
+    assert mixed.computed_by == f"the native kernel at live sizes; {others}"
     with pytest.raises(ValueError, match=r"native must be auto or off here, .*: it does not know dnc"):
         make_training(TrainConfig(network=NetworkConfig(cell="dnc"), native="on"), tiny.COPY)
 
@@ -173,17 +172,14 @@ def test_models_without_a_choice_say_nothing(tmp_path, capsys):
 # 4. padding
 
 
-@pytest.mark.parametrize("individuals_per_batch", [0, 3])
-def test_at_live_sizes_only_repeated_individuals_are_padding(kernel, individuals_per_batch):
-    """Four in batches of three: the second batch is the cheapest network, three times."""
-    problem = tiny.problem(tiny.COPY, individuals_per_batch=individuals_per_batch)
+def test_only_individuals_that_the_kernel_does_not_know_are_padded(kernel):
     chosen = [genes(num_slots=slots, controller_size=4) for slots in (5, 7, 6, 5)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(architecture_from, chosen))
-    found = float(problem.model.padding_efficiency_of(problem.context, stacked))
-    costs = sorted(np.asarray(multiply_adds(stacked, *problem.model.channels)).tolist())
-    expected = sum(costs) / (sum(costs) + 2 * costs[0]) if individuals_per_batch else 1
-    assert found == pytest.approx(expected, rel=1e-6)
-    assert num_repeats(4, individuals_per_batch) == (2 if individuals_per_batch else 0)
+    known = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(architecture_from, chosen))
+    model = Networks.of(NetworksConfig(MIXED), tiny.COPY)
+    context = tiny.problem().context
+    assert model.padding_efficiency_of(context, known) == 1
+    unknown = known.replace(memory=known.memory.at[0].set(architecture_from(genes(memory="dnc")).memory))
+    assert model.padding_efficiency_of(context, unknown) < 1
 
 
 # 5. the same run

@@ -1,5 +1,6 @@
 """The native kernel against XLA, which is the reference."""
 
+import dataclasses
 import functools
 
 import jax
@@ -28,13 +29,14 @@ from tiny import BOUNDS, SUITE, compiled_init
 
 from etm_jax.cells import CONTROLLERS, MEMORIES, CellSpec
 from etm_jax.models._model import member
-from etm_jax.networks import Bounds, Genome, LifetimeConfig, unroll
+from etm_jax.networks import Bounds, Genome, LifetimeConfig, random_genome, unroll
 from etm_jax.networks._batches import over_population
 from etm_jax.networks.genome._genes import architecture_from
+from etm_jax.networks.genome._genome import mask_of
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.networks.learning._lifetime import Lifetime
-from etm_jax.networks.native import library, why_not
-from etm_jax.networks.native._call import ARRAYS, GENES, SERVED_CONTROLLERS, SERVED_MEMORIES, layout_of
+from etm_jax.networks.native import _call, library, why_not
+from etm_jax.networks.native._call import ARRAYS, GENES, SERVED_CONTROLLERS, SERVED_MEMORIES, layout_of, passes_of
 from etm_jax.parallel import device_mesh
 
 BATCH_SIZE = 21  # a block of 16 and one of 5
@@ -198,7 +200,7 @@ def test_steps_that_run_again_change_nothing(kernel, chosen):
 def test_long_sequences_keep_few_states(kernel):
     """1,000 steps of 1,024 slots would be 4 GiB otherwise."""
     sizes = Bounds((3, 1024), (1, 64), controller_size=(1, 100)).axis_sizes(INPUT_SIZE, OUTPUT_SIZE)
-    short, long = (layout_of(library().functions, CellSpec(), sizes, 16, steps) for steps in (4, 1000))
+    short, long = (passes_of(layout_of(library().functions, CellSpec(), sizes), 16, steps) for steps in (4, 1000))
     assert (short.segment, long.segment) == (4, 31)
     assert 4 * long.kept < 2**28
 
@@ -267,10 +269,22 @@ def test_a_gene_out_of_range_is_an_error(kernel, gene):
 
 
 def test_what_is_not_served_says_why():
-    assert "window" in why_not(CellSpec(controllers=("lstm", "window")))
-    assert "dnc" in why_not(CellSpec(memories=("dnc", "ntm")))
+    assert "window" in why_not(CellSpec(controllers=("window",)))
+    assert "dnc" in why_not(CellSpec(memories=("dnc",)))
     assert "pondering" in why_not(CellSpec(ponder_steps=2))
     assert "bfloat16" in why_not(CellSpec(), jnp.bfloat16)
+
+
+MIXED = dataclasses.replace(
+    SPARE["LSTM and NTM"], controllers=("lstm", "window"), memories=("ntm", "dnc", "hard_tape", "tape")
+)
+KINDS = [("lstm", "tape"), ("lstm", "dnc"), ("window", "ntm")]
+
+
+@pytest.mark.parametrize(("controller", "memory"), KINDS)
+def test_individuals_that_are_not_served_run_by_xla(kernel, controller, memory):
+    genome = make_genome(MIXED, 13, **genes(num_slots=7, controller=controller, memory=memory))
+    assert_same(run(MIXED, True)(genome, batch(), probe()), run(MIXED, False)(genome, batch(), probe()))
 
 
 def test_what_is_not_served_runs_by_xla(kernel):
@@ -295,18 +309,73 @@ def test_kinds_have_the_places_that_the_kernel_expects():
 # 4. learning
 
 
-def test_a_lifetime_is_the_same_to_rounding(kernel):
+@pytest.mark.parametrize("optimiser", [None, optax.sgd(0.1)], ids=["its own", "given"])
+def test_a_lifetime_is_the_same_to_rounding(kernel, optimiser):
+    """Without a given optimiser the weights that exist are one vector."""
     genome = member(compiled_init()(jax.random.key(0)).population.genomes, 0)
-    config = LifetimeConfig(batch_size=4, warmup_steps=0)
+    config = LifetimeConfig(batch_size=4, warmup_steps=0, optimiser="sgd", learning_rate=0.1)
 
     def learnt(native):
-        lifetime = Lifetime(BOUNDS, SUITE, config, optimiser=optax.sgd(0.1), native=native)
+        lifetime = Lifetime(BOUNDS, SUITE, config, optimiser=optimiser, flat=optimiser is None, native=native)
         live = jax.jit(lambda key: learn(lifetime, key, genome, jnp.ones(2), 1.0, 5))
         return live(jax.random.key(1)).params
 
     by_kernel, by_xla = flat(learnt(True)), flat(learnt(False))
     assert not np.array_equal(by_xla, flat(genome.params))
     np.testing.assert_allclose(by_kernel, by_xla, atol=1e-5)
+
+
+@pytest.mark.parametrize("memory", ["ntm", "dnc"])
+def test_lifetimes_of_kinds_served_and_not(kernel, memory):
+    bounds = Bounds((5, 7), (2, 3), (1, 1), (1, 1), (3, 4), memories=("ntm", "dnc"))
+    chosen = architecture_from(genes(num_slots=6, slot_width=2, controller_size=3, memory=memory))
+    genome = random_genome(jax.random.key(0), bounds, SUITE.input_size, SUITE.output_size, chosen)
+    config = LifetimeConfig(batch_size=4, warmup_steps=0, optimiser="sgd", learning_rate=0.1)
+
+    @functools.partial(jax.jit, static_argnames="native")
+    def learnt(key, native):
+        lifetime = Lifetime(bounds, SUITE, config, flat=True, native=native)
+        params = learn(lifetime, key, genome, jnp.ones(2), 1.0, 3).params
+        return jax.tree.map(jnp.where, mask_of(genome, bounds), params, jax.tree.map(jnp.zeros_like, params))
+
+    by_kernel, by_xla = (flat(learnt(jax.random.key(1), native=native)) for native in (True, False))
+    np.testing.assert_allclose(by_kernel, by_xla, atol=1e-5)
+
+
+@pytest.mark.parametrize("chosen", CASES[:: len(SERVED_MEMORIES)], ids=name_of)
+def test_live_weights_of_any_length(kernel, chosen, monkeypatch):
+    """The shortest of the lengths that holds the weights is taken, and they come back in their places."""
+    genome = make_genome(SPACE, 11, **chosen)
+    sizes = SPACE.axis_sizes(INPUT_SIZE, OUTPUT_SIZE)
+    monkeypatch.setattr(_call, "LEAST_LENGTH", 1)
+    lengths = _call.live_lengths(_call.layout_for(SPACE.spec, sizes).live)
+
+    def doubled(live, exists):
+        return live.replace(vector=2 * live.vector), (
+            live.vector.size,
+            jnp.sum(exists),
+            jnp.any((live.vector != 0) & ~exists),
+        )
+
+    apply = jax.jit(lambda genome: _call.at_live_size(doubled, genome.architecture, genome.params, SPACE.spec, sizes))
+    params, (length, count, beyond) = apply(genome)
+    exact = exact_params(genome.params, SPACE, chosen)
+    twice = jax.tree.map(lambda array: 2 * array, exact)
+    assert_trees_equal(params, padded_like(genome.params, twice, SPACE, chosen, 0.0))
+    assert count == sum(array.size for array in jax.tree.leaves(exact)) and not beyond
+    assert length in lengths and len(lengths) == _call.MOST_LENGTHS
+    shorter = [other for other in lengths if other < length]
+    assert (
+        not shorter or max(shorter) < count + 2 * genome.params["controller"]["input_kernel"].size
+    )  # GRU's blocks of 0
+
+
+def test_a_vector_too_short_for_the_weights_is_an_error(kernel):
+    genome = make_genome(SPACE, 12, **genes(num_slots=7))
+    live = _call.live_weights(genome.architecture, genome.params, SPACE.spec, SPACE.axis_sizes(INPUT_SIZE, OUTPUT_SIZE))
+    short = live.replace(vector=live.vector[:50])
+    with pytest.raises(jax.errors.JaxRuntimeError, match="too short"):
+        jax.block_until_ready(_call.live_unroll(genome.architecture, short, jnp.asarray(batch())).outputs)
 
 
 def test_individuals_spread_over_devices(kernel):

@@ -18,7 +18,11 @@ from etm_jax.cells import CellSpec
 from etm_jax.networks.native import _build, _check, choose_backend, library
 
 # Compiles at once.
-SOURCE = 'extern "C" const char* etm_key() { return ETM_KEY; }\nextern "C" long etm_kept_floats() { return 0; }\n'
+SOURCE = """
+extern "C" const char* etm_key() { return ETM_KEY; }
+extern "C" long etm_kept_floats() { return 0; }
+extern "C" long etm_live_length() { return 0; }
+"""
 
 
 @pytest.fixture

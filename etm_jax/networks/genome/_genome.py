@@ -17,7 +17,7 @@ from etm_jax.cells._unroll import HowToUnroll
 from etm_jax.cells._weights import axes_of, initial_params, keep_active, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Architecture, Genome, random_learning
-from etm_jax.networks.native import native_unroll, why_not
+from etm_jax.networks.native import LiveWeights, live_unroll, native_unroll, where_served, why_not
 
 
 def random_genome(
@@ -106,15 +106,24 @@ def unroll(
     **how: Unpack[HowToUnroll],
 ) -> Unrolled:
     """`apply`, with the weightings of every head and the price of pondering at every step."""
+    rematerialise = how.get("rematerialise", False)
+    if isinstance(genome.params, LiveWeights):
+        return live_unroll(genome.architecture, genome.params, inputs, rematerialise=rematerialise)
     bias = genome.params["output"]["bias"]
-    if native and not why_not(bounds.spec, bias.dtype, how.get("dtype")):
+
+    def by_kernel() -> Unrolled:
         sizes = bounds.axis_sizes(inputs.shape[-1], bias.shape[-1])
-        rematerialise = how.get("rematerialise", False)
         return native_unroll(
             genome.architecture, genome.params, inputs, bounds.spec, sizes, rematerialise=rematerialise
         )
-    params, active = existing_weights(genome, bounds.active_axes(genome.architecture))
-    return cell_unroll(params, active, inputs, **how)
+
+    def by_xla() -> Unrolled:
+        params, active = existing_weights(genome, bounds.active_axes(genome.architecture))
+        return cell_unroll(params, active, inputs, **how)
+
+    if not native or why_not(bounds.spec, bias.dtype, how.get("dtype")):
+        return by_xla()
+    return where_served(genome.architecture, bounds.spec, by_kernel, by_xla)
 
 
 def existing_weights(genome: Genome, active: Active) -> tuple[Params, Active]:

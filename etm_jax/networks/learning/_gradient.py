@@ -12,10 +12,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax import ae
 from etm_jax._typing import IntScalar, Key, Mask, Params, Scalar
-from etm_jax.networks.genome._genes import FACTORS, Genome
+from etm_jax.networks.genome._genes import FACTORS, Genome, Learning
 from etm_jax.networks.genome._genome import mask_of
-from etm_jax.networks.learning._lifetime import Lifetime, learnable, unroll_episode
+from etm_jax.networks.learning._lifetime import Lifetime, learnable, learns_live, unroll_episode
 from etm_jax.networks.learning._optimisers import LEARNING_RATE, is_adaptive, make_chain
+from etm_jax.networks.native import LiveWeights, at_live_size, where_served
 from etm_jax.task import before_end
 
 FLOOR, CAP = 0.5, 2.0  # least and most steps of an individual, as shares of the even ones
@@ -101,11 +102,41 @@ def learn(
         scale: share of the learning rate that the run's schedule leaves to this lifetime; not under the laws.
         num_steps: of this lifetime.
     """
+
+    def learn_padded() -> Genome:
+        return _learn(lifetime, mask_of(genome, lifetime.bounds), key, genome, difficulty, scale, num_steps)
+
+    def learn_live() -> Genome:
+        def function(live: LiveWeights, exists: Bool[Array, " live"]) -> tuple[LiveWeights, Learning]:
+            mask, small = replace(live, vector=exists), replace(genome, params=live)
+            learnt = _learn(lifetime, mask, key, small, difficulty, scale, num_steps)
+            return learnt.params, learnt.learning
+
+        sizes = bounds.axis_sizes(lifetime.suite.input_size, lifetime.suite.output_size)
+        params, learning = at_live_size(function, genome.architecture, genome.params, bounds.spec, sizes)
+        return replace(genome, params=params, learning=learning)
+
+    bounds = lifetime.bounds
+    if not learns_live(lifetime, genome.params):
+        return learn_padded()
+    return where_served(genome.architecture, bounds.spec, learn_live, learn_padded)
+
+
+def _learn(
+    lifetime: Lifetime,
+    mask: Mask | LiveWeights,
+    key: Key,
+    genome: Genome,
+    difficulty: Float[Array, " task"],
+    scale: Scalar | float,
+    num_steps: IntScalar | int,
+) -> Genome:
+    """`learn`, given which weights exist; the genome may have live weights."""
     config, own = lifetime.config, lifetime.optimiser
     adaptive = is_adaptive(config, own, genome.params)
     chain = make_chain(config, genome.learning, None if adaptive else optax.constant_schedule(scale), own)
-    packed, _ = pack(lifetime, genome.params)
-    start, (mask, _) = chain.init(packed), pack(lifetime, mask_of(genome, lifetime.bounds))
+    (packed, _), (mask, _) = pack(lifetime, genome.params), pack(lifetime, mask)
+    start = chain.init(packed)
 
     def step(index: IntScalar, carry: tuple[Params, optax.OptState]) -> tuple[Params, optax.OptState]:
         params, state = carry

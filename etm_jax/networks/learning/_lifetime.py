@@ -6,12 +6,14 @@ import jax
 import optax
 from jax.typing import DTypeLike
 
+from etm_jax._typing import Params
 from etm_jax.cells import Unrolled
 from etm_jax.environment import AnySuite, EnvironmentSuite, Suite
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Genome
 from etm_jax.networks.genome._genome import unroll
 from etm_jax.networks.learning._config import LifetimeConfig
+from etm_jax.networks.native import why_not
 from etm_jax.number_task import NumberSuite
 from etm_jax.task import Episode, TaskSuite, clean_inputs
 
@@ -54,6 +56,12 @@ def unroll_episode(lifetime: Lifetime, genome: Genome, episode: Episode, *, rema
         dtype=lifetime.dtype,
         native=lifetime.native,
     )
+
+
+def learns_live(lifetime: Lifetime, params: Params) -> bool:
+    """Whether a lifetime works on the weights that exist, as one vector: by the native kernel, where it serves."""
+    dtypes = {array.dtype for array in jax.tree.leaves(params)}
+    return lifetime.native and lifetime.flat and not why_not(lifetime.bounds.spec, lifetime.dtype, *dtypes)
 
 
 def default_micro_batch(bounds: Bounds, batch_size: int) -> int:

@@ -4,5 +4,11 @@ from etm_jax.networks.native._backend import Backend as Backend
 from etm_jax.networks.native._backend import NativeSetting as NativeSetting
 from etm_jax.networks.native._backend import choose_backend as choose_backend
 from etm_jax.networks.native._build import library as library
+from etm_jax.networks.native._call import LiveWeights as LiveWeights
+from etm_jax.networks.native._call import at_live_size as at_live_size
+from etm_jax.networks.native._call import live_unroll as live_unroll
 from etm_jax.networks.native._call import native_unroll as native_unroll
+from etm_jax.networks.native._call import serves as serves
+from etm_jax.networks.native._call import unserved as unserved
+from etm_jax.networks.native._call import where_served as where_served
 from etm_jax.networks.native._call import why_not as why_not

@@ -7,7 +7,7 @@ from typing import Literal
 from jax.typing import DTypeLike
 
 from etm_jax.cells import CellSpec
-from etm_jax.networks.native._call import why_not
+from etm_jax.networks.native._call import unserved, why_not
 
 NativeSetting = Literal["auto", "on", "off"]
 STEP_BY_STEP = "in environments it would be called for each step"
@@ -19,9 +19,11 @@ class Backend:
 
     Attributes:
         why_xla: why XLA does, in one line; empty where the native kernel does.
+        others: kinds that XLA computes nevertheless, since the kernel does not know them.
     """
 
     why_xla: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def native(self) -> bool:
@@ -30,7 +32,10 @@ class Backend:
 
     def described(self, live: str = "", padded: str = "") -> str:
         """In words for the user, with what is said of the sizes that each of the two computes."""
-        return f"the native kernel{live}" if self.native else f"XLA{padded}, not the native kernel: {self.why_xla}"
+        if not self.native:
+            return f"XLA{padded}, not the native kernel: {self.why_xla}"
+        others = f"; {', '.join(self.others)} by XLA{padded}, since the kernel does not know them"
+        return f"the native kernel{live}" + (others if self.others else "")
 
 
 def choose_backend(
@@ -44,7 +49,7 @@ def choose_backend(
 
     Args:
         setting: auto: the kernel where it can be used; on: the kernel or an error; off: XLA.
-        spec: what is static about the networks; the kernel must know every kind that may occur.
+        spec: what is static about the networks; individuals of kinds that the kernel does not know are left to XLA.
         *dtypes: of the weights and of the factors of matrix products; None for the weights' own.
         step_by_step: whether each step's inputs depend on the outputs before it.
         any_process: whether a condition holds in any process of the run; all of them must decide alike.
@@ -59,4 +64,4 @@ def choose_backend(
         reason = "another process of the run cannot use it"
     if setting == "on" and reason:
         raise ValueError(f"native must be auto or off here, since the kernel cannot be used: {reason}")
-    return Backend(reason)
+    return Backend(reason) if reason else Backend(others=tuple(unserved(spec)))

@@ -25,7 +25,10 @@ FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-tra
 COMPILERS = ("g++", "clang++", "c++")
 X86_64_V3 = {"avx", "avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"}  # as the kernel of Linux names them
 X86_64_V4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
-TARGETS = {"EtmForward": "etm_forward", "EtmWeightings": "etm_weightings", "EtmBackward": "etm_backward"}
+# Names of XLA's foreign functions, and of those of the library.
+TARGETS = {
+    f"etm_{name.lower()}": f"Etm{name}" for name in ("Gather", "Scatter", "Places", "Forward", "Weightings", "Backward")
+}
 SECONDS_TO_COMPILE, SECONDS_TO_ANSWER = 300, 30
 
 logger = logging.getLogger(__name__)
@@ -65,7 +68,7 @@ def _library() -> Library:
         flags, compiler = (*FLAGS, *machine_flags()), find_compiler()
         key, folder = key_of(compiler, flags), cache_folder()
         path, functions = load_or_build(folder, key, compiler, flags)
-        for name, target in TARGETS.items():
+        for target, name in TARGETS.items():
             jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(functions, name)), platform="cpu")
         from etm_jax.networks.native._check import check  # here, because it calls what this loads
 
@@ -179,7 +182,7 @@ def load(path: Path, key: str) -> ctypes.CDLL | None:
         return None
     try:
         functions.etm_key.restype = ctypes.c_char_p
-        functions.etm_kept_floats.restype = ctypes.c_int64
+        functions.etm_kept_floats.restype = functions.etm_live_length.restype = ctypes.c_int64
         if functions.etm_key() == key.encode():
             return functions
     except AttributeError:

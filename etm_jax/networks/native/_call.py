@@ -3,16 +3,17 @@
 import ctypes
 import functools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.struct import field
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from etm_jax._typing import Params
+from etm_jax._typing import Params, pytree
 from etm_jax.cells import CONTROLLERS, MEMORIES, CellSpec, Unrolled, table_of
 from etm_jax.cells._cell import NO_PONDERING
 from etm_jax.cells._registry import gates_of
@@ -21,6 +22,7 @@ from etm_jax.networks.native._build import library
 
 SERVED_CONTROLLERS = ("lstm", "gru", "rnn", "feedforward")
 SERVED_MEMORIES = ("none", "tape", "ntm")
+T = TypeVar("T")
 # The order of `Gene` in layout.h.
 GENES = (
     "num_slots",
@@ -59,19 +61,19 @@ MAX_GATES = 4
 # Of what one individual's forward pass leaves for the backward pass. Fetching more of it costs as much as computing it
 # again: the gradients of 50 individuals of up to 256 slots take as long either way at twice this.
 MOST_KEPT_BYTES = 2**26
+MOST_LENGTHS = 3  # of vectors for live weights: that of the largest individual, a half and a quarter
+LEAST_LENGTH = 2**12  # below which a shorter one saves nothing
 
 
 def why_not(spec: CellSpec, *dtypes: DTypeLike | None) -> str:
-    """Why the kernel cannot run networks of these kinds here, in one line; empty where it can.
+    """Why the kernel cannot run any network of these kinds here, in one line; empty where it can.
 
     Args:
         spec: what is static about the networks.
         *dtypes: of the weights and of the factors of matrix products; None for the weights' own.
     """
-    others = [kind for kind in spec.controllers if kind not in SERVED_CONTROLLERS]
-    others += [kind for kind in spec.memories if kind not in SERVED_MEMORIES]
-    if others:
-        return f"it does not know {', '.join(others)}"
+    if set(spec.controllers).isdisjoint(SERVED_CONTROLLERS) or set(spec.memories).isdisjoint(SERVED_MEMORIES):
+        return f"it does not know {', '.join(unserved(spec))}"
     if spec.ponder_steps > 1:
         return "it does not know pondering"
     for dtype in dtypes:
@@ -82,22 +84,68 @@ def why_not(spec: CellSpec, *dtypes: DTypeLike | None) -> str:
     return library().reason
 
 
+def unserved(spec: CellSpec) -> list[str]:
+    """The kinds that the kernel does not know."""
+    others = [kind for kind in spec.controllers if kind not in SERVED_CONTROLLERS]
+    return others + [kind for kind in spec.memories if kind not in SERVED_MEMORIES]
+
+
+def serves(architecture: Any) -> Bool[Array, "..."]:
+    """Whether the kernel knows the kinds of an individual, or of each of a population."""
+    controllers = [list(CONTROLLERS).index(kind) for kind in SERVED_CONTROLLERS]
+    memories = [list(MEMORIES).index(kind) for kind in SERVED_MEMORIES]
+    known = jnp.isin(architecture.controller, np.asarray(controllers))
+    return known & jnp.isin(architecture.memory, np.asarray(memories))
+
+
+def where_served(architecture: Any, spec: CellSpec, by_kernel: Callable[[], T], by_xla: Callable[[], T]) -> T:
+    """The one for an individual that the kernel serves, else the other; both are compiled only where both may occur."""
+    return jax.lax.cond(serves(architecture), by_kernel, by_xla) if unserved(spec) else by_kernel()
+
+
 class Layout(NamedTuple):
-    """What is static about a call.
+    """What is static about networks of one padded shape.
 
     Attributes:
+        functions: the library's.
         space: the numbers of `Space` in layout.h.
         arrays: block and name of each weight array, in the order given to the kernel.
+        shapes: theirs.
         heads_and_slots: their padded numbers.
-        segment: steps between states that are kept for the backward pass; the others run again there.
+        live: length of a vector that holds the live weights of any individual.
+    """
+
+    functions: ctypes.CDLL
+    space: tuple[int, ...]
+    arrays: tuple[tuple[str, str], ...]
+    shapes: tuple[tuple[int, ...], ...]
+    heads_and_slots: tuple[int, int]
+    live: int
+
+
+class Passes(NamedTuple):
+    """What is static about the passes over a batch.
+
+    Attributes:
+        segment: steps between states that are kept for the backward pass, which runs the others again.
         kept: floats that the forward pass leaves for the backward pass.
     """
 
-    space: tuple[int, ...]
-    arrays: tuple[tuple[str, str], ...]
-    heads_and_slots: tuple[int, int]
     segment: int
     kept: int
+
+
+@pytree
+class LiveWeights:
+    """The weights of one individual that exist, as one vector in the kernel's order (`live_of` in layout.h).
+
+    Attributes:
+        vector: behind the weights, and where a GRU has none, it is 0, and so is its gradient.
+        layout: of the networks that the individual is one of.
+    """
+
+    vector: Float[Array, " live"]
+    layout: Layout = field(pytree_node=False)
 
 
 def native_unroll(
@@ -109,15 +157,15 @@ def native_unroll(
     *,
     rematerialise: bool = False,
 ) -> Unrolled:
-    """`cell_unroll` of one individual at its live sizes, straight from the padded weights.
+    """`cell_unroll` of one individual at its live sizes.
 
     Under `vmap` individuals run one after the other. There is no forward-mode derivative.
 
     Args:
         architecture: the genes of one individual, an attribute each of `GENES`.
-        params: weights at padded shape, float32; what does not exist is not read, and its gradient is 0.
+        params: its weights at padded shape, float32; what does not exist is not read, and its gradient is 0.
         inputs: one row a step, float32; one leading axis at most.
-        spec: the kinds that may occur; `why_not` must be empty for it.
+        spec: the kinds that may occur, of which the individual's must be served.
         sizes: padded length of every axis, from `axis_sizes`.
         rematerialise: keep the state of about sqrt(time) steps for the backward pass, and run the others again. Done
             anyway where more than `MOST_KEPT_BYTES` would be kept.
@@ -128,107 +176,219 @@ def native_unroll(
     Raises:
         ValueError: there is no kernel for this, or an array has another number of channels or another dtype.
     """
-    reason = why_not(spec)
-    if reason:
-        raise ValueError(f"the native kernel cannot run these networks: {reason}; run them without it")
     check_channels(inputs.shape, sizes["input"])
-    wrong = {str(array.dtype) for array in (inputs, *jax.tree.leaves(params))} - {"float32"}
-    if wrong:
-        raise ValueError(f"the native kernel takes float32 arrays, got {', '.join(sorted(wrong))}; convert them")
-    if inputs.ndim == 2:
-        found = native_unroll(architecture, params, inputs[None], spec, sizes, rematerialise=rematerialise)
-        return jax.tree.map(lambda array: array[0], found)
-    functions = library().functions
-    assert functions is not None
-    layout = layout_of(functions, spec, sizes, *inputs.shape[:2], rematerialise=rematerialise)
-    return unroll_with(layout, architecture, params, inputs)
-
-
-def unroll_with(
-    layout: Layout, architecture: Any, params: Params, inputs: Float[Array, "batch time input"]
-) -> Unrolled:
-    """`native_unroll` with everything static worked out."""
-    batch_size, num_steps = inputs.shape[:2]
-    genes = jnp.stack([jnp.asarray(getattr(architecture, name), jnp.int32) for name in GENES])
-    arrays = tuple(params[block][name] for block, name in layout.arrays)
-    shape = (batch_size, num_steps, *layout.heads_and_slots)
-    # A call of its own, which XLA drops where no weighting is used.
-    (weightings,) = _call("etm_weightings", [shape], layout, genes, *map(jax.lax.stop_gradient, (inputs, *arrays)))
-    return Unrolled(
-        outputs=_outputs(layout, genes, inputs, arrays),
-        weightings=weightings,
-        ponder=jnp.full((batch_size, num_steps), NO_PONDERING, jnp.float32),
+    require_float32(params)
+    return live_unroll(
+        architecture, live_weights(architecture, params, spec, sizes), inputs, rematerialise=rematerialise
     )
 
 
-def layout_of(
-    functions: ctypes.CDLL,
+def live_weights(architecture: Any, params: Params, spec: CellSpec, sizes: Mapping[str, int]) -> LiveWeights:
+    """The weights that exist, of one individual at padded shape; arguments and errors as of `native_unroll`."""
+    return gathered(layout_for(spec, sizes), architecture, params)
+
+
+def at_live_size(
+    function: Callable[[LiveWeights, Bool[Array, " live"]], tuple[LiveWeights, Any]],
+    architecture: Any,
+    params: Params,
     spec: CellSpec,
     sizes: Mapping[str, int],
-    batch_size: int,
-    num_steps: int,
-    rematerialise: bool = False,
-) -> Layout:
-    """What is static about a call for networks of these padded sizes."""
+) -> tuple[Params, Any]:
+    """Apply a function to one individual's live weights, in a vector at most about twice as long as there are weights.
+
+    Args:
+        function: from live weights, and which places hold one, to others in the same places, and anything. It is
+            compiled for each of a few lengths, so it must not be under `vmap`, which would run all of them.
+        architecture: the genes of one individual, an attribute each of `GENES`.
+        params: weights at padded shape, float32.
+        spec: the kinds that may occur, of which the individual's must be served.
+        sizes: padded length of every axis, from `axis_sizes`.
+
+    Returns:
+        Weights at padded shape, 0 where none exists, arrays of kinds not served as they were; and the rest of what the
+        function returns.
+    """
+    whole = live_weights(architecture, params, spec, sizes).vector
+    layout, genes = layout_for(spec, sizes), genes_of(architecture)
+    exists, used = _call("etm_places", [_of((layout.live,), bool), _of((1,), jnp.int32)], layout, (genes,))
+
+    def at(length: int) -> tuple[Array, Any]:
+        live, rest = function(LiveWeights(whole[:length], layout), exists[:length])
+        return jnp.pad(live.vector, (0, layout.live - length)), rest
+
+    lengths = live_lengths(layout.live)
+    least = jnp.searchsorted(np.asarray(lengths, np.int32), used[0])
+    vector, rest = jax.lax.switch(least, [functools.partial(at, length) for length in lengths])
+    arrays = _scattered(layout, genes, vector)
+    blocks = {block: dict(part) for block, part in params.items()}
+    for (block, name), array in zip(layout.arrays, arrays, strict=True):
+        blocks[block][name] = array
+    return blocks, rest
+
+
+def live_lengths(most: int) -> list[int]:
+    """Lengths of vectors for live weights, each half the next; few, since each is compiled for."""
+    lengths = [most]
+    while len(lengths) < MOST_LENGTHS and lengths[0] >= 2 * LEAST_LENGTH:
+        lengths.insert(0, -(-lengths[0] // 2))
+    return lengths
+
+
+def live_unroll(
+    architecture: Any, live: LiveWeights, inputs: Float[Array, "*batch time input"], *, rematerialise: bool = False
+) -> Unrolled:
+    """`native_unroll` from live weights."""
+    require_float32(inputs)
+    if inputs.ndim == 2:
+        found = live_unroll(architecture, live, inputs[None], rematerialise=rematerialise)
+        return jax.tree.map(lambda array: array[0], found)
+    layout, genes = live.layout, genes_of(architecture)
+    passes = passes_of(layout, *inputs.shape[:2], rematerialise=rematerialise)
+    shape = (*inputs.shape[:2], *layout.heads_and_slots)
+    # A call of its own, which XLA drops where no weighting is used.
+    read = jax.lax.stop_gradient((live.vector, inputs))
+    (weightings,) = _call("etm_weightings", [_of(shape)], layout, (genes, *read), passes)
+    return Unrolled(
+        outputs=_outputs(layout, passes, genes, live.vector, inputs),
+        weightings=weightings,
+        ponder=jnp.full(inputs.shape[:2], NO_PONDERING, jnp.float32),
+    )
+
+
+def require_float32(tree: Any) -> None:
+    """Raise ValueError unless all arrays are float32."""
+    wrong = {str(array.dtype) for array in jax.tree.leaves(tree)} - {"float32"}
+    if wrong:
+        raise ValueError(f"the native kernel takes float32 arrays, got {', '.join(sorted(wrong))}; convert them")
+
+
+def layout_for(spec: CellSpec, sizes: Mapping[str, int]) -> Layout:
+    """What is static about networks of these padded sizes.
+
+    Raises:
+        ValueError: there is no kernel for them.
+    """
+    reason = why_not(spec)
+    if reason:
+        raise ValueError(f"the native kernel cannot run these networks: {reason}; run them without it")
+    functions = library().functions
+    assert functions is not None
+    return layout_of(functions, spec, sizes)
+
+
+def layout_of(functions: ctypes.CDLL, spec: CellSpec, sizes: Mapping[str, int]) -> Layout:
+    """`layout_for` with a given library."""
     gates = gates_of(spec)
     shift_range = max(sizes["location"] - 2, 0) // 2
     axes = ("input", "output", "slot", "width", "read", "write", "unit")
     lengths = [*(sizes[axis] for axis in axes), shift_range, sizes["location"], sizes["gating"]]
     lengths += [sizes[axis] for axis in ("input_gate", "unit_gate", "gate")]
     places = [own.index(gate) if gate in own else -1 for own in gates for gate in range(MAX_GATES)]
-    kinds = [_bits(spec.controllers, CONTROLLERS), _bits(spec.memories, MEMORIES)]
-    present = [(block, name) for block, name in ARRAYS if _has(spec, block, name)]
+    kinds = [_bits(spec.controllers, SERVED_CONTROLLERS, CONTROLLERS), _bits(spec.memories, SERVED_MEMORIES, MEMORIES)]
+    table = table_of(spec)
+    present = [(block, name) for block, name in ARRAYS if name in table.get(block, {})]
     arguments = [present.index(array) if array in present else -1 for array in ARRAYS]
     space = tuple(int(number) for number in (*lengths, *places, *kinds, *arguments))
+    shapes = tuple(tuple(sizes[axis] for axis in table[block][name].axes) for block, name in present)
+    heads_and_slots = (sizes["read"] + sizes["write"], sizes["slot"])
+    live = functions.etm_live_length((ctypes.c_int64 * len(space))(*space))
+    return Layout(functions, space, tuple(present), shapes, heads_and_slots, live)
+
+
+def passes_of(layout: Layout, batch_size: int, num_steps: int, *, rematerialise: bool = False) -> Passes:
+    """What is static about passes over a batch of this size."""
 
     def kept_floats(segment: int) -> int:
         numbers = (ctypes.c_int64(number) for number in (batch_size, num_steps, segment))
-        return functions.etm_kept_floats((ctypes.c_int64 * len(space))(*space), *numbers)
+        return layout.functions.etm_kept_floats((ctypes.c_int64 * len(layout.space))(*layout.space), *numbers)
 
     segment = max(num_steps, 1)
     if rematerialise or 4 * kept_floats(segment) > MOST_KEPT_BYTES:
         segment = max(math.isqrt(num_steps), 1)
-    heads_and_slots = (sizes["read"] + sizes["write"], sizes["slot"])
-    return Layout(space, tuple(present), heads_and_slots, segment, kept_floats(segment))
+    return Passes(segment, kept_floats(segment))
 
 
-def _bits(names: tuple[str, ...], registry: Mapping[str, Any]) -> int:
-    return sum(1 << list(registry).index(name) for name in names)
+def genes_of(architecture: Any) -> Int[Array, " gene"]:
+    """The genes of one individual as the kernel takes them."""
+    return jnp.stack([jnp.asarray(getattr(architecture, name), jnp.int32) for name in GENES])
 
 
-def _has(spec: CellSpec, block: str, name: str) -> bool:
-    return name in table_of(spec).get(block, {})
+def _bits(names: tuple[str, ...], served: tuple[str, ...], registry: Mapping[str, Any]) -> int:
+    return sum(1 << list(registry).index(name) for name in names if name in served)
 
 
-def _call(target: str, shapes: list[tuple[int, ...]], layout: Layout, *arguments: Array) -> Sequence[Array]:
-    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+def _of(shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def _call(
+    target: str,
+    results: Sequence[jax.ShapeDtypeStruct],
+    layout: Layout,
+    arguments: Sequence[Array],
+    passes: Passes | None = None,
+) -> Sequence[Array]:
     call = jax.ffi.ffi_call(target, results, vmap_method="sequential")
-    return call(*arguments, space=np.asarray(layout.space, np.int64), segment=np.int64(layout.segment))
+    segment = {"segment": np.int64(passes.segment)} if passes else {}
+    return call(*arguments, space=np.asarray(layout.space, np.int64), **segment)
+
+
+# ---- live weights from padded arrays, and back: each is the other's transpose ------------------------------------
+
+
+def gathered(layout: Layout, architecture: Any, params: Params) -> LiveWeights:
+    """`live_weights` with everything static worked out."""
+    arrays = tuple(params[block][name] for block, name in layout.arrays)
+    return LiveWeights(_gathered(layout, genes_of(architecture), arrays), layout)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _gathered(layout: Layout, genes: Int[Array, " gene"], arrays: tuple[Array, ...]) -> Float[Array, " live"]:
+    (vector,) = _call("etm_gather", [_of((layout.live,))], layout, (genes, *arrays))
+    return vector
+
+
+def _scattered(layout: Layout, genes: Int[Array, " gene"], vector: Float[Array, " live"]) -> tuple[Array, ...]:
+    return tuple(_call("etm_scatter", [_of(shape) for shape in layout.shapes], layout, (genes, vector)))
+
+
+_gathered.defvjp(
+    lambda layout, genes, arrays: (_gathered(layout, genes, arrays), genes),
+    lambda layout, genes, cotangent: (None, _scattered(layout, genes, cotangent)),
+)
+
+
+# ---- outputs and their gradients ----------------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _outputs(
-    layout: Layout, genes: Int[Array, " gene"], inputs: Float[Array, "batch time input"], arrays: tuple[Array, ...]
+    layout: Layout,
+    passes: Passes,
+    genes: Int[Array, " gene"],
+    vector: Float[Array, " live"],
+    inputs: Float[Array, "batch time input"],
 ) -> Float[Array, "batch time output"]:
-    (outputs,) = _call("etm_forward", [_output_shape(inputs, arrays)], layout, genes, inputs, *arrays)
+    (outputs,) = _call("etm_forward", [_output(layout, inputs)], layout, (genes, vector, inputs), passes)
     return outputs
 
 
-def _output_shape(inputs: Array, arrays: tuple[Array, ...]) -> tuple[int, ...]:
-    return (*inputs.shape[:2], arrays[-1].shape[-1])  # the last array is the output's bias
+def _output(layout: Layout, inputs: Array) -> jax.ShapeDtypeStruct:
+    return _of((*inputs.shape[:2], layout.shapes[-1][-1]))  # the last array is the output's bias
 
 
-def _forward(layout: Layout, genes: Array, inputs: Array, arrays: tuple[Array, ...]) -> tuple[Array, Any]:
-    shapes = [_output_shape(inputs, arrays), (layout.kept,)]
-    outputs, kept = _call("etm_forward", shapes, layout, genes, inputs, *arrays)
-    return outputs, (genes, inputs, arrays, kept)
+def _forward(layout: Layout, passes: Passes, *arguments: Array) -> tuple[Array, Any]:
+    results = [_output(layout, arguments[-1]), _of((passes.kept,))]
+    outputs, kept = _call("etm_forward", results, layout, arguments, passes)
+    return outputs, (*arguments, kept)
 
 
-def _backward(layout: Layout, saved: Any, cotangent: Array) -> tuple[None, Array, tuple[Array, ...]]:
-    genes, inputs, arrays, kept = saved
-    shapes = [array.shape for array in (inputs, *arrays)]
-    by_inputs, *by_arrays = _call("etm_backward", shapes, layout, genes, inputs, *arrays, kept, cotangent)
-    return None, by_inputs, tuple(by_arrays)
+def _backward(layout: Layout, passes: Passes, saved: Any, cotangent: Array) -> tuple[None, Array, Array]:
+    _, vector, inputs, _ = saved
+    results = [_of(inputs.shape), _of(vector.shape)]
+    by_inputs, by_vector = _call("etm_backward", results, layout, (*saved, cotangent), passes)
+    return None, by_vector, by_inputs
 
 
 _outputs.defvjp(_forward, _backward)

@@ -17,7 +17,7 @@ from etm_jax.cells import CellSpec, cell_unroll, table_of
 from etm_jax.cells._registry import CONTROLLERS, MEMORIES, exact
 from etm_jax.cells._weights import axis_sizes
 from etm_jax.networks.native._build import NoKernelError
-from etm_jax.networks.native._call import layout_of, unroll_with
+from etm_jax.networks.native._call import gathered, layout_of, live_unroll
 
 TOLERANCE = 1e-4  # of outputs and gradients of order 1
 MOST_BYTES = 2**20
@@ -65,10 +65,10 @@ def _check(functions: ctypes.CDLL, reference: Path) -> None:
     probe = draws.normal(size=(BATCH_SIZE, NUM_STEPS, NUM_OUTPUTS)).astype(np.float32)
     kinds = {"addressing": 1, "controller": [*CONTROLLERS].index("lstm"), "memory": [*MEMORIES].index("ntm")}
     architecture = SimpleNamespace(**SIZES, **kinds)
-    layout = layout_of(functions, SPEC, sizes, BATCH_SIZE, NUM_STEPS)
+    layout = layout_of(functions, SPEC, sizes)
 
     def by_kernel(params: Any) -> jax.Array:
-        return unroll_with(layout, architecture, params, jnp.asarray(inputs)).outputs
+        return live_unroll(architecture, gathered(layout, architecture, params), jnp.asarray(inputs)).outputs
 
     def by_xla(params: Any) -> jax.Array:
         return cell_unroll(params, exact(SPEC, sizes), jnp.asarray(inputs)).outputs

@@ -10,7 +10,7 @@ struct Back {
   float *source, *cell, *memory, *weighting;  // of the state after the step that is being taken back
   int64_t source_half, cell_half, memory_half, weighting_half;
   V *d_score, *shrink, *nothing, *d_keys, *d_erase, *d_add, *d_key_norm, *products;
-  float *gate_kernel, *field_kernel, *output_kernel, *gate_bias, *field_bias, *output_bias;
+  float *gate_kernel, *field_kernel, *output_kernel, *gate_bias, *field_bias, *output_bias;  // gradients
   float *x_panels, *g_panels;
   Scratch scratch;
 
@@ -31,22 +31,20 @@ struct Back {
     d_keys = a.vectors(int64_t(z.heads) * z.width), d_key_norm = a.vectors(z.heads);
     d_erase = a.vectors(int64_t(z.writes) * z.width), d_add = a.vectors(int64_t(z.writes) * z.width);
     products = a.vectors(2 * z.writes);
-    gate_kernel = a.take(int64_t(z.sources) * z.sums), gate_bias = a.take(z.sums);
-    field_kernel = a.take(int64_t(z.units) * z.fields), field_bias = a.take(z.fields);
-    output_kernel = a.take(int64_t(z.out_sources) * z.outputs), output_bias = a.take(z.outputs);
     x_panels = a.take(source_panels(z.sources > z.out_sources ? z.sources : z.out_sources));
     g_panels = a.take(target_panels());
     scratch.take(a, z);
   }
-  // Before the first block of an individual.
-  void clear_gradients(const Sizes& z) {
-    memset(gate_kernel, 0, int64_t(z.sources) * z.sums * 4), memset(gate_bias, 0, z.sums * 4);
-    memset(field_kernel, 0, int64_t(z.units) * z.fields * 4), memset(field_bias, 0, z.fields * 4);
-    memset(output_kernel, 0, int64_t(z.out_sources) * z.outputs * 4), memset(output_bias, 0, z.outputs * 4);
+  // Before the first block of an individual. Gradients are placed as its live weights, and are 0.
+  void start(const Sizes& z, float* gradients) {
+    const Live at = live_of(z);
+    gate_kernel = gradients + at.gates, gate_bias = gradients + at.gate_bias;
+    field_kernel = gradients + at.fields, field_bias = gradients + at.field_bias;
+    output_kernel = gradients + at.outputs, output_bias = gradients + at.output_bias;
     memset(nothing, 0, z.slots * sizeof(V));
   }
   // Before each block: nothing follows the last step.
-  void start() {
+  void start_block() {
     memset(source, 0, source_half * HALVES * 4), memset(cell, 0, cell_half * HALVES * 4);
     memset(memory, 0, memory_half * HALVES * 4), memset(weighting, 0, weighting_half * HALVES * 4);
   }
@@ -137,26 +135,6 @@ static void backward(const Sizes& z, const Packed& p, const Episodes& e, const f
                   f.half, b.field_kernel, b.field_bias, b.x_panels, b.g_panels);
   weight_gradient(count, e.halves, z.out_sources, z.outputs, after + from_reads, source.step, source.half, o.start,
                   o.step, o.half, b.output_kernel, b.output_bias, b.x_panels, b.g_panels);
-}
-
-// Gradients to their places in the padded arrays, which are 0 elsewhere.
-static void scatter(const Space& s, const Sizes& z, const Back& b, float* const* gradients) {
-  const float* kernel = b.gate_kernel;
-  int64_t columns = z.sums;
-  auto copy = [&](int array, int64_t offset, int64_t row, int column, int count) {
-    memcpy(gradients[array] + offset, kernel + row * columns + column, count * 4);
-  };
-  gate_pieces(s, z, copy);
-  kernel = b.field_kernel, columns = z.fields;
-  field_pieces(s, z, copy);
-  kernel = b.output_kernel, columns = z.outputs;
-  output_pieces(s, z, copy);
-  kernel = b.gate_bias;
-  gate_bias_pieces(s, z, copy);
-  kernel = b.field_bias;
-  field_row(s, z, 0, 1, copy);
-  kernel = b.output_bias;
-  copy(OUTPUT_BIAS, 0, 0, 0, z.outputs);
 }
 
 }  // namespace etm

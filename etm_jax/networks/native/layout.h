@@ -137,14 +137,29 @@ static inline const char* sizes_of(const Space& s, const int32_t* gene, Sizes& z
   return nullptr;
 }
 
-// ---- live weights in padded arrays, as contiguous pieces: f(array, offset in it, row, column, count) ----------------
-// A piece belongs to row and column of a compact matrix [source, target] at live sizes.
+// Where the live weights of an individual stand in one vector, as matrices [source, target] and biases, row by row.
+struct Live {
+  int64_t gates, fields, outputs, gate_bias, field_bias, output_bias, length;
+};
+
+static inline Live live_of(const Sizes& z) {
+  Live at{};
+  at.fields = int64_t(z.sources) * z.sums;
+  at.outputs = at.fields + int64_t(z.units) * z.fields;
+  at.gate_bias = at.outputs + int64_t(z.out_sources) * z.outputs;
+  at.field_bias = at.gate_bias + z.sums;
+  at.output_bias = at.field_bias + z.fields;
+  at.length = at.output_bias + z.outputs;
+  return at;
+}
+
+// ---- live weights in padded arrays, as contiguous pieces: f(array, offset in it, offset in the live vector, count) ---
 
 ETM_INLINE bool from_inputs(Controller controller, int gate) { return controller != GRU || gate != 3; }
 ETM_INLINE bool from_units(Controller controller, int gate) { return controller != GRU || gate != 2; }
 
 template <class F>
-ETM_INLINE void gate_pieces(const Space& s, const Sizes& z, F f) {
+ETM_INLINE void gate_pieces(const Space& s, const Sizes& z, const Live& at, F f) {
   for (int k = 0; k < z.sources; k++) {
     const bool unit = k >= z.hidden_row;
     const Array array = k < z.inputs ? INPUT : unit ? RECURRENT : READ;
@@ -152,48 +167,56 @@ ETM_INLINE void gate_pieces(const Space& s, const Sizes& z, F f) {
     const int64_t row = k < z.inputs ? k : unit ? k - z.hidden_row : read / z.width * s.width + read % z.width;
     for (int g = 0; g < z.gates; g++) {
       if (!(unit ? from_units(z.controller, g) : from_inputs(z.controller, g))) continue;
-      const int64_t at = unit ? row * s.unit_gates + s.unit_place[g] : row * s.input_gates + s.input_place[g];
-      f(array, at * s.units, k, g * z.units, z.units);
+      const int64_t from = unit ? row * s.unit_gates + s.unit_place[g] : row * s.input_gates + s.input_place[g];
+      f(array, from * s.units, at.gates + int64_t(k) * z.sums + g * z.units, z.units);
     }
   }
+  for (int g = 0; g < z.gates; g++) f(GATE_BIAS, s.gate_place[g] * s.units, at.gate_bias + g * z.units, z.units);
 }
-template <class F>
-ETM_INLINE void gate_bias_pieces(const Space& s, const Sizes& z, F f) {
-  for (int g = 0; g < z.gates; g++) f(GATE_BIAS, s.gate_place[g] * s.units, 0, g * z.units, z.units);
-}
-template <class F>
-ETM_INLINE void field_row(const Space& s, const Sizes& z, int64_t unit, int bias, F f) {
-  // A bias comes after its kernel in `Array`.
+// A row of kernels, that of a unit, or with BIAS the biases, which follow their kernels in `Array`.
+template <int BIAS, class F>
+ETM_INLINE void field_row(const Space& s, const Sizes& z, int64_t unit, int64_t to, F f) {
   const int64_t heads = s.reads + s.writes;
   for (int h = 0; h < z.heads; h++) {
-    const int64_t at = unit * heads + (h < z.reads ? h : s.reads + h - z.reads);
+    const int64_t head = unit * heads + (h < z.reads ? h : s.reads + h - z.reads);
     if (z.content) {
-      f(KEY + bias, at * s.width, unit, z.key + h * z.width, z.width);
-      f(STRENGTH + bias, at, unit, z.strength + h, 1);
+      f(KEY + BIAS, head * s.width, to + z.key + h * z.width, z.width);
+      f(STRENGTH + BIAS, head, to + z.strength + h, 1);
     }
-    if (z.gated) f(GATING + bias, at, unit, z.gating + h, 1);
+    if (z.gated) f(GATING + BIAS, head, to + z.gating + h, 1);
     if (z.located) {
-      const int64_t start = at * s.location;
-      f(LOCATION + bias, start, unit, z.location + h * z.moves, 1);
+      const int64_t start = head * s.location;
+      f(LOCATION + BIAS, start, to + z.location + h * z.moves, 1);
       const int64_t first = start + 1 + s.shift_range - z.shift_range;  // of the shifts -S..S, those within reach
-      f(LOCATION + bias, first, unit, z.location + h * z.moves + 1, z.shifts);
+      f(LOCATION + BIAS, first, to + z.location + h * z.moves + 1, z.shifts);
     }
   }
   for (int q = 0; q < z.writes; q++) {
-    const int64_t at = (unit * s.writes + q) * s.width;
-    if (z.erases) f(ERASE + bias, at, unit, z.erase + q * z.width, z.width);
-    f(ADD + bias, at, unit, z.add + q * z.width, z.width);
+    const int64_t head = (unit * s.writes + q) * s.width;
+    if (z.erases) f(ERASE + BIAS, head, to + z.erase + q * z.width, z.width);
+    f(ADD + BIAS, head, to + z.add + q * z.width, z.width);
   }
 }
 template <class F>
-ETM_INLINE void field_pieces(const Space& s, const Sizes& z, F f) {
-  for (int unit = 0; unit < z.units; unit++) field_row(s, z, unit, 0, f);
+static void live_pieces(const Space& s, const Sizes& z, F f) {
+  const Live at = live_of(z);
+  gate_pieces(s, z, at, f);
+  for (int unit = 0; unit < z.units; unit++) field_row<0>(s, z, unit, at.fields + int64_t(unit) * z.fields, f);
+  field_row<1>(s, z, 0, at.field_bias, f);
+  for (int k = 0; k < z.out_sources; k++) {
+    const bool unit = k >= z.read_rows;
+    const int64_t row = unit ? k - z.read_rows : k / z.width * s.width + k % z.width;
+    f(unit ? OUTPUT : OUTPUT_READ, row * s.outputs, at.outputs + int64_t(k) * z.outputs, z.outputs);
+  }
+  f(OUTPUT_BIAS, 0, at.output_bias, z.outputs);
 }
-template <class F>
-ETM_INLINE void output_pieces(const Space& s, const Sizes& z, F f) {
-  for (int k = 0; k < z.read_rows; k++)
-    f(OUTPUT_READ, (k / z.width * s.width + k % z.width) * s.outputs, k, 0, z.outputs);
-  for (int u = 0; u < z.units; u++) f(OUTPUT, u * s.outputs, z.read_rows + u, 0, z.outputs);
+
+// Of a GRU two blocks of the gates' matrix do not exist: they are 0.
+static void clear_absent(const Sizes& z, float* live) {
+  for (int k = 0; k < z.sources; k++)
+    for (int g = 0; g < z.gates; g++)
+      if (!(k >= z.hidden_row ? from_units(z.controller, g) : from_inputs(z.controller, g)))
+        memset(live + int64_t(k) * z.sums + g * z.units, 0, z.units * 4);
 }
 
 // Memory of a call, taken piece by piece. With no base it only counts.

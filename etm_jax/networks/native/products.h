@@ -69,11 +69,9 @@ static void product(int halves, const float* packed, int sources, int targets, c
 struct Packed {
   float *gates, *fields, *outputs, *gate_bias, *field_bias, *output_bias;
   float *gates_back, *fields_back, *outputs_back;  // of the transposes, for the backward pass
-  float* matrix;
 
   void take(Arena& a, const Sizes& z, bool forward, bool backward) {
-    gates = fields = outputs = gate_bias = field_bias = output_bias = nullptr;
-    gates_back = fields_back = outputs_back = nullptr;
+    *this = {};
     if (forward) {
       gates = a.take(round_up(z.sums, PANEL) * z.sources);
       fields = a.take(round_up(z.fields, PANEL) * z.units);
@@ -87,39 +85,23 @@ struct Packed {
       fields_back = a.take(round_up(z.units, PANEL) * z.fields);
       outputs_back = a.take(round_up(z.out_sources, PANEL) * z.outputs);
     }
-    int64_t most = int64_t(z.sources) * z.sums;
-    if (int64_t(z.units) * z.fields > most) most = int64_t(z.units) * z.fields;
-    if (int64_t(z.out_sources) * z.outputs > most) most = int64_t(z.out_sources) * z.outputs;
-    matrix = a.take(most);
   }
 
-  void fill(const Space& s, const Sizes& z, const float* const* params) {
-    int64_t columns = z.sums;
-    auto copy = [&](int array, int64_t offset, int64_t row, int column, int count) {
-      memcpy(matrix + row * columns + column, params[array] + offset, count * 4);
-    };
-    if (z.controller == GRU) memset(matrix, 0, int64_t(z.sources) * z.sums * 4);  // two of its blocks do not exist
-    gate_pieces(s, z, copy);
-    if (gates) pack(matrix, z.sources, z.sums, gates);
-    if (gates_back) pack_transposed(matrix, z.sources, z.sums, gates_back);
-    columns = z.fields;
-    field_pieces(s, z, copy);
-    if (fields) pack(matrix, z.units, z.fields, fields);
-    if (fields_back) pack_transposed(matrix, z.units, z.fields, fields_back);
-    columns = z.outputs;
-    output_pieces(s, z, copy);
-    if (outputs) pack(matrix, z.out_sources, z.outputs, outputs);
-    if (outputs_back) pack_transposed(matrix, z.out_sources, z.outputs, outputs_back);
-    if (!gates) return;
-    auto bias = [&](float* to, int64_t size, auto pieces) {
-      memset(to, 0, round_up(size, PANEL) * 4);
-      pieces([&](int array, int64_t offset, int64_t, int column, int count) {
-        memcpy(to + column, params[array] + offset, count * 4);
-      });
-    };
-    bias(gate_bias, z.sums, [&](auto f) { gate_bias_pieces(s, z, f); });
-    bias(field_bias, z.fields, [&](auto f) { field_row(s, z, 0, 1, f); });
-    bias(output_bias, z.outputs, [&](auto f) { f(OUTPUT_BIAS, 0, 0, 0, z.outputs); });
+  void fill(const Sizes& z, const float* live) {
+    const Live at = live_of(z);
+    if (gates) {
+      pack(live + at.gates, z.sources, z.sums, gates);
+      pack(live + at.fields, z.units, z.fields, fields);
+      pack(live + at.outputs, z.out_sources, z.outputs, outputs);
+      pack(live + at.gate_bias, 1, z.sums, gate_bias);
+      pack(live + at.field_bias, 1, z.fields, field_bias);
+      pack(live + at.output_bias, 1, z.outputs, output_bias);
+    }
+    if (gates_back) {
+      pack_transposed(live + at.gates, z.sources, z.sums, gates_back);
+      pack_transposed(live + at.fields, z.units, z.fields, fields_back);
+      pack_transposed(live + at.outputs, z.out_sources, z.outputs, outputs_back);
+    }
   }
 };
 
