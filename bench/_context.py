@@ -10,6 +10,8 @@ from pathlib import Path
 import jax
 
 ROOT = Path(__file__).resolve().parents[1]
+# Environment variables that limit the instructions or the threads of JAX, PyTorch and the native kernel.
+LIMITS = ("XLA_FLAGS", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "CXX", "OMP_NUM_THREADS")
 
 
 def pin(threads: int) -> None:
@@ -19,12 +21,13 @@ def pin(threads: int) -> None:
 
 
 def context() -> dict[str, str | int]:
-    """Device, versions, date, commit and processor."""
+    """Device, versions, date, commit, processor, and what limits it."""
     return {
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
         "device": jax.devices()[0].device_kind,
         "processor": processor(),
+        "limits": " ".join(f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ),
         "cores": os.cpu_count() or 0,
         "cores_used": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
         "python": platform.python_version(),

@@ -154,7 +154,8 @@ def alone(preset: Preset) -> list[dict[str, Any]]:
     problem = make_problem(config, suite_of(config))
     suite = for_networks(problem.suite)
     state = jax.eval_shape(functools.partial(init, problem), jax.random.key(0))
-    champion, examine = state.champion, functools.partial(examine_network, Lifetime(config.model.bounds, suite))
+    lifetime = Lifetime(config.model.bounds, suite, native=problem.model.backend.native)
+    champion, examine = state.champion, functools.partial(examine_network, lifetime)
     with Compiles() as compiles:
         lowered = {"init": lower_first(problem)} | lower_stages(problem, state)
         held_out = lower_held_out(examine, champion, suite)

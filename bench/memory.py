@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._measure import costs_of, in_fresh_process, markdown, peak_rss_bytes, prepare, save
-from bench._work import drawn, training_step
+from bench._work import IN_TURN, Form, drawn, training_steps
 from etm_jax.training import NetworkConfig
 
 HEADINGS = ("memory", "rematerialised", "program MiB", "peak RSS MiB", "CPU s a step", "compile s")
@@ -54,8 +54,9 @@ def measure(settings: Settings, cell: Any, rematerialise: bool) -> dict[str, Any
         cell=cell, num_slots=settings.num_slots, slot_width=settings.slot_width, controller_size=100
     ).bounds
     task = etm_tasks.make("copy", min_length=settings.length, max_length=settings.length)
-    population, episode = drawn(task, bounds, 1, settings.batch_size)
-    function, arguments = training_step(population, episode, task, bounds, rematerialise)
+    population, _ = drawn(task, bounds, 1, settings.batch_size)
+    form = Form(IN_TURN, (bounds,), rematerialise=rematerialise)
+    function, arguments = training_steps(population, task, settings.batch_size, form)
     (cost,) = costs_of([prepare(function, *arguments)], settings.rounds)
     return {"cell": cell, "rematerialised": rematerialise, **asdict(cost), "rss": peak_rss_bytes()}
 

@@ -1,12 +1,15 @@
 """How fast is one JAX call for a population of many shapes, against a PyTorch loop over networks of exact sizes?
 
 `python -m bench.population --out FILE.json`; `--quick` checks in a minute that it works. Results: bench/README.md.
+
+To compare with figures of machines without AVX-512, set what limits each library, here and for the other scripts:
+`XLA_FLAGS=--xla_cpu_max_isa=AVX2`; `ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2` for
+PyTorch; and for the native kernel `CXX` to a script that runs `exec g++ "$@" -march=x86-64-v3`.
 """
 
 # pyright: reportMissingImports=false
 # PyTorch is a peer to measure against, not a dependency.
 
-import functools
 import importlib.util
 import json
 import statistics
@@ -16,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
@@ -29,24 +31,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 import etm_tasks
 from bench._context import context, pin
 from bench._timing import Case, compiled_case, time_rounds
-from etm_jax.networks import Bounds, Genome, LifetimeConfig, apply, compact, describe, multiply_adds, random_genome
-from etm_jax.networks._batches import groups, over_population
-from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets, crop, uncrop
-from etm_jax.networks.learning import default_micro_batch
-from etm_jax.networks.learning._gradient import learn
-from etm_jax.networks.learning._lifetime import Lifetime
+from bench._work import (
+    BITS,
+    CLASSIC,
+    FORWARD,
+    IN_TURN,
+    LEARNING_RATE,
+    NATIVE,
+    ONE_VMAP,
+    SMALL,
+    TRAINING,
+    Form,
+    drawn,
+    forward,
+    forward_pass,
+    training_steps,
+)
+from etm_jax.networks import Bounds, Genome, compact, describe, multiply_adds
+from etm_jax.networks._batches import groups
+from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets
 from etm_jax.networks.native import why_not
-from etm_jax.parallel import device_mesh
-from etm_jax.task import Episode, Task, TaskSuite
+from etm_jax.task import Episode, Task
 
-BITS = 8
-LEARNING_RATE = 1e-3
-TOLERANCE = 1e-4  # between the two libraries, on logits and on the loss after a training step
-CLASSIC = Bounds(addressing=("content_and_location",))
-SMALL = Bounds((4, 12), (3, 6), (1, 2), (1, 2), (4, 10), addressing=("content_and_location",))
-FORWARD, TRAINING = "forward", "training step"
 STEPS = 10  # of a lifetime whose steps are timed: what is done once a lifetime counts as with so many
-NATIVE = "etm_jax, native kernel"
+TOLERANCE = 1e-4  # between the two libraries, on logits and on the loss after a training step
 TORCH = "PyTorch, one after the other"
 HEADINGS = (
     "",
@@ -87,80 +95,42 @@ class Settings:
     out: Path | None = None
 
 
-def forward(
-    genome: Genome, episode: Episode, bounds: Bounds, rematerialise: bool = False, native: bool = False
-) -> jax.Array:
-    """Logits of one individual for a batch."""
-    micro_batch = default_micro_batch(bounds, episode.inputs.shape[0])
-    return apply(genome, episode.inputs, bounds, native=native, rematerialise=rematerialise, micro_batch=micro_batch)
-
-
-def train_step(
-    genome: Genome,
-    state: Any,
-    episode: Episode,
-    task: Task,
-    bounds: Bounds,
-    rematerialise: bool = False,
-) -> Any:
-    """Forward, backward and Adam update of one individual: its new genome, optimiser state and loss before it."""
-
-    def loss(params: Any) -> jax.Array:
-        return task.loss(forward(replace(genome, params=params), episode, bounds, rematerialise), episode)
-
-    value, gradients = jax.value_and_grad(loss)(genome.params)
-    updates, state = optax.adam(LEARNING_RATE).update(gradients, state)
-    return replace(genome, params=optax.apply_updates(genome.params, updates)), state, value
-
-
-def forms(population: Genome, bounds: Bounds, task: Task, buckets: tuple[int, ...]) -> dict[str, tuple[Any, float]]:
-    """Ways to go over a population, each with its padding efficiency; they take a function of a bucket."""
+def forms(population: Genome, bounds: Bounds, task: Task, buckets: tuple[int, ...]) -> list[Form]:
+    """Ways to go over a population; the native kernel where there is one."""
     sizes = task.input_size, task.output_size
-    mesh, architectures = device_mesh(1), population.architecture
-    choices = {
-        f"etm_jax, {most} buckets": choose_buckets(architectures, bounds, *sizes, most=most, enough=1.0)
-        for most in buckets
-    }
-    choices = {"etm_jax, one vmap": (bounds,), "etm_jax, one after the other": (bounds,), **choices}
-    if not why_not(bounds.spec):
-        choices[NATIVE] = (bounds,)
-    found = {}
-    useful = multiply_adds(architectures, *sizes)
-    for name, shapes in choices.items():
-        batch_size = 0 if "vmap" in name else 1
-        _, chosen = groups(architectures, batch_size or len(architectures.num_slots), shapes)
-        executed = bucket_costs(shapes, *sizes)[chosen] * (1 if batch_size else len(architectures.num_slots))
-
-        def over(function: Any, batch_size: int = batch_size, shapes: Any = shapes) -> Any:
-            run = over_population(function, mesh, batch_size, shapes)
-            return lambda *own: run(own, own[0].architecture, ())
-
-        found[name] = over, 1.0 if name == NATIVE else float(useful.sum() / executed.sum())
+    found = [Form(ONE_VMAP, (bounds,), batch_size=0), Form(IN_TURN, (bounds,))]
+    for most in buckets:
+        shapes = choose_buckets(population.architecture, bounds, *sizes, most=most, enough=1.0)
+        found.append(Form(f"etm_jax, {most} buckets", tuple(shapes)))
+    if reason := why_not(bounds.spec):
+        print(f"without the native kernel: {reason}")
+    else:
+        found.append(Form(NATIVE, (bounds,), native=True))
     return found
+
+
+def padding_efficiency(population: Genome, task: Task, form: Form) -> float:
+    """What share of the multiply-adds that a form executes the networks need."""
+    if form.native:
+        return 1.0
+    sizes, architectures = (task.input_size, task.output_size), population.architecture
+    size = len(architectures.num_slots)
+    _, chosen = groups(architectures, form.batch_size or size, form.buckets)
+    executed = bucket_costs(form.buckets, *sizes)[chosen] * (form.batch_size or size)
+    return float(multiply_adds(architectures, *sizes).sum() / executed.sum())
 
 
 def jax_cases(
     population: Genome, episode: Episode, task: Task, bounds: Bounds, buckets: tuple[int, ...]
 ) -> tuple[list[Case], dict[str, float]]:
     """Forward passes and training steps of the population, compiled, and each form's padding efficiency."""
-    config = LifetimeConfig(batch_size=episode.inputs.shape[0], learning_rate=LEARNING_RATE)
-    suite, keys = TaskSuite((task,), (1.0,)), jax.random.split(jax.random.key(1), len(population.learning.meta_step))
     cases, efficiencies = [], {}
-
-    def run_forward(native: bool, bucket: Bounds, own: tuple[Genome], shared: tuple[()]) -> jax.Array:
-        del shared
-        return forward(crop(own[0], bucket), episode, bucket, native=native)
-
-    def run_training(native: bool, bucket: Bounds, own: tuple[Genome, jax.Array], shared: tuple[()]) -> Genome:
-        del shared
-        lifetime = Lifetime(bucket, suite, config, flat=True, native=native)
-        return uncrop(learn(lifetime, own[1], crop(own[0], bucket), jnp.ones(1), 1.0, STEPS), bounds)
-
-    for name, (over, efficiency) in forms(population, bounds, task, buckets).items():
-        efficiencies[name] = efficiency
-        alone, learning = (over(functools.partial(run, name == NATIVE)) for run in (run_forward, run_training))
-        cases.append(compiled_case(FORWARD, name, alone, population))
-        cases.append(compiled_case(TRAINING, name, learning, population, keys, times=STEPS))
+    for form in forms(population, bounds, task, buckets):
+        efficiencies[form.name] = padding_efficiency(population, task, form)
+        function, arguments = forward_pass(population, episode, form)
+        cases.append(compiled_case(FORWARD, form.name, function, *arguments))
+        function, arguments = training_steps(population, task, episode.inputs.shape[0], form, STEPS)
+        cases.append(compiled_case(TRAINING, form.name, function, *arguments, times=STEPS))
     return cases, efficiencies
 
 
@@ -198,12 +168,22 @@ def torch_cases(population: Genome, episode: Episode, task: Task, bounds: Bounds
 
     params, _ = compact(genomes[0], bounds).cell.arrays()
     models[0].load(jax.tree.map(np.asarray, params))
-    logits = jax.jit(lambda genome: forward(genome, episode, bounds))(genomes[0])
+    form = Form(IN_TURN, (bounds,))
+    logits = jax.jit(lambda genome: forward(genome, episode, form))(genomes[0])
     require_close("logits", models[0](inputs).detach().numpy(), logits)
     step(models[0], optimisers[0])
     state = optax.adam(LEARNING_RATE).init(genomes[0].params)
-    one_step = jax.jit(lambda genome, state: train_step(genome, state, episode, task, bounds, rematerialise=False))
-    _, _, ours = one_step(*one_step(genomes[0], state)[:2])
+
+    @jax.jit
+    def one_step(params: Any, state: Any) -> Any:
+        def loss(params: Any) -> jax.Array:
+            return task.loss(forward(replace(genomes[0], params=params), episode, form), episode)
+
+        value, gradients = jax.value_and_grad(loss)(params)
+        updates, state = optax.adam(LEARNING_RATE).update(gradients, state)
+        return optax.apply_updates(params, updates), state, value
+
+    _, _, ours = one_step(*one_step(genomes[0].params, state)[:2])
     require_close("the loss after a training step", loss_of(models[0]).detach().numpy(), ours)
     return [Case(FORWARD, TORCH, run_forward), Case(TRAINING, TORCH, run_training)]
 
@@ -241,12 +221,7 @@ def main(settings: Settings) -> None:
         settings = replace(settings, population_size=5, repeats=1, buckets=(2,))
     bounds = SMALL if settings.quick else CLASSIC
     task = etm_tasks.make("copy", bits=BITS, min_length=settings.length, max_length=settings.length)
-    key_genomes, key_episode = jax.random.split(jax.random.key(0))
-    keys = jax.random.split(key_genomes, settings.population_size)
-    draw = jax.jit(jax.vmap(lambda key: random_genome(key, bounds, task.input_size, task.output_size)))
-    population = draw(keys)
-    episode = task.sample(key_episode, settings.batch_size)
-
+    population, episode = drawn(task, bounds, settings.population_size, settings.batch_size)
     cases, efficiencies = jax_cases(population, episode, task, bounds, settings.buckets)
     if settings.peers and importlib.util.find_spec("torch"):
         cases += torch_cases(population, episode, task, bounds, settings.threads)

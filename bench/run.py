@@ -34,6 +34,9 @@ class Bench:
 
 BENCHES = {
     "population": Bench("How fast is one JAX call for a population of many shapes, against a PyTorch loop?"),
+    "pytorch_ntm": Bench(
+        "How many CPU seconds does a network of Graves' shape take to learn to copy, beside pytorch-ntm's recipe?"
+    ),
     "padding": Bench("What share of the multiply-adds that a population executes do its networks need?"),
     "tpu": Bench("What would a generation cost on a TPU, and what is the largest population that fits?"),
     "roofline": Bench("What share of the machine's own rate of matrix products does useful work reach?"),

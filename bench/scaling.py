@@ -1,8 +1,10 @@
-"""How does a generation scale over devices, with the population growing with them and with one population?
+"""How does a generation scale over devices?
 
-`python -m bench.scaling --out FILE.json`; `--quick` checks in a minute that it works. Results: bench/README.md.
+The population grows with them, or is one population; and two cores learn with the classic preset's. `python -m
+bench.scaling --out FILE.json`; `--quick` checks in a minute or two that it works. Results: bench/README.md.
 """
 
+import functools
 import os
 import statistics
 import sys
@@ -19,12 +21,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks"))
 
 from bench._context import context
 from bench._measure import in_fresh_process, markdown, save
-from bench._timing import Case
+from bench._timing import Case, time_rounds
+from bench._work import NATIVE
 from etm_jax.config import EvolutionaryTuringConfig
-from etm_jax.evolution import init, make_problem, step
+from etm_jax.evolution import Problem, init, make_problem, step
+from etm_jax.evolution._generation import learn
+from etm_jax.evolution._state import EvolutionState
 from etm_jax.evolve import suite_of
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig
+from etm_jax.networks.native import why_not
 from etm_jax.parallel import replicated
+from etm_jax.presets import CLASSIC
 
 # One shape: all individuals cost the same, so that no device waits for a costly individual of another.
 CONFIG = EvolutionaryTuringConfig(
@@ -43,7 +50,12 @@ TINY = replace(
         lifetime=LifetimeConfig(inheritance="darwinian"),  # no learning, which compiles sooner
     ),
 )
-WEAK, STRONG = "population grows with the devices", "one population"
+TINY_LEARNING = replace(
+    TINY, population_size=4, model=replace(TINY.model, lifetime=LifetimeConfig(steps=2, batch_size=2))
+)
+XLA = "etm_jax, XLA"
+WEAK, STRONG, LEARNING = "population grows with the devices", "one population", "learning of the classic preset"
+TWO_CORES, TARGET = (1, 2), 1.8  # devices of the learning, and how many times as fast two of them must be
 HEADINGS = (
     "devices",
     "individuals",
@@ -62,7 +74,7 @@ class Settings:
 
     Attributes:
         devices: how many to spread over, the least first; on CPU as many are made as asked for, on an accelerator
-            counts beyond what is there are left out.
+            counts beyond what is there are left out. The classic preset learns on one and on two.
         per_device: individuals on each device; the one population has this many for each of the most devices.
         batch_size: individuals in one vmap on a device; 0 for what a run takes, 1 on CPU and all elsewhere.
         rounds: timed generations.
@@ -83,37 +95,60 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def measure(num_devices: int, population_size: int, settings: Settings) -> dict[str, Any] | None:
-    """Seconds of a generation over so many devices; None where there are not so many. For a process of its own."""
-    jax.config.update("jax_num_cpu_devices", num_devices)
-    if num_devices > len(jax.devices()):
-        return None
-    config = replace(
-        TINY if settings.quick else CONFIG,
-        population_size=population_size,
-        devices=num_devices,
+def config_of(way: str, form: str, count: int, settings: Settings) -> EvolutionaryTuringConfig:
+    """What is measured over so many devices."""
+    if way == LEARNING:
+        config = TINY_LEARNING if settings.quick else CLASSIC
+    else:
+        most = count if way == WEAK else max(settings.devices)
+        config = replace(TINY if settings.quick else CONFIG, population_size=settings.per_device * most)
+    assert isinstance(config.model, NetworksConfig)
+    return replace(
+        config,
+        model=replace(config.model, native="on" if form == NATIVE else "off"),
+        devices=count,
         individuals_per_batch=settings.batch_size,
     )
+
+
+def learned(problem: Problem, state: EvolutionState) -> Any:
+    """The population after its lifetime."""
+    return learn(problem, state, state.population, None)
+
+
+def prepare(way: str, config: EvolutionaryTuringConfig) -> Case:
+    """A generation, or its learning, compiled."""
     problem = make_problem(config, suite_of(config))
     whole = replicated(problem.mesh)
     start = jax.jit(lambda key: init(problem, key), out_shardings=whole)(jax.random.key(config.seed))
+    function = functools.partial(learned if way == LEARNING else step, problem)
     cpu = time.process_time()
-    generation = jax.jit(lambda state: step(problem, state), in_shardings=whole, out_shardings=whole)
-    generation = generation.lower(start).compile()
-    compile_s = time.process_time() - cpu
+    program = jax.jit(function, in_shardings=whole, out_shardings=whole).lower(start).compile()
+    return Case(way, "", lambda: jax.block_until_ready(program(start)), time.process_time() - cpu)
 
-    case = Case("generation", "", lambda: jax.block_until_ready(generation(start)), compile_s)
-    case.run()
-    for _ in range(settings.rounds):
-        case.time_once()
-    return {
-        "backend": jax.default_backend(),
-        "devices": problem.mesh.size,
-        "individuals": population_size,
-        "wall_s": statistics.median(case.wall_s),
-        "cpu_s": statistics.median(case.cpu_s),
-        "compile_s": compile_s,
-    }
+
+def measure(way: str, form: str, settings: Settings) -> list[dict[str, Any]]:
+    """Seconds over each number of devices, timed in turn; nothing without the form. For a process of its own."""
+    counts = TWO_CORES if way == LEARNING else settings.devices
+    jax.config.update("jax_num_cpu_devices", max(counts))
+    configs = [config_of(way, form, count, settings) for count in counts if count <= len(jax.devices())]
+    if form == NATIVE and (reason := why_not(configs[0].model.bounds.spec)):
+        print(f"without the native kernel: {reason}")
+        return []
+    cases = [prepare(way, config) for config in configs]
+    time_rounds(cases, settings.rounds)
+    return [
+        {
+            "form": form,
+            "backend": jax.default_backend(),
+            "devices": config.devices,
+            "individuals": config.population_size,
+            "wall_s": statistics.median(case.wall_s),
+            "cpu_s": statistics.median(case.cpu_s),
+            "compile_s": case.compile_s,
+        }
+        for config, case in zip(configs, cases, strict=True)
+    ]
 
 
 def with_efficiency(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -161,30 +196,34 @@ def caution(backend: str, most_devices: int, num_cores: int) -> str:
     )
 
 
+def faster(rows: list[dict[str, Any]]) -> str:
+    """How many times as fast two devices are as one."""
+    if len(rows) < len(TWO_CORES):
+        return "there is one device, so nothing to compare"
+    times = rows[0]["wall_s"] / rows[1]["wall_s"]
+    verdict = "reached" if times >= TARGET else "missed"
+    return f"{LEARNING}: 2 devices are {times:.2f} times as fast as 1; target {TARGET} {verdict}"
+
+
 def main(settings: Settings) -> None:
     """Measure, and print or save what was measured."""
     if settings.quick:
         settings = replace(settings, devices=(1, 2), per_device=2, rounds=1)
-    measured: dict[tuple[int, int], dict[str, Any] | None] = {}  # the two ways meet at the most devices
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name in (WEAK, STRONG):
-        rows = []
-        for count in settings.devices:
-            size = settings.per_device * (count if name == WEAK else max(settings.devices))
-            if (count, size) not in measured:
-                print(f"{size} individuals on {count} devices", flush=True)
-                measured[count, size] = in_fresh_process(measure, count, size, settings)
-            rows.append(measured[count, size])
-        found[name] = with_efficiency([row for row in rows if row is not None])
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    # The classic preset without the native kernel takes minutes a generation, and `population` measures it.
+    for way, form in ((WEAK, XLA), (WEAK, NATIVE), (STRONG, XLA), (STRONG, NATIVE), (LEARNING, NATIVE)):
+        print(f"{way}: {form}", flush=True)
+        if rows := in_fresh_process(measure, way, form, settings):
+            found[way, form] = with_efficiency(rows)
 
-    where, backend = (
-        context(),
-        jax.default_backend(),
-    )  # only now: a process that has an accelerator keeps it from others
-    print(f"{where}\n{caution(backend, found[WEAK][-1]['devices'], cores())}\n")
-    for name, rows in found.items():
-        print(f"{name}\n\n{markdown(HEADINGS, [line(row) for row in rows])}\n")
-    save(settings, context=where, cores=cores(), weak=found[WEAK], strong=found[STRONG])
+    where = context()  # only now: a process that has an accelerator keeps it from others
+    print(f"{where}\n{caution(jax.default_backend(), found[WEAK, XLA][-1]['devices'], cores())}\n")
+    for (way, form), rows in found.items():
+        print(f"{way}: {form}\n\n{markdown(HEADINGS, [line(row) for row in rows])}\n")
+    if rows := found.get((LEARNING, NATIVE)):
+        print(faster(rows))
+    series = [{"way": way, "rows": rows} for (way, _), rows in found.items()]
+    save(settings, context=where, cores=cores(), target=TARGET, series=series)
 
 
 if __name__ == "__main__":

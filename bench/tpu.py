@@ -124,7 +124,8 @@ def make(settings: Settings, devices: list[Any], per_chip: int) -> Problem:
     """The problem of the preset for a mesh of the devices, every chip's individuals in one vmap."""
     config = TINY if settings.quick else PRESETS[settings.preset]
     size = per_chip * len(devices)
-    config = replace(config, population_size=size, individuals_per_batch=size, devices=0)
+    model = replace(config.model, native="off")  # the processor that compiles may have a kernel, a TPU has none
+    config = replace(config, population_size=size, individuals_per_batch=size, devices=0, model=model)
     mesh = jax.make_mesh((len(devices),), ("population",), axis_types=(AxisType.Auto,), devices=devices)
     return replace(make_problem(config, suite_of(config)), mesh=mesh)
 

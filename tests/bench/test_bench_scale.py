@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import pytest
 
 from bench import compile as compile_bench
-from bench import growth, peers, roofline, scaling
+from bench import growth, peers, pytorch_ntm, roofline, scaling
 from bench._measure import Cost, costs_of, in_fresh_process, markdown, peak_rss_bytes, prepare
+from bench._work import IN_TURN, NATIVE
 from bench.run import unregistered
 from etm_jax.networks import num_parameters, random_genome
 
@@ -76,26 +77,42 @@ def test_growth_is_by_the_unit_and_by_the_doubling(units, amounts, expected):
     assert growth.growth(units, amounts) == pytest.approx(expected)
 
 
-def grown(seconds, sizes):
+def grown(seconds, sizes, form=IN_TURN):
+    about = {"axis": "slots", "work": "forward", "form": form}
     return growth.with_growth(
         [
-            {"axis": "slots", "work": "forward", "units": 2**index, "seconds": time, "program_bytes": size}
+            about | {"units": 2**index, "seconds": time, "program_bytes": size}
             for index, (time, size) in enumerate(zip(seconds, sizes, strict=True))
         ]
     )
 
 
 def test_either_of_seconds_and_bytes_breaks_the_target():
-    rows = grown((1.0, 2.5, 6.8, 13.6), (8, 16, 32, 100))
+    rows, series = grown((1.0, 2.5, 6.8, 13.6), (8, 16, 32, 100)), ("slots", "forward", IN_TURN)
     assert [row["within"] for row in rows] == [None, True, False, False]
-    assert growth.sentence("slots", "forward", rows) == "slots, forward: more than 1.3x from 2 to 4, 4 to 8"
-    assert growth.sentence("slots", "forward", rows[:2]) == "slots, forward: within 1.3x"
-    assert growth.sentence("slots", "forward", rows[:1]) == "slots, forward: nothing to compare"
+    name = f"slots, forward, {IN_TURN}"
+    assert growth.sentence(series, rows) == f"{name}: more than 1.3x from 2 to 4, 4 to 8"
+    assert growth.sentence(series, rows[:2]) == f"{name}: within 1.3x"
+    assert growth.sentence(series, rows[:1]) == f"{name}: nothing to compare"
+
+
+def test_each_form_has_its_target():
+    rows = grown((1.0, 2.5, 5.0), (8, 16, 32), NATIVE)  # 1.25 times the seconds for a unit, then as many
+    assert [row["within"] for row in rows] == [None, False, True]
+    assert (
+        growth.sentence(("slots", "forward", NATIVE), rows) == f"slots, forward, {NATIVE}: more than 1.15x from 1 to 2"
+    )
+
+
+@pytest.mark.parametrize(("gib", "verdict"), [(3.9, "fits into 4 GiB"), (4.1, "does NOT fit into 4 GiB")])
+def test_the_largest_network_must_fit(gib, verdict):
+    row = {"work": "training step", "form": NATIVE, "units": 1001, "cpu_s": 2.0, "rss": gib * 2**30}
+    assert growth.fits(row, 1024).endswith(verdict)
 
 
 def test_the_growth_figure_is_drawn(tmp_path):
     rows = grown((1.0, 2.0), (8, None))
-    growth.draw(growth.by_work(rows), tmp_path / "figure.png")
+    growth.draw(growth.by_series(rows), tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -103,6 +120,59 @@ def test_only_the_lengths_are_measured_with_rematerialisation():
     points = growth.points(growth.Settings())
     assert {point.axis for point in points if point.work == growth.REMATERIALISED} == {"length"}
     assert {point.units for point in points if point.axis == "length"} == {21, 41, 101, 201, 401, 1001, 2001}
+
+
+def test_the_kernel_is_measured_wherever_it_computes_what_xla_does(monkeypatch):
+    monkeypatch.setattr(growth, "why_not", lambda spec: "")
+    names = {(point.axis, point.work): [form.name for form in growth.forms(point)] for point in some_points()}
+    assert {work for (_, work), found in names.items() if NATIVE not in found} == {growth.REMATERIALISED}
+    assert names[growth.LONGEST, growth.TRAINING] == [NATIVE]
+
+
+def test_growth_is_measured_without_a_kernel(monkeypatch):
+    monkeypatch.setattr(growth, "why_not", lambda spec: "no C++ compiler was found")
+    names = {(point.axis, point.work): [form.name for form in growth.forms(point)] for point in some_points()}
+    assert names.pop((growth.LONGEST, growth.TRAINING)) == []
+    assert set(map(tuple, names.values())) == {(IN_TURN,)}
+
+
+def some_points():
+    return growth.points(growth.Settings(populations=(2,), slots=(8,), lengths=(3,)))
+
+
+def test_what_the_kernel_and_what_xla_reaches_have_targets_of_their_own():
+    shares = [("one vmap", 0.2), ("buckets", 0.4), (NATIVE, 0.5)]
+    found = roofline.verdicts(
+        [{"work": work, "name": name, "of_square": share} for work in roofline.FORWARDS for name, share in shares]
+    )
+    assert [text.rsplit("; ")[-1] for text in found] == [
+        "target 0.35 reached",
+        "target 0.6 missed",
+        "target 0.35 reached",
+        "target 0.45 reached",
+    ]
+    assert all("0.400" in text and "buckets" in text for text in found[::2])
+
+
+def test_two_cores_are_compared_with_one():
+    rows = [{"wall_s": 3.6}, {"wall_s": 2.0}]
+    assert scaling.faster(rows).endswith("2 devices are 1.80 times as fast as 1; target 1.8 reached")
+    assert scaling.faster([{"wall_s": 3.6}, {"wall_s": 2.1}]).endswith("missed")
+    assert "nothing to compare" in scaling.faster(rows[:1])
+
+
+def test_what_it_took_to_learn_is_the_first_look_at_which_enough_was_right():
+    looks = [
+        {"sequences": 16, "cpu_s": 1.0, "bits_right": 0.991, "sequences_right": 0.98},
+        {"sequences": 32, "cpu_s": 2.0, "bits_right": 0.999, "sequences_right": 0.99},
+    ]
+    learned = {"form": "ours", "seed": 1, "compile_s": 0.0, "looks": looks}
+    gave_up = learned | {"looks": looks[:1]}
+    assert pytorch_ntm.line(learned, 0.99)[2:5] == ("32", "2.0", "1.0")
+    assert pytorch_ntm.line(gave_up, 0.99)[2:5] == ("16", "not reached in 1", "1.0")
+    text = pytorch_ntm.sentence("ours", [learned, gave_up], 0.99)
+    assert text == "ours: 1 of 2 seeds reach 99% of the sequences, median 2.0 CPU s"
+    assert pytorch_ntm.sentence("ours", [gave_up], 0.99) == "ours: 0 of 1 seeds reach 99% of the sequences"
 
 
 def test_efficiency_over_devices():
