@@ -32,32 +32,44 @@ static void pack_transposed(const float* matrix, int64_t rows, int64_t columns, 
   }
 }
 
-// out[half][target][lane] = bias + packed x[half][source][lane], or added to what is there. Writes whole panels.
+// Of WIDE panels of targets, side by side: out[half][target][lane] = bias + packed x[half][source][lane], or added to
+// what is there.
+template <int COUNT, int WIDE, bool ADD_UP>
+ETM_INLINE void product_of_panels(const float* packed, int sources, const float* x, int64_t x_half, const float* bias,
+                                  float* out, int64_t out_half) {
+  V sum[COUNT][WIDE * PANEL];
+  for (int c = 0; c < COUNT; c++)
+    for (int i = 0; i < WIDE * PANEL; i++)
+      sum[c][i] = ADD_UP ? load(out + c * out_half + i * LANES) : splat(bias ? bias[i] : 0.f);
+  const float *weight = packed, *next = packed + int64_t(WIDE - 1) * PANEL * sources;
+  for (int k = 0; k < sources; k++, weight += PANEL, next += PANEL, x += LANES) {
+    V value[COUNT];
+#pragma GCC unroll 2
+    for (int c = 0; c < COUNT; c++) value[c] = load(x + c * x_half);
+#pragma GCC unroll 24
+    for (int i = 0; i < WIDE * PANEL; i++) {
+      const V w = splat(i < PANEL ? weight[i] : next[i - PANEL]);
+#pragma GCC unroll 2
+      for (int c = 0; c < COUNT; c++) sum[c][i] += w * value[c];
+    }
+  }
+  for (int c = 0; c < COUNT; c++)
+    for (int i = 0; i < WIDE * PANEL; i++) store(out + c * out_half + i * LANES, sum[c][i]);
+}
+// Of all panels. With one half the registers hold the sums of two panels, and each load of x serves both.
 template <int COUNT, bool ADD_UP>
 static void product_of(const float* packed, int sources, int targets, const float* x, int64_t x_half,
                        const float* bias, float* out, int64_t out_half) {
-  for (int m = 0; m < targets; m += PANEL) {
-    V sum[COUNT][PANEL];
-    for (int c = 0; c < COUNT; c++)
-      for (int i = 0; i < PANEL; i++)
-        sum[c][i] = ADD_UP ? load(out + c * out_half + (m + i) * LANES) : splat(bias ? bias[m + i] : 0.f);
-    const float* weight = packed + int64_t(m) * sources;
-    const float* from = x;
-    for (int k = 0; k < sources; k++, weight += PANEL, from += LANES) {
-      V value[COUNT];
-#pragma GCC unroll 2
-      for (int c = 0; c < COUNT; c++) value[c] = load(from + c * x_half);
-#pragma GCC unroll 12
-      for (int i = 0; i < PANEL; i++) {
-        const V w = splat(weight[i]);
-#pragma GCC unroll 2
-        for (int c = 0; c < COUNT; c++) sum[c][i] += w * value[c];
-      }
-    }
-    for (int c = 0; c < COUNT; c++)
-      for (int i = 0; i < PANEL; i++) store(out + c * out_half + (m + i) * LANES, sum[c][i]);
-  }
+  constexpr int WIDE = HALVES / COUNT;
+  auto from = [&](int m) { return packed + int64_t(m) * sources; };
+  auto bias_of = [&](int m) { return bias ? bias + m : nullptr; };
+  int m = 0;
+  for (; m + (WIDE - 1) * PANEL < targets; m += WIDE * PANEL)
+    product_of_panels<COUNT, WIDE, ADD_UP>(from(m), sources, x, x_half, bias_of(m), out + m * LANES, out_half);
+  for (; m < targets; m += PANEL)
+    product_of_panels<COUNT, 1, ADD_UP>(from(m), sources, x, x_half, bias_of(m), out + m * LANES, out_half);
 }
+// Writes whole panels.
 template <bool ADD_UP>
 static void product(int halves, const float* packed, int sources, int targets, const float* x, int64_t x_half,
                     const float* bias, float* out, int64_t out_half) {
