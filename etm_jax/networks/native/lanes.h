@@ -111,26 +111,55 @@ ETM_INLINE V inverse_root(V x) {
 #endif
 }
 
-ETM_INLINE float sum_of(V v) {
-  float sum = 0;
-  for (int i = 0; i < LANES; i++) sum += v[i];
-  return sum;
+// Turn a square of floats: what was lane j of row i becomes lane i of row j.
+ETM_INLINE void transpose(V (&row)[LANES]) {
+#if defined __AVX512F__
+  __m512 a[LANES], b[LANES];
+  for (int i = 0; i < LANES; i += 2) {  // pairs, then fours of each 128 bits
+    a[i] = _mm512_unpacklo_ps((__m512)row[i], (__m512)row[i + 1]);
+    a[i + 1] = _mm512_unpackhi_ps((__m512)row[i], (__m512)row[i + 1]);
+  }
+  for (int i = 0; i < LANES; i += 4)
+    for (int j = 0; j < 2; j++) {
+      b[i + 2 * j] = (__m512)_mm512_unpacklo_pd((__m512d)a[i + j], (__m512d)a[i + 2 + j]);
+      b[i + 2 * j + 1] = (__m512)_mm512_unpackhi_pd((__m512d)a[i + j], (__m512d)a[i + 2 + j]);
+    }
+  for (int j = 0; j < 4; j++) {  // then the square of 128 bits each
+    const __m512 low = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88), high = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0x88);
+    const __m512 low2 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd), high2 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0xdd);
+    row[j] = (V)_mm512_shuffle_f32x4(low, high, 0x88), row[8 + j] = (V)_mm512_shuffle_f32x4(low, high, 0xdd);
+    row[4 + j] = (V)_mm512_shuffle_f32x4(low2, high2, 0x88), row[12 + j] = (V)_mm512_shuffle_f32x4(low2, high2, 0xdd);
+  }
+#elif defined __AVX2__
+  __m256 a[LANES], b[LANES];
+  for (int i = 0; i < LANES; i += 2) {  // pairs, then fours of each 128 bits
+    a[i] = _mm256_unpacklo_ps((__m256)row[i], (__m256)row[i + 1]);
+    a[i + 1] = _mm256_unpackhi_ps((__m256)row[i], (__m256)row[i + 1]);
+  }
+  for (int i = 0; i < LANES; i += 4)
+    for (int j = 0; j < 2; j++) {
+      b[i + 2 * j] = (__m256)_mm256_unpacklo_pd((__m256d)a[i + j], (__m256d)a[i + 2 + j]);
+      b[i + 2 * j + 1] = (__m256)_mm256_unpackhi_pd((__m256d)a[i + j], (__m256d)a[i + 2 + j]);
+    }
+  for (int j = 0; j < 4; j++) {  // then the square of 128 bits each
+    row[j] = (V)_mm256_permute2f128_ps(b[j], b[4 + j], 0x20);
+    row[4 + j] = (V)_mm256_permute2f128_ps(b[j], b[4 + j], 0x31);
+  }
+#else
+  for (int i = 0; i < LANES; i++)
+    for (int j = 0; j < i; j++) {
+      const float x = row[i][j];
+      row[i][j] = row[j][i], row[j][i] = x;
+    }
+#endif
 }
-// The sums of four vectors.
-ETM_INLINE void sums_of(float* out, V a, V b, V c, V d) {
-#ifdef __AVX2__
-#ifdef __AVX512F__
-  auto fold = [](V v) {
-    return _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
-  };
-#else
-  auto fold = [](V v) { return (__m256)v; };
-#endif
-  const __m256 s = _mm256_hadd_ps(_mm256_hadd_ps(fold(a), fold(b)), _mm256_hadd_ps(fold(c), fold(d)));
-  _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));
-#else
-  out[0] = sum_of(a), out[1] = sum_of(b), out[2] = sum_of(c), out[3] = sum_of(d);
-#endif
+
+// The first `count` lanes, added to an array; all of them where count is more.
+ETM_INLINE void add_to(float* to, V v, int count) {
+  typedef float Unaligned __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+  if (count >= LANES) *(Unaligned*)to += v;
+  else
+    for (int i = 0; i < count; i++) to[i] += v[i];
 }
 
 ETM_INLINE int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
