@@ -84,7 +84,7 @@ ETM_INLINE V logarithm(V x) {
   return p * (m * m) + m + e * splat(0.693147180559945309f);
 }
 
-// 1 / x, of numbers that are at least 1.
+// 1 / x, where both are normal numbers.
 ETM_INLINE V reciprocal(V x) {
 #ifdef __AVX512F__
   const V y = (V)_mm512_rcp14_ps((__m512)x);

@@ -14,9 +14,14 @@ constexpr int PANEL = 6, SOURCES = 4;
 
 // Panels of columns of a matrix [rows, columns]: [column / PANEL][row][PANEL].
 static void pack(const float* matrix, int64_t rows, int64_t columns, float* out) {
-  for (int64_t m = 0; m < columns; m += PANEL)
-    for (int64_t k = 0; k < rows; k++, out += PANEL)
-      for (int i = 0; i < PANEL; i++) out[i] = m + i < columns ? matrix[k * columns + m + i] : 0.f;
+  const int64_t rest = columns % PANEL;
+  for (int64_t k = 0; k < rows; k++, out += PANEL) {  // along rows, since columns are far apart
+    float* to = out;
+    for (int64_t m = rest; m < columns; m += PANEL, matrix += PANEL, to += rows * PANEL)
+      memcpy(to, matrix, PANEL * 4);
+    for (int64_t i = 0; rest && i < PANEL; i++) to[i] = i < rest ? matrix[i] : 0.f;
+    matrix += rest;
+  }
 }
 // The same of the transpose: panels of rows, [row / PANEL][column][PANEL].
 static void pack_transposed(const float* matrix, int64_t rows, int64_t columns, float* out) {
