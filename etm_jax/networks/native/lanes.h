@@ -125,10 +125,11 @@ ETM_INLINE void transpose(V (&row)[LANES]) {
       b[i + 2 * j + 1] = (__m512)_mm512_unpackhi_pd((__m512d)a[i + j], (__m512d)a[i + 2 + j]);
     }
   for (int j = 0; j < 4; j++) {  // then the square of 128 bits each
-    const __m512 low = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88), high = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0x88);
-    const __m512 low2 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd), high2 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0xdd);
-    row[j] = (V)_mm512_shuffle_f32x4(low, high, 0x88), row[8 + j] = (V)_mm512_shuffle_f32x4(low, high, 0xdd);
-    row[4 + j] = (V)_mm512_shuffle_f32x4(low2, high2, 0x88), row[12 + j] = (V)_mm512_shuffle_f32x4(low2, high2, 0xdd);
+    const __m512 even = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88), odd = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd);
+    const __m512 even2 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0x88);
+    const __m512 odd2 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0xdd);
+    row[j] = (V)_mm512_shuffle_f32x4(even, even2, 0x88), row[8 + j] = (V)_mm512_shuffle_f32x4(even, even2, 0xdd);
+    row[4 + j] = (V)_mm512_shuffle_f32x4(odd, odd2, 0x88), row[12 + j] = (V)_mm512_shuffle_f32x4(odd, odd2, 0xdd);
   }
 #elif defined __AVX2__
   __m256 a[LANES], b[LANES];

@@ -144,12 +144,12 @@ struct Packed {
   }
 };
 
-constexpr int WIDE = 3;                                // vectors of targets at once in a gradient
-constexpr int ROWS = 192;                              // steps x episodes of which WIDE vectors stay in the L1 cache
+constexpr int VECTORS = 3;  // of targets at once in a gradient
+constexpr int ROWS = 192;   // steps x episodes, of which these vectors stay in the first-level cache
 static_assert(ROWS % BLOCK == 0, "whole steps");
 
 static inline int64_t source_panels(int sources) { return round_up(sources, LANES) * ROWS; }
-static inline int64_t target_panels() { return int64_t(WIDE) * LANES * ROWS; }
+static inline int64_t target_panels() { return int64_t(VECTORS) * LANES * ROWS; }
 
 // LANES rows of x [step][half][row][lane] turned to [step][half][lane][row]; rows from `count` on are 0.
 static void turn(int steps, int halves, int count, const float* x, int64_t step, int64_t half, float* out) {
@@ -200,7 +200,7 @@ static void weight_gradient(int steps, int halves, int sources, int targets, con
     const int now = steps < at_once ? steps : at_once, rows = now * halves * LANES;
     for (int k = 0; k < sources; k += LANES)
       turn(now, halves, sources - k, x + int64_t(k) * LANES, x_step, x_half, x_panels + int64_t(k) * rows);
-    for (int m = 0; m < targets; m += WIDE * LANES) {
+    for (int m = 0; m < targets; m += VECTORS * LANES) {
       const int wide = targets - m, count = wide > 2 * LANES ? 3 : wide > LANES ? 2 : 1;
       for (int j = 0; j < count; j++) {
         float* panel = g_panels + int64_t(j) * rows * LANES;
