@@ -7,7 +7,7 @@ from typing import Literal
 from jax.typing import DTypeLike
 
 from etm_jax.cells import CellSpec
-from etm_jax.networks.native._call import unserved, why_not
+from etm_jax.networks.native._layout import unserved, why_not
 
 NativeSetting = Literal["auto", "on", "off"]
 STEP_BY_STEP = "in environments it would be called for each step"
