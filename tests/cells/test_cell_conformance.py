@@ -32,7 +32,7 @@ from etm_jax.cells._registry import initial_carry
 from etm_jax.networks import apply, compact, load_network, mask_of, pad, random_genome, save_network
 from etm_jax.networks.genome._buckets import crop, uncrop
 from etm_jax.networks.genome._genes import architecture_from, multiply_adds
-from etm_jax.networks.native._call import SERVED_CONTROLLERS, SERVED_MEMORIES
+from etm_jax.networks.native._layout import SERVED_CONTROLLERS, SERVED_MEMORIES
 from etm_jax.networks.variation._mutation import resize
 
 PAIRS = [(controller, memory) for controller in CONTROLLERS for memory in MEMORIES]

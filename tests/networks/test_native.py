@@ -36,7 +36,15 @@ from etm_jax.networks.genome._genome import mask_of
 from etm_jax.networks.learning._gradient import learn
 from etm_jax.networks.learning._lifetime import Lifetime
 from etm_jax.networks.native import _call, library, why_not
-from etm_jax.networks.native._call import ARRAYS, GENES, SERVED_CONTROLLERS, SERVED_MEMORIES, layout_of, passes_of
+from etm_jax.networks.native._layout import (
+    ARRAYS,
+    GENES,
+    SERVED_CONTROLLERS,
+    SERVED_MEMORIES,
+    layout_for,
+    layout_of,
+    passes_of,
+)
 from etm_jax.parallel import device_mesh
 
 BATCH_SIZE = 21  # a block of 16 and one of 5
@@ -348,7 +356,7 @@ def test_live_weights_of_any_length(kernel, chosen, monkeypatch):
     genome = make_genome(SPACE, 11, **chosen)
     sizes = SPACE.axis_sizes(INPUT_SIZE, OUTPUT_SIZE)
     monkeypatch.setattr(_call, "LEAST_LENGTH", 1)
-    lengths = _call.live_lengths(_call.layout_for(SPACE.spec, sizes).live)
+    lengths = _call.live_lengths(layout_for(SPACE.spec, sizes).live)
 
     def doubled(live, exists):
         return live.replace(vector=2 * live.vector), (

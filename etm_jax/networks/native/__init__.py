@@ -9,7 +9,7 @@ from etm_jax.networks.native._call import LiveWeights as LiveWeights
 from etm_jax.networks.native._call import at_live_size as at_live_size
 from etm_jax.networks.native._call import live_unroll as live_unroll
 from etm_jax.networks.native._call import native_unroll as native_unroll
-from etm_jax.networks.native._call import serves as serves
-from etm_jax.networks.native._call import unserved as unserved
-from etm_jax.networks.native._call import where_served as where_served
-from etm_jax.networks.native._call import why_not as why_not
+from etm_jax.networks.native._layout import serves as serves
+from etm_jax.networks.native._layout import unserved as unserved
+from etm_jax.networks.native._layout import where_served as where_served
+from etm_jax.networks.native._layout import why_not as why_not

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Int
 
 from etm_jax.cells import CONTROLLERS, MEMORIES, CellSpec
-from etm_jax.networks.native._call import SERVED_CONTROLLERS, SERVED_MEMORIES, unserved, why_not
+from etm_jax.networks.native._layout import SERVED_CONTROLLERS, SERVED_MEMORIES, unserved, why_not
 
 NativeSetting = Literal["auto", "on", "off"]
 STEP_BY_STEP = "in environments it would be called for each step"

@@ -17,7 +17,8 @@ from etm_jax.cells import CellSpec, cell_unroll, table_of
 from etm_jax.cells._registry import CONTROLLERS, MEMORIES, exact
 from etm_jax.cells._weights import axis_sizes
 from etm_jax.networks.native._build import NoKernelError
-from etm_jax.networks.native._call import gathered, layout_of, live_unroll
+from etm_jax.networks.native._call import gathered, live_unroll
+from etm_jax.networks.native._layout import layout_of
 
 TOLERANCE = 1e-4  # of outputs and gradients of order 1
 MOST_BYTES = 2**20

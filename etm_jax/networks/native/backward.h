@@ -7,6 +7,7 @@ namespace etm {
 // Cotangents and gradients of one block of one individual.
 struct Back {
   Track gates, fields, outputs;              // cotangents of the products' results, of every step of a segment
+  Track memories;                             // those that the trace leaves out, of MEMORIES_APART - 1 steps
   float *source, *cell, *memory, *weighting;  // of the state after the step that is being taken back
   int64_t source_half, cell_half, memory_half, weighting_half;
   V *d_score, *shrink, *nothing, *d_keys, *d_erase, *d_add, *d_key_norm, *products;
@@ -25,6 +26,8 @@ struct Back {
     track(outputs, round_up(z.outputs, PANEL));
     source_half = int64_t(z.rows + PANEL) * LANES, cell_half = int64_t(z.units) * LANES;
     memory_half = int64_t(z.slots) * z.width * LANES, weighting_half = int64_t(z.heads) * z.slots * LANES;
+    memories.half = memory_half, memories.step = memory_half * HALVES;
+    memories.start = a.take(memories.step * (MEMORIES_APART - 1));
     source = a.take(source_half * HALVES), cell = a.take(cell_half * HALVES);
     memory = a.take(memory_half * HALVES), weighting = a.take(weighting_half * HALVES);
     d_score = a.vectors(int64_t(z.heads) * z.slots), shrink = a.vectors(z.slots), nothing = a.vectors(z.slots);
@@ -50,10 +53,25 @@ struct Back {
   }
 };
 
+// The memory before step t: of those that the trace leaves out, what `write_again` wrote.
+static const V* memory_at(const Trace& x, const Back& b, int t, int half) {
+  return t % MEMORIES_APART ? b.memories.at(t % MEMORIES_APART - 1, half) : x.memory.at(t, half);
+}
+// The memories before step t back to the last one that the trace has.
+static void write_again(const Sizes& z, const Trace& x, Back& b, int t, int half) {
+  for (int from = t - t % MEMORIES_APART; from < t; from++) {
+    b.scratch.prepare(z, x.fields.at(from, half));
+    const V* weighting = x.weighting.at(from + 1, half) + int64_t(z.reads) * z.slots;
+    write_then_read({z.slots, z.width}, {0, z.writes, weighting, b.scratch.erase, b.scratch.add},
+                    memory_at(x, b, from, half), b.memories.at(from % MEMORIES_APART, half), nullptr, b.shrink);
+  }
+}
+
 // The memory's step t taken back: from cotangents of what was read, the memory and the weightings, to those of the
 // fields and of the state before.
 static void memory_back(const Sizes& z, const Trace& x, Back& b, int t, int half) {
   const Cells cells{z.slots, z.width};
+  const V* before = memory_at(x, b, t, half);
   const V *fields = x.fields.at(t, half), *inverse_norm = x.inverse_norm.at(t, half);
   V *d_fields = b.fields.at(t, half), *d_memory = (V*)(b.memory + half * b.memory_half);
   V* d_weighting = (V*)(b.weighting + half * b.weighting_half);
@@ -61,8 +79,7 @@ static void memory_back(const Sizes& z, const Trace& x, Back& b, int t, int half
   scratch.prepare(z, fields);
   const Writing writing{z.reads, z.writes, x.weighting.at(t + 1, half), scratch.erase, scratch.add};
   const V* d_read = (V*)(b.source + half * b.source_half) + z.inputs;
-  write_then_read_back(cells, writing, x.memory.at(t, half), x.memory.at(t + 1, half),
-                       {d_memory, d_read, d_weighting, b.d_erase, b.d_add, b.products});
+  write_then_read_back(cells, writing, before, {d_memory, d_read, d_weighting, b.d_erase, b.d_add, b.products});
   for (int n = 0; n < z.slots; n++) b.shrink[n] = splat(0.f);
   for (int h = 0; h < z.heads; h++) {
     const int64_t from = int64_t(h) * z.slots;
@@ -72,7 +89,7 @@ static void memory_back(const Sizes& z, const Trace& x, Back& b, int t, int half
   }
   if (z.content) {
     for (int n = 0; n < z.slots; n++) b.shrink[n] *= inverse_norm[n] * inverse_norm[n];
-    compare_back(cells, z.heads, x.memory.at(t, half), d_memory, scratch.keys, b.d_score, b.shrink, b.nothing,
+    compare_back(cells, z.heads, before, d_memory, scratch.keys, b.d_score, b.shrink, b.nothing,
                  b.d_keys);
     for (int h = 0; h < z.heads; h++)
       for (int i = h * z.width; i < (h + 1) * z.width; i++)
@@ -104,7 +121,10 @@ static void backward(const Sizes& z, const Packed& p, const Episodes& e, const f
     product<true>(e.halves, p.outputs_back, z.outputs, z.out_sources, d_out, b.outputs.half, nullptr,
                   b.source + from_reads, b.source_half);
     if (z.heads) {
-      for (int half = 0; half < e.halves; half++) memory_back(z, x, b, t, half);
+      for (int half = 0; half < e.halves; half++) {
+        if (t == count - 1 || t % MEMORIES_APART == MEMORIES_APART - 1) write_again(z, x, b, t, half);
+        memory_back(z, x, b, t, half);
+      }
       product<true>(e.halves, p.fields_back, z.fields, z.units, b.fields.floats(t), b.fields.half, nullptr,
                     b.source + from_units, b.source_half);
     }

@@ -12,12 +12,20 @@ struct Track {
   float* start = nullptr;
   int64_t half = 0, step = 0;  // floats
   int wrap = 0;                // steps after which storage is used again; 0 for never
+  int every = 1;               // with more than 1 only each so many steps stay, the latest of the others at `latest`
+  int latest = 0;
 
-  V* at(int t, int which_half) const { return (V*)(start + step * (wrap ? t % wrap : t) + half * which_half); }
+  V* at(int t, int which_half) const {
+    const int place = wrap ? t % wrap : t % every ? latest : t / every;
+    return (V*)(start + step * place + half * which_half);
+  }
   float* floats(int t) const { return (float*)at(t, 0); }
 };
 
 constexpr int64_t EVERY = 1024, APART = 48;  // strides of whole pages would fall on the same lines of the cache
+
+// Of the memories only each so many stay: writing those between again takes less time than fetching them.
+constexpr int MEMORIES_APART = 4;
 
 struct Trace {
   Track source, cell, weighting, inverse_norm, memory;  // states
@@ -35,8 +43,10 @@ struct Trace {
       if (bound) x.step += APART;
       else if (x.step % (EVERY / 2) == 0) x.step += APART;
       x.wrap = keep ? 0 : state && !in_place ? 2 : 1;
+      x.every = keep && in_place ? MEMORIES_APART : 1;
+      x.latest = steps / x.every + 1;
       x.start = base ? base + used : nullptr;
-      const int64_t count = keep ? steps + state : x.wrap;
+      const int64_t count = x.wrap ? x.wrap : x.every > 1 ? x.latest + 1 : steps + state;
       used += round_up(x.step * count, 16);
     };
     const int64_t focus = int64_t(z.heads) * z.slots;

@@ -11,7 +11,7 @@ enum Controller { LSTM = 0, GRU = 1, RNN = 2, FEEDFORWARD = 3 };
 enum Memory { NO_MEMORY = 0, TAPE = 1, NTM = 3 };
 constexpr int MAX_GATES = 4;
 
-// The order of ARRAYS in _call.py.
+// The order of ARRAYS in _layout.py.
 enum Array {
   INPUT, READ, RECURRENT, GATE_BIAS,
   KEY, KEY_BIAS, STRENGTH, STRENGTH_BIAS, GATING, GATING_BIAS, LOCATION, LOCATION_BIAS,
@@ -20,10 +20,10 @@ enum Array {
   NUM_ARRAYS
 };
 
-// The order of GENES in _call.py.
+// The order of GENES in _layout.py.
 enum Gene { SLOTS_, WIDTH_, READS_, WRITES_, UNITS_, SHIFT_RANGE_, ADDRESSING_, CONTROLLER_, MEMORY_, NUM_GENES };
 
-// What is the same for every individual: lengths of the padded axes, and which arrays there are. As in _call.py.
+// What is the same for every individual: lengths of the padded axes, and which arrays there are. As in _layout.py.
 struct Space {
   int64_t inputs, outputs, slots, width, reads, writes, units, shift_range, location, gating;
   int64_t input_gates, unit_gates, gates;  // lengths of these axes

@@ -165,7 +165,7 @@ struct WritingBack {
 };
 
 template <int READS, int WRITES, int COUNT>
-ETM_INLINE void write_slots_back(Cells c, int n, Writing x, const V* before, const V* after, WritingBack d) {
+ETM_INLINE void write_slots_back(Cells c, int n, Writing x, const V* before, WritingBack d) {
   V by_read[READS][COUNT], by_write[WRITES][COUNT], d_by_read[READS][COUNT], d_by_write[WRITES][COUNT];
   for (int b = 0; b < COUNT; b++) {
     for (int h = 0; h < READS; h++)
@@ -181,19 +181,20 @@ ETM_INLINE void write_slots_back(Cells c, int n, Writing x, const V* before, con
 #pragma GCC unroll 4
     for (int b = 0; b < COUNT; b++) {
       const int64_t at = first + b * c.width + w;
-      V g = d.d_memory[at];
-      const V m = after[at];
-#pragma GCC unroll 4
-      for (int h = 0; h < READS; h++) {
-        const V dr = d.d_read[h * c.width + w];
-        g += by_read[h][b] * dr, d_by_read[h][b] += m * dr;
-      }
       V left[WRITES];
 #pragma GCC unroll 4
       for (int q = 0; q < WRITES; q++) left[q] = splat(1.f) - by_write[q][b] * x.erase[q * c.width + w];
       V all = left[0];
 #pragma GCC unroll 4
       for (int q = 1; q < WRITES; q++) all *= left[q];
+      V g = d.d_memory[at], m = before[at] * all;
+#pragma GCC unroll 4
+      for (int q = 0; q < WRITES; q++) m += by_write[q][b] * x.add[q * c.width + w];  // what was written
+#pragma GCC unroll 4
+      for (int h = 0; h < READS; h++) {
+        const V dr = d.d_read[h * c.width + w];
+        g += by_read[h][b] * dr, d_by_read[h][b] += m * dr;
+      }
       const V old = g * before[at];
 #pragma GCC unroll 4
       for (int q = 0; q < WRITES; q++) {
@@ -216,27 +217,29 @@ ETM_INLINE void write_slots_back(Cells c, int n, Writing x, const V* before, con
   }
 }
 template <int READS, int WRITES>
-static void write_heads_back(Cells c, Writing x, const V* before, const V* after, WritingBack d) {
+static void write_heads_back(Cells c, Writing x, const V* before, WritingBack d) {
   int n = 0;
-  for (; n + 2 <= c.slots; n += 2) write_slots_back<READS, WRITES, 2>(c, n, x, before, after, d);
-  for (; n < c.slots; n++) write_slots_back<READS, WRITES, 1>(c, n, x, before, after, d);
+  for (; n + 2 <= c.slots; n += 2) write_slots_back<READS, WRITES, 2>(c, n, x, before, d);
+  for (; n < c.slots; n++) write_slots_back<READS, WRITES, 1>(c, n, x, before, d);
 }
 // The same for any number of heads.
-static void write_any_heads_back(Cells c, Writing x, const V* before, const V* after, WritingBack d) {
+static void write_any_heads_back(Cells c, Writing x, const V* before, WritingBack d) {
   V *left = d.products, *earlier = d.products + x.writes;  // of each head; the product of those before it
   for (int n = 0; n < c.slots; n++)
     for (int w = 0; w < c.width; w++) {
       const int64_t at = int64_t(n) * c.width + w;
-      V g = d.d_memory[at];
-      for (int h = 0; h < x.reads; h++) {
-        g += x.weighting[int64_t(h) * c.slots + n] * d.d_read[h * c.width + w];
-        d.d_weighting[int64_t(h) * c.slots + n] += after[at] * d.d_read[h * c.width + w];
-      }
-      V all = splat(1.f);
+      V all = splat(1.f), m = splat(0.f);
       for (int q = 0; q < x.writes; q++) {
         left[q] = splat(1.f) - x.weighting[int64_t(x.reads + q) * c.slots + n] * x.erase[q * c.width + w];
         earlier[q] = all;
         all *= left[q];
+        m += x.weighting[int64_t(x.reads + q) * c.slots + n] * x.add[q * c.width + w];
+      }
+      m += before[at] * all;  // what was written
+      V g = d.d_memory[at];
+      for (int h = 0; h < x.reads; h++) {
+        g += x.weighting[int64_t(h) * c.slots + n] * d.d_read[h * c.width + w];
+        d.d_weighting[int64_t(h) * c.slots + n] += m * d.d_read[h * c.width + w];
       }
       V old = g * before[at];  // times what the later heads left
       for (int q = x.writes - 1; q >= 0; q--) {
@@ -253,23 +256,24 @@ static void write_any_heads_back(Cells c, Writing x, const V* before, const V* a
 
 constexpr int MOST_READS = 4, MOST_WRITES = 3;  // with a form of their own, whose numbers stay in registers
 typedef void (*Write)(Cells, Writing, const V*, V*, V*, V*);
-typedef void (*WriteBack)(Cells, Writing, const V*, const V*, WritingBack);
+typedef void (*WriteBack)(Cells, Writing, const V*, WritingBack);
 #define ETM_EACH(f) \
-  {{f<1, 1>, f<1, 2>, f<1, 3>}, {f<2, 1>, f<2, 2>, f<2, 3>}, {f<3, 1>, f<3, 2>, f<3, 3>}, {f<4, 1>, f<4, 2>, f<4, 3>}}
-static constexpr Write WRITE[MOST_READS][MOST_WRITES] = ETM_EACH(write_heads);
-static constexpr WriteBack WRITE_BACK[MOST_READS][MOST_WRITES] = ETM_EACH(write_heads_back);
+  {f<1, 1>, f<1, 2>, f<1, 3>}, {f<2, 1>, f<2, 2>, f<2, 3>}, {f<3, 1>, f<3, 2>, f<3, 3>}, {f<4, 1>, f<4, 2>, f<4, 3>}
+static constexpr Write WRITE[MOST_READS + 1][MOST_WRITES] = {
+    {write_heads<0, 1>, write_heads<0, 2>, write_heads<0, 3>}, ETM_EACH(write_heads)};
+static constexpr WriteBack WRITE_BACK[MOST_READS][MOST_WRITES] = {ETM_EACH(write_heads_back)};
 #undef ETM_EACH
 
 ETM_INLINE bool few(const Writing& x) { return x.reads <= MOST_READS && x.writes <= MOST_WRITES; }
 
-// `after` may be `before`. Leaves what was read and 1/|slot| of the memory after.
+// `after` may be `before`. Leaves what was read and 1/|slot| of the memory after. With no reads it only writes.
 static void write_then_read(Cells c, Writing x, const V* before, V* after, V* read, V* inverse_norm) {
   for (int i = 0; i < x.reads * c.width; i++) read[i] = splat(0.f);
-  (few(x) ? WRITE[x.reads - 1][x.writes - 1] : write_any_heads)(c, x, before, after, read, inverse_norm);
+  (few(x) ? WRITE[x.reads][x.writes - 1] : write_any_heads)(c, x, before, after, read, inverse_norm);
 }
-static void write_then_read_back(Cells c, Writing x, const V* before, const V* after, WritingBack d) {
+static void write_then_read_back(Cells c, Writing x, const V* before, WritingBack d) {
   for (int i = 0; i < x.writes * c.width; i++) d.d_erase[i] = d.d_add[i] = splat(0.f);
-  (few(x) ? WRITE_BACK[x.reads - 1][x.writes - 1] : write_any_heads_back)(c, x, before, after, d);
+  (few(x) ? WRITE_BACK[x.reads - 1][x.writes - 1] : write_any_heads_back)(c, x, before, d);
 }
 
 }  // namespace etm
