@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from helpers import assert_trees_close, assert_trees_equal, genes
+from helpers import TINY, assert_trees_close, assert_trees_equal, genes, make_genome, make_inputs
 
 import etm_tasks
 from etm_jax._console import evolution_progress, training_progress
@@ -17,7 +17,7 @@ from etm_jax.evolution import make_problem
 from etm_jax.evolution._generation import init
 from etm_jax.evolution._run import run, summarise
 from etm_jax.graphs import GraphConfig
-from etm_jax.networks import Networks, NetworksConfig
+from etm_jax.networks import Networks, NetworksConfig, apply
 from etm_jax.networks.genome._genes import architecture_from
 from etm_jax.networks.native import _build, choose_backend
 from etm_jax.runs._checkpoint import Checkpoints
@@ -167,6 +167,19 @@ def test_without_a_kernel_a_run_begins_with_the_reason(no_kernel, tmp_path, caps
 def test_models_without_a_choice_say_nothing(tmp_path, capsys):
     graphs = make_problem(tiny.settings(model=GraphConfig()), ACTS)
     assert "computed" not in " ".join(first_lines(evolution_progress(graphs, tmp_path), capsys))
+
+
+def test_a_vmap_over_kinds_known_and_unknown_computes_what_xla_does(kernel):
+    """Both forms run for every individual there, and the kernel must not refuse what is not its own."""
+    bounds = dataclasses.replace(TINY, memories=("dnc", "tape"))
+    members = [make_genome(bounds, seed, memory=memory) for seed, memory in enumerate(("tape", "dnc", "tape"))]
+    population, inputs = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members), make_inputs()
+
+    def over_all(native):
+        run = jax.jit(jax.vmap(lambda genome: apply(genome, inputs, bounds, native=native)))
+        return run(population)
+
+    assert_trees_close(over_all(True), over_all(False), rtol=1e-5, atol=1e-5)
 
 
 # 4. padding

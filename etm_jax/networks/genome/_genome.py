@@ -17,7 +17,7 @@ from etm_jax.cells._unroll import HowToUnroll
 from etm_jax.cells._weights import axes_of, initial_params, keep_active, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Architecture, Genome, random_learning
-from etm_jax.networks.native import LiveWeights, live_unroll, native_unroll, where_served, why_not
+from etm_jax.networks.native import LiveWeights, as_served, live_unroll, native_unroll, where_served, why_not
 
 
 def random_genome(
@@ -79,7 +79,8 @@ def apply(
         bounds: the search space the genome belongs to.
         native: run it by the native kernel where that serves the space (`etm_jax.networks.native.why_not`), else by
             XLA. Runs and trainings use it on CPUs unless told otherwise; here it must be asked for, since it has
-            gradients but neither forward-mode nor second derivatives, and its `vmap` is a loop.
+            gradients but neither forward-mode nor second derivatives, and its `vmap` is a loop. Where it knows some
+            of the space's kinds only, gradients must not be under a `vmap` over genomes; `lax.map` is as fast.
         **how: `rematerialise`, `micro_batch` and `dtype` of `etm_jax.cells.cell_unroll`; the kernel reads only the
             first.
 
@@ -113,9 +114,8 @@ def unroll(
 
     def by_kernel() -> Unrolled:
         sizes = bounds.axis_sizes(inputs.shape[-1], bias.shape[-1])
-        return native_unroll(
-            genome.architecture, genome.params, inputs, bounds.spec, sizes, rematerialise=rematerialise
-        )
+        architecture = as_served(genome.architecture, bounds.spec)
+        return native_unroll(architecture, genome.params, inputs, bounds.spec, sizes, rematerialise=rematerialise)
 
     def by_xla() -> Unrolled:
         params, active = existing_weights(genome, bounds.active_axes(genome.architecture))

@@ -2,6 +2,7 @@
 
 from etm_jax.networks.native._backend import Backend as Backend
 from etm_jax.networks.native._backend import NativeSetting as NativeSetting
+from etm_jax.networks.native._backend import as_served as as_served
 from etm_jax.networks.native._backend import choose_backend as choose_backend
 from etm_jax.networks.native._build import library as library
 from etm_jax.networks.native._call import LiveWeights as LiveWeights

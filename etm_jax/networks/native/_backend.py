@@ -1,13 +1,16 @@
 """Whether the kernel or XLA computes networks: decided once, when a model or a training is made."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
+from jaxtyping import Array, Int
 
-from etm_jax.cells import CellSpec
-from etm_jax.networks.native._layout import unserved, why_not
+from etm_jax.cells import CONTROLLERS, MEMORIES, CellSpec
+from etm_jax.networks.native._layout import SERVED_CONTROLLERS, SERVED_MEMORIES, unserved, why_not
 
 NativeSetting = Literal["auto", "on", "off"]
 STEP_BY_STEP = "in environments it would be called for each step"
@@ -65,3 +68,23 @@ def choose_backend(
     if setting == "on" and reason:
         raise ValueError(f"native must be auto or off here, since the kernel cannot be used: {reason}")
     return Backend(reason) if reason else Backend(others=tuple(unserved(spec)))
+
+
+def as_served(architecture: Any, spec: CellSpec) -> Any:
+    """An individual as it is, or with kinds that the kernel knows in place of those that it does not.
+
+    A `vmap` of `where_served` computes every individual in both ways. The kernel must then take those that are not
+    its own, and what it makes of them is thrown away.
+    """
+    if not unserved(spec):
+        return architecture
+    controller = _known(architecture.controller, spec.controllers, SERVED_CONTROLLERS, CONTROLLERS)
+    memory = _known(architecture.memory, spec.memories, SERVED_MEMORIES, MEMORIES)
+    return replace(architecture, controller=controller, memory=memory)
+
+
+def _known(
+    gene: Int[Array, ""], kinds: Sequence[str], served: Sequence[str], registry: Mapping[str, Any]
+) -> Int[Array, ""]:
+    known = np.asarray([list(registry).index(kind) for kind in kinds if kind in served], gene.dtype)
+    return jnp.where(jnp.isin(gene, known), gene, known[0])
