@@ -10,6 +10,7 @@ from etm_jax._require import (
     require,
     require_choice,
     require_count,
+    require_float32,
     require_not_negative,
     require_positive,
     require_seed,
@@ -68,6 +69,7 @@ class FitnessConfig:
         require_types(self, "fitness.")
         require_count("fitness.longer_episodes", self.longer_episodes, 1)
         require(len(self.lengths) == len(self.longer), "fitness.longer", "of different multiples", self.longer)
+        require_float32("the sum of the weights in fitness.longer", sum(self.lengths.values()))
 
     @property
     def lengths(self) -> dict[int, float]:

@@ -79,9 +79,23 @@ def fitness_section(rows: Rows, tasks: Sequence[str]) -> Section:
         label = name.replace("_", " ").capitalize()
         return f"{label}: {score(values[0])} at the start, {score(values[-1])} at the end."
 
+    def longer(name: str) -> Draw:
+        def draw(axes: Axes) -> None:
+            for task, colour in colours.items():
+                _plot(axes, rows, "generation", name, task, color=colour)
+            axes.set_ylim(-0.03, 1.03)
+
+        return draw
+
+    performance = "best_performance_x"
+    multiples = [name.removeprefix(performance) for name in rows[-1] if name.startswith(performance)]
     panels = (
         Panel("Fitness", "fitness", fitness, ends("best_fitness")),
         Panel("Performance", "0 = chance, 1 = perfect", scores("performance")),
+        *(
+            Panel(f"Of the best at {times} times the length", "0 = chance, 1 = perfect", longer(performance + times))
+            for times in multiples
+        ),
         Panel("Accuracy of the best", "share of perfect sequences", scores("accuracy")),
         Panel("Efficiency", "efficiency", best_and_mean("efficiency"), ends("best_efficiency")),
         Panel("Difficulty", "share of the hardest", difficulty),
@@ -186,8 +200,8 @@ def lengths_section(held_out: Mapping[str, Any], tasks: Sequence[str]) -> list[S
     return [
         Section(
             title="Scores by length",
-            reading="Held-out scores on episodes of up to the trained length (1) and of exactly its multiples, on which "
-            "nothing was trained. A network that has found the rule keeps its scores.",
+            reading="Held-out scores on episodes of up to the trained length (1) and of exactly its multiples, on "
+            "which nothing was trained. A network that has found the rule keeps its scores.",
             panels=(
                 drawn(Panel("Accuracy", "share of perfect sequences", scores("accuracy"), said("accuracy"))),
                 drawn(Panel("Performance", "0 = chance, 1 = perfect", scores("performance"), said("performance"))),

@@ -81,7 +81,9 @@ def test_a_run_leaves_all_it_promises(whole):
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"2", "3", "4"}
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["held_out"]["episodes"] == 1000
-    assert set(summary["held_out"]["accuracy_twice_length"]) == {"copy", "recall"}
+    for length, episodes in ((2, 1000), (5, 500), (10, 250)):
+        assert summary["held_out"][f"episodes_x{length}"] == episodes
+        assert set(summary["held_out"][f"accuracy_x{length}"]) == {"copy", "recall"}
 
 
 def test_a_run_prints_progress_and_the_compile_time(whole):
