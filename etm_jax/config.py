@@ -69,7 +69,7 @@ class FitnessConfig:
         require_types(self, "fitness.")
         require_count("fitness.longer_episodes", self.longer_episodes, 1)
         require(len(self.lengths) == len(self.longer), "fitness.longer", "of different multiples", self.longer)
-        require_float32("the sum of the weights in fitness.longer", sum(self.lengths.values()))
+        require_float32("the sum of the weights in fitness.longer", sum(self.lengths.values(), 0.0))
 
     @property
     def lengths(self) -> dict[int, float]:

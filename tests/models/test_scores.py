@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import unchecked_types
 from tiny import COPY, SUITE, problem
 
 import etm_tasks
@@ -45,7 +46,7 @@ def test_what_is_not_finite_at_a_longer_length_earns_nothing_there():
     np.testing.assert_array_equal(joined.longer[2], [0.5, 0])
     np.testing.assert_array_equal(joined.longer[5], [0, 0])
     np.testing.assert_allclose(joined.over_lengths({2: 1.0, 5: 2.0}).performance, [0.25, 0.15], rtol=1e-6)
-    assert np.isnan(float(validation_score(COPY, [results[1], results[5]])))
+    assert np.isnan(float(validation_score(SUITE, [results[1], results[5]])))
 
 
 def test_cases_follow_each_other_length_by_length():
@@ -84,7 +85,7 @@ def test_held_out_scores_are_named_by_their_length_and_what_cannot_be_asked_is_l
     assert found["episodes"] == found["episodes_x2"] == 1000 and "left_out_x2" not in found
 
 
-@pytest.mark.parametrize("numbers", [2**26, 1000, 1])
+@pytest.mark.parametrize("numbers", [2**26, 600, 1])
 def test_examined_in_pieces_every_task_keeps_its_own_episodes(monkeypatch, numbers):
     """Answers that are right where the cue names copy and wrong where it names recall."""
 
@@ -94,6 +95,7 @@ def test_examined_in_pieces_every_task_keeps_its_own_episodes(monkeypatch, numbe
 
     monkeypatch.setattr(_score, "unroll_episode", answer)
     monkeypatch.setattr(_score, "PIECE_NUMBERS", numbers)
-    assert _score.pieces_of(SUITE, 12) == {2**26: 1, 1000: 3, 1: 12}[numbers]
-    examine = jax.jit(lambda key: _score.examine_network(None, None, key, jnp.ones(2), SUITE, 12)[0])
-    np.testing.assert_array_equal(examine(jax.random.key(0)).accuracy, [1, 0])
+    assert _score.pieces_of(SUITE, 12) == {2**26: 1, 600: 3, 1: 12}[numbers]
+    examine = jax.jit(lambda key: _score.examine_network(None, None, key, jnp.ones(2), SUITE, 12)[0].accuracy)
+    with unchecked_types():
+        np.testing.assert_array_equal(examine(jax.random.key(0)), [1, 0])

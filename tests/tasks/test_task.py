@@ -191,7 +191,7 @@ def test_a_longer_suite_has_longer_tasks_and_the_same_weights(suite):
 
 
 def test_tasks_without_a_longer_form_stay_as_they_are_and_say_why():
-    parity, addition = etm_tasks.make("parity", bits=2), etm_tasks.make("addition", digits=2, max_length=2)
+    parity, addition = etm_tasks.make("parity", bits=2), etm_tasks.make("addition")
     suite = TaskSuite((COPY, parity, addition), (1.0, 1.0, 1.0))
     assert suite.without_longer(2) == {}
     absent = suite.without_longer(5000)
