@@ -22,8 +22,8 @@ from etm_jax.networks._config import NetworksConfig
 from etm_jax.selection import ARCHIVES, SELECTORS, AnyArchive, AnySelector, AutoArchive, TournamentSelection
 from etm_jax.task import CurriculumConfig
 
-MOST_LONGER = 1000  # times the trained length
-Cases = Literal["tasks", "episodes"]
+_MOST_LONGER = 1000  # times the trained length
+_Cases = Literal["tasks", "episodes"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SelectionConfig:
     method: Annotated[AnySelector, arg(name="")] = field(default_factory=TournamentSelection)
     objectives: tuple[str, ...] = ("performance", "multiply_adds", "parameters")  # performance, a task, or a cost
     descriptors: tuple[str, ...] = ("num_slots", "multiply_adds")  # genes, costs or behaviours: species, archives
-    cases: Cases = "tasks"  # what lexicase and niches look at one by one: tasks, or the scoring episodes of all tasks
+    cases: _Cases = "tasks"  # what lexicase and niches look at one by one: tasks, or the scoring episodes of all tasks
     average_survivors: bool = False  # a survivor's fitness is its mean over all generations it lived; for noise
     warmup_generations: int = 1  # generations that the first individuals live before selection begins
 
@@ -43,7 +43,7 @@ class SelectionConfig:
         for name in ("objectives", "descriptors"):
             names = getattr(self, name)
             require(len(names) == len(set(names)) > 0, f"selection.{name}", "at least one name, each once", names)
-        require_choice("selection.cases", self.cases, typing.get_args(Cases))
+        require_choice("selection.cases", self.cases, typing.get_args(_Cases))
         sees = self.cases == "tasks" or "cases" in getattr(self.method, "needs", ())
         require(sees, "selection.cases", f"tasks with {self.method.kind}, which looks at none one by one", self.cases)
         same = self.cases == "tasks" or not self.average_survivors
@@ -87,8 +87,8 @@ def _parse_longer(entry: str) -> tuple[int, float]:
         found = int(multiple), float(weight)
     except ValueError:
         found = 0, 0.0
-    fits = 2 <= found[0] <= MOST_LONGER
-    require(fits, "fitness.longer", f"multiples from 2 to {MOST_LONGER} with weights, such as 2=0.25 5=0.25", entry)
+    fits = 2 <= found[0] <= _MOST_LONGER
+    require(fits, "fitness.longer", f"multiples from 2 to {_MOST_LONGER} with weights, such as 2=0.25 5=0.25", entry)
     require_positive(f"the weight in fitness.longer {entry}", found[1])
     return found
 
