@@ -159,7 +159,8 @@ def alone(preset: Preset) -> list[dict[str, Any]]:
     with Compiles() as compiles:
         lowered = {"init": lower_first(problem)} | lower_stages(problem, state)
         lowered |= lower_held_out(examine, champion, suite)
-    executed = {"init": 0} | operations_of(problem, state) | operations_held_out(champion, suite)
+    held_out = operations_held_out(champion, suite, by_xla=problem.model.xla_computes)
+    executed = {"init": 0} | operations_of(problem, state) | held_out
     found = []
     for name, program in lowered.items():
         options = compile_options(executed[name])

@@ -87,7 +87,7 @@ def validation_score(suite: Suite, results: Sequence[Result]) -> Scalar:
     return jnp.where(sound, jnp.mean(jnp.stack(solved), axis=0) @ weights, jnp.nan)
 
 
-def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str, Any]:
+def held_out(examine: Examine, genome: Any, seed: int, suite: Suite, *, by_xla: bool = True) -> dict[str, Any]:
     """Scores on fresh episodes, of tasks at several multiples of their greatest length.
 
     Args:
@@ -95,6 +95,7 @@ def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str
         genome: one individual.
         seed: of the run, which has drawn none of these episodes.
         suite: the tasks or environments.
+        by_xla: XLA computes the genome; False: a kernel does.
 
     Returns:
         By `at_length` of the score's name, then by task: `accuracy` and `performance`, and under `extra` what tasks add
@@ -103,7 +104,7 @@ def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str
     """
     key = jax.random.fold_in(jax.random.key(seed), HELD_OUT_STREAM)
     lowered = lower_held_out(examine, genome, suite)
-    programs = compile_all(lowered, operations_held_out(genome, suite))
+    programs = compile_all(lowered, operations_held_out(genome, suite, by_xla=by_xla))
     scores: dict[str, Any] = {}
     for length, asked in held_out_suites(suite).items():
         result, extra = programs[held_out_name(length)](genome, key_at(key, length))
@@ -143,10 +144,13 @@ def lower_held_out(examine: Examine, genome: Any, suite: Suite) -> dict[str, Low
         return {held_out_name(length): lower(length, asked) for length, asked in held_out_suites(suite).items()}
 
 
-def operations_held_out(genome: Any, suite: Suite) -> dict[str, int | float]:
-    """An estimate of the arithmetic operations of each program; infinite for environments, whose length is unknown."""
+def operations_held_out(genome: Any, suite: Suite, *, by_xla: bool = True) -> dict[str, int | float]:
+    """An estimate of the arithmetic operations of each program; infinite for environments, whose length is unknown.
+
+    None where a kernel computes the genome.
+    """
     weights = sum(leaf.size for leaf in jax.tree.leaves(genome))
     return {
-        held_out_name(length): weights * asked.suite.num_steps * len(suite.names) * asked.episodes
+        held_out_name(length): weights * asked.suite.num_steps * len(suite.names) * asked.episodes if by_xla else 0
         for length, asked in held_out_suites(suite).items()
     }
