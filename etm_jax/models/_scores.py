@@ -147,7 +147,7 @@ def lower_held_out(examine: Examine, genome: Any, suite: Suite) -> dict[str, Low
 def operations_held_out(genome: Any, suite: Suite, *, by_xla: bool = True) -> dict[str, int | float]:
     """An estimate of the arithmetic operations of each program; infinite for environments, whose length is unknown.
 
-    None where a kernel computes the genome.
+    It is 0 where a kernel computes the genome.
     """
     weights = sum(leaf.size for leaf in jax.tree.leaves(genome))
     return {

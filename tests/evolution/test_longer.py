@@ -41,7 +41,9 @@ def marks():
             episode = suite.sample(key if length < 3 else jax.random.fold_in(key, length), episodes, jnp.ones(1))
             outputs = apply(genome, clean_inputs(episode), BOUNDS)
             alone = [
-                suite.tasks[0].performance(outputs[[row]], jax.tree.map(lambda leaf, row=row: leaf[[row]], episode))
+                suite.tasks[0].performance(
+                    outputs[row : row + 1], jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], episode)
+                )
                 for row in range(episodes)
             ]
             found[length] = suite.performance(outputs, episode), suite.accuracy(outputs, episode), jnp.stack(alone)
@@ -71,9 +73,18 @@ def test_cases_are_the_episodes_of_every_length_of_the_fitness():
     np.testing.assert_allclose(state.population.scores.cases, expected, atol=1e-6)
 
 
+def test_lexicase_picks_parents_by_episodes():
+    (first, _), (second, _) = after(1, COPY, **CHANGES), after(2, COPY, **CHANGES)
+    key_select = jax.random.split(keys_of(first)[1], 4)[0]
+    picked = np.asarray(jax.jit(BY_EPISODE.method)(key_select, first.population.scores).parents)
+    ids = np.asarray(first.population.ids)
+    np.testing.assert_array_equal(np.asarray(second.population.parents)[1:, 0], ids[picked[:, 0]])
+
+
 def test_the_champion_is_the_most_reliable_over_all_lengths():
     state, record = after(1, COPY, **CHANGES)
     reliability = np.mean([marks()[length][1][:, 0] for length in EPISODES], axis=0)
+    assert reliability.max() > reliability.min()
     assert float(state.champion_score) == pytest.approx(reliability.max(), abs=1e-6)
     assert int(state.champion_id) == int(record.ids[reliability.argmax()])
 
