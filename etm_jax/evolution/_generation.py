@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from etm_jax._require import require
 from etm_jax._typing import IntScalar, Key, Scalar, pytree
 from etm_jax.config import IslandConfig
 from etm_jax.environment import AnySuite
@@ -186,6 +187,8 @@ def close(
         _, (population, genomes, evaluation) = own
         inherited = genomes if model.inheritance == "lamarckian" else population.genomes
         result, scores = evaluation.result.over_lengths(config.fitness.lengths), evaluation.validation_scores
+        found, wanted = result.by_case.shape[-1], island.num_cases
+        require(found == wanted, "Result.cases", f"{wanted} for each individual, as the context asks", found)
         population = scored(
             population,
             inherited,

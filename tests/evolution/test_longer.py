@@ -107,10 +107,17 @@ def test_a_perfect_network_earns_the_sum_of_the_weights(weights):
     np.testing.assert_allclose(fitness, [0.8, np.nan], rtol=1e-6)
 
 
-def test_a_model_that_gives_no_longer_lengths_is_told_so():
-    problem = toy_problem(fitness=FitnessConfig(("2=1",)))
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"fitness": LONGER}, r"Result.longer must be the performance at \[2, 5\], got \[\]"),
+        ({"selection": BY_EPISODE}, "Result.cases must be 64 for each individual, as the context asks, got 1"),
+    ],
+)
+def test_a_model_that_does_not_give_what_the_context_asks_is_told_so(changes, told):
+    problem = toy_problem(**changes)
     state = jax.eval_shape(lambda: init(problem, jax.random.key(0)))
-    with pytest.raises(ValueError, match=r"Result.longer must be the performance at \[2\], got \[\]"):
+    with pytest.raises(ValueError, match=told):
         jax.eval_shape(lambda state: step(problem, state), state)
 
 
