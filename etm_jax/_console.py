@@ -153,16 +153,15 @@ def show_summary(summary: dict[str, Any], report: Path, words: tuple[str, str], 
     console.print(f"\n{words[0]}: {genes} ({summary['num_parameters']:,} weights)")
     held_out = summary["held_out"]
     lengths = [length for length in LENGTHS if at_length("episodes", length) in held_out]
-    table = Table(title=f"held-out scores, {held_out['episodes']:,} fresh episodes of each task", title_justify="left")
+    table = Table(title="held-out scores on fresh episodes", title_justify="left")
     table.add_column("task")
-    for title in ("length", "episodes", "all right", "above chance"):
+    for title in ("episodes", "all right", "above chance"):
         table.add_column(title, justify="right")
-    for task in held_out["accuracy"]:
-        for length in lengths:
-            if task in held_out[at_length("accuracy", length)]:
-                scores = (number(held_out[at_length(name, length)][task]) for name in ("accuracy", "performance"))
-                name, times = (task, "") if length == 1 else ("", f"x{length}")
-                table.add_row(name, times, f"{held_out[at_length('episodes', length)]:,}", *scores)
+    for length in lengths:
+        for task in held_out[at_length("accuracy", length)]:
+            scores = (number(held_out[at_length(name, length)][task]) for name in ("accuracy", "performance"))
+            name = task if length == 1 else f"{task}, {length} times the length"
+            table.add_row(name, f"{held_out[at_length('episodes', length)]:,}", *scores)
     console.print(table)
     for length in lengths:
         suffix = "" if length == 1 else f" at {length} times the length"

@@ -91,7 +91,8 @@ def test_a_run_prints_progress_and_the_compile_time(whole):
     assert "compiled in" in output
     assert output.count("\ngeneration ") == 4
     assert "best architecture: num_slots" in output
-    assert "held-out scores, 1,000 fresh episodes" in output
+    assert "held-out scores on fresh episodes" in output
+    assert "copy, 10 times the length" in output
 
 
 def test_rows_hold_fitness_and_its_parts(whole):

@@ -230,7 +230,7 @@ def test_a_run_leaves_all_it_promises(whole):
     assert set(summary["held_out"]) == {
         name + suffix for name in ("episodes", "accuracy", "performance") for suffix in ("", "_x2", "_x5", "_x10")
     }
-    for shown in ("compiled in", "step      8  loss", "network: num_slots 5", "1,000 fresh episodes", "compiling,"):
+    for shown in ("compiled in", "step      8  loss", "network: num_slots 5", "copy, 5 times the length", "compiling,"):
         assert shown in printed
 
 
