@@ -158,14 +158,12 @@ def alone(preset: Preset) -> list[dict[str, Any]]:
     champion, examine = state.champion, functools.partial(examine_network, lifetime)
     with Compiles() as compiles:
         lowered = {"init": lower_first(problem)} | lower_stages(problem, state)
-        held_out = lower_held_out(examine, champion, suite)
-    lowered |= {f"held_out{suffix}": program for suffix, program in held_out.items()}
-    executed = {"init": 0} | operations_of(problem, state)
+        lowered |= lower_held_out(examine, champion, suite)
+    held_out = operations_held_out(champion, suite, by_xla=problem.model.xla_computes)
+    executed = {"init": 0} | operations_of(problem, state) | held_out
     found = []
     for name, program in lowered.items():
-        options = compile_options(
-            executed.get(name, operations_held_out(champion, suite) if problem.model.xla_computes else 0)
-        )
+        options = compile_options(executed[name])
         cpu, wall = time.process_time(), time.perf_counter()
         program.compile(compiler_options=options)
         found.append(

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from etm_jax._output import Output
 from etm_jax.evolution._problem import Problem
-from etm_jax.runs._rows import Row
+from etm_jax.runs._rows import LENGTHS, Row, at_length
 from etm_jax.training import Training, init
 
 
@@ -81,7 +81,7 @@ class Progress:
 
 def evolution_progress(problem: Problem, path: Path) -> Progress:
     """What `etm_jax.evolve` shows while it runs."""
-    config = problem.config
+    config, longer = problem.config, problem.context.longer
     opening = (
         f"{config.population_size} genomes, {config.max_generations} generations, on {', '.join(config.task)}",
         *([f"computed by {problem.model.computed_by}"] if problem.model.computed_by else []),
@@ -89,7 +89,13 @@ def evolution_progress(problem: Problem, path: Path) -> Progress:
     )
 
     def told(row: Row) -> tuple[str, int]:
-        tasks = "  ".join(f"{name} {number(value)}" for name, value in row["best_performance"].items())
+        tasks = "  ".join(
+            " ".join(
+                [f"{name} {number(value)}"]
+                + [f"x{length} {number(row[at_length('best_performance', length)][name])}" for length in longer]
+            )
+            for name, value in row["best_performance"].items()
+        )
         failed = f"  failed {row['failed']}" if row["failed"] else ""
         line = (
             f"generation {row['generation']:3d}  fitness {number(row['best_fitness'])} (mean "
@@ -146,25 +152,25 @@ def show_summary(summary: dict[str, Any], report: Path, words: tuple[str, str], 
     genes = ", ".join(f"{name} {value}" for name, value in summary["architecture"].items())
     console.print(f"\n{words[0]}: {genes} ({summary['num_parameters']:,} weights)")
     held_out = summary["held_out"]
-    table = Table(title=f"held-out scores, {held_out['episodes']:,} fresh episodes of each task", title_justify="left")
+    lengths = [length for length in LENGTHS if at_length("episodes", length) in held_out]
+    table = Table(title="held-out scores on fresh episodes", title_justify="left")
     table.add_column("task")
-    columns = (
-        ("all right", "accuracy"),
-        ("above chance", "performance"),
-        ("all right, twice the length", "accuracy_twice_length"),
-        ("above chance, twice the length", "performance_twice_length"),
-    )
-    columns = [column for column in columns if column[1] in held_out]  # environments have no longer form
-    for title, _ in columns:
+    for title in ("episodes", "all right", "above chance"):
         table.add_column(title, justify="right")
-    for task in held_out["accuracy"]:
-        table.add_row(task, *(number(held_out[name][task]) for _, name in columns))
+    for length in lengths:
+        for task in held_out[at_length("accuracy", length)]:
+            scores = (number(held_out[at_length(name, length)][task]) for name in ("accuracy", "performance"))
+            name = task if length == 1 else f"{task}, {length} times the length"
+            table.add_row(name, f"{held_out[at_length('episodes', length)]:,}", *scores)
     console.print(table)
-    for key, suffix in (("extra", ""), ("extra_twice_length", ", twice the length")):
-        for task, own in held_out.get(key, {}).items():
+    for length in lengths:
+        suffix = "" if length == 1 else f" at {length} times the length"
+        for task, own in held_out.get(at_length("extra", length), {}).items():
             single = {name: value for name, value in own.items() if isinstance(value, int | float)}
             for name, value in single.items():
                 console.print(f"{task}: {name.replace('_', ' ')}{suffix} {number(value)}")
+        for task, reason in held_out.get(at_length("left_out", length), {}).items():
+            console.print(f"{task} is not asked{suffix}: {reason}")
     seconds = summary["seconds"]
     console.print(
         f"{seconds['total']:.0f} s in all: {seconds['compile']:.0f} s compiling, {seconds['run']:.0f} s {words[1]}"

@@ -1,14 +1,18 @@
 """The settings of a run: those of the engine, and under `model` those of what evolves. Checked when made."""
 
+import typing
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import UseAppendAction, arg
 
 from etm_jax._require import (
     require,
+    require_choice,
     require_count,
+    require_float32,
     require_not_negative,
+    require_positive,
     require_seed,
     require_share,
     require_types,
@@ -18,6 +22,9 @@ from etm_jax.networks._config import NetworksConfig
 from etm_jax.selection import ARCHIVES, SELECTORS, AnyArchive, AnySelector, AutoArchive, TournamentSelection
 from etm_jax.task import CurriculumConfig
 
+_MOST_LONGER = 1000  # times the trained length
+_Cases = Literal["tasks", "episodes"]
+
 
 @dataclass(frozen=True)
 class SelectionConfig:
@@ -26,6 +33,7 @@ class SelectionConfig:
     method: Annotated[AnySelector, arg(name="")] = field(default_factory=TournamentSelection)
     objectives: tuple[str, ...] = ("performance", "multiply_adds", "parameters")  # performance, a task, or a cost
     descriptors: tuple[str, ...] = ("num_slots", "multiply_adds")  # genes, costs or behaviours: species, archives
+    cases: _Cases = "tasks"  # what lexicase and niches look at one by one: tasks, or the scoring episodes of all tasks
     average_survivors: bool = False  # a survivor's fitness is its mean over all generations it lived; for noise
     warmup_generations: int = 1  # generations that the first individuals live before selection begins
 
@@ -35,7 +43,54 @@ class SelectionConfig:
         for name in ("objectives", "descriptors"):
             names = getattr(self, name)
             require(len(names) == len(set(names)) > 0, f"selection.{name}", "at least one name, each once", names)
+        require_choice("selection.cases", self.cases, typing.get_args(_Cases))
+        sees = self.cases == "tasks" or "cases" in getattr(self.method, "needs", ())
+        require(sees, "selection.cases", f"tasks with {self.method.kind}, which looks at none one by one", self.cases)
+        same = self.cases == "tasks" or not self.average_survivors
+        require(same, "selection.cases", "tasks with average_survivors, since episodes differ", self.cases)
         require_count("selection.warmup_generations", self.warmup_generations, 1)
+
+
+@dataclass(frozen=True)
+class FitnessConfig:
+    """What counts in the fitness beside the performance at the trained lengths and the efficiency.
+
+    Example:
+        >>> from etm_jax.config import FitnessConfig
+        >>> FitnessConfig(longer=("2=0.25", "5=0.5")).lengths
+        {2: 0.25, 5: 0.5}
+    """
+
+    # performance at multiples of the tasks' greatest lengths, as MULTIPLE=WEIGHT: 2=0.25 5=0.25; trained lengths have 1
+    longer: tuple[str, ...] = ()
+    longer_episodes: int = 32  # fresh episodes of each task at each of these; at twice the length, score_episodes
+
+    def __post_init__(self) -> None:
+        require_types(self, "fitness.")
+        require_count("fitness.longer_episodes", self.longer_episodes, 1)
+        require(len(self.lengths) == len(self.longer), "fitness.longer", "of different multiples", self.longer)
+        require_float32("the sum of the weights in fitness.longer", sum(self.lengths.values(), 0.0))
+
+    @property
+    def lengths(self) -> dict[int, float]:
+        """The weight of each multiple, ascending.
+
+        Raises:
+            ValueError: an entry is not a multiple and its weight.
+        """
+        return dict(sorted(map(_parse_longer, self.longer)))
+
+
+def _parse_longer(entry: str) -> tuple[int, float]:
+    multiple, _, weight = entry.partition("=")
+    try:
+        found = int(multiple), float(weight)
+    except ValueError:
+        found = 0, 0.0
+    fits = 2 <= found[0] <= _MOST_LONGER
+    require(fits, "fitness.longer", f"multiples from 2 to {_MOST_LONGER} with weights, such as 2=0.25 5=0.25", entry)
+    require_positive(f"the weight in fitness.longer {entry}", found[1])
+    return found
 
 
 @dataclass(frozen=True)
@@ -88,6 +143,7 @@ class EvolutionaryTuringConfig:
     devices: int = 0  # devices the population is spread over; 0: all, CPU cores among them
     individuals_per_batch: int = 0  # individuals in one vmap on a device; 0: 1 on CPU, all elsewhere; 1 with the kernel
     model: Annotated[AnyModelConfig, arg(name="")] = field(default_factory=NetworksConfig)
+    fitness: FitnessConfig = field(default_factory=FitnessConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     archive: AnyArchive = field(default_factory=AutoArchive)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)

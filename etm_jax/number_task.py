@@ -1,6 +1,7 @@
 """The contract between a function of whole numbers, which automata compute, and the engine."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -79,6 +80,16 @@ class NumberSuite:
     def num_cases(self) -> int:
         """Number of scores that selection may look at one by one: one a training number."""
         return len(self.task.train_inputs())
+
+    def without_longer(self, factor: int) -> dict[str, str]:
+        """Why the function has no form `factor` times as long, by its name."""
+        del factor
+        return dict.fromkeys(self.names, "a function of numbers has no longer form")
+
+    def at_lengths(self, lengths: Sequence[int]) -> dict[int, "NumberSuite"]:
+        """The suite at the multiple 1, the only one that it has."""
+        del lengths
+        return {1: self}
 
     @property
     def task(self) -> NumberTask:

@@ -3,6 +3,8 @@
 The engine knows no concrete task: it can evolve on anything with the members of `Task`.
 """
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -76,7 +78,11 @@ class Task(Protocol):
         ...
 
     def longer(self, factor: int) -> "Task":
-        """The same task at exactly `factor` times its greatest length, to measure generalisation."""
+        """The same task at exactly `factor` times its greatest length, to measure generalisation.
+
+        Raises:
+            ValueError: there is no such form.
+        """
         ...
 
 
@@ -234,6 +240,17 @@ class TaskSuite:
         """Each task's performance, 0 at chance and 1 when everything is right."""
         return jnp.stack([task.performance(own, part) for task, own, part in self.parts(outputs, episode)])
 
+    def performance_by_episode(
+        self, outputs: Float[Array, "batch time output"], episode: Episode
+    ) -> Float[Array, " batch"]:
+        """The performance on each episode alone, task after task."""
+
+        def one(task: Task, outputs: Float[Array, "time output"], episode: Episode) -> Scalar:
+            return task.performance(outputs[None], jax.tree.map(lambda leaf: leaf[None], episode))
+
+        parts = self.parts(outputs, episode)
+        return jnp.concatenate([jax.vmap(functools.partial(one, task))(own, part) for task, own, part in parts])
+
     @property
     def solved(self) -> tuple[float, ...]:
         """The accuracy at which each task counts as solved; 1 for a task that does not set it."""
@@ -248,13 +265,26 @@ class TaskSuite:
         }
 
     def longer(self, factor: int) -> "TaskSuite":
-        """The same tasks at exactly `factor` times their greatest lengths."""
-        return TaskSuite(tuple(task.longer(factor) for task in self.tasks), self.weights)
+        """The same tasks at exactly `factor` times their greatest lengths; those of `without_longer` as they are."""
+        same = self.without_longer(factor)
+        tasks = tuple(task if task.name in same else task.longer(factor) for task in self.tasks)
+        return TaskSuite(tasks, self.weights)
 
-    @property
-    def lengths(self) -> dict[str, "TaskSuite"]:
-        """The suites that a champion is scored on, by the suffix of its scores' names: this one, and twice as long."""
-        return {"": self, "_twice_length": self.longer(2)}
+    def without_longer(self, factor: int) -> dict[str, str]:
+        """Why tasks have no form `factor` times as long, by their names."""
+        reasons = {}
+        for task in self.tasks:
+            try:
+                if factor > 2 and task.longer(factor) == task.longer(2):
+                    reasons[task.name] = f"longer({factor}) asks the same as longer(2)"
+            except ValueError as error:
+                reasons[task.name] = str(error)
+        return reasons
+
+    def at_lengths(self, lengths: Sequence[int]) -> dict[int, "TaskSuite"]:
+        """The suite at several multiples of its greatest lengths, 1 for itself, where some task has such a form."""
+        have = [length for length in lengths if length == 1 or len(self.without_longer(length)) < len(self.tasks)]
+        return {length: self if length == 1 else self.longer(length) for length in have}
 
     @staticmethod
     def reliability(accuracy: Float[Array, " task"], performance: Float[Array, " task"]) -> Float[Array, " task"]:

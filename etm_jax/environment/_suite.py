@@ -127,10 +127,22 @@ class EnvironmentSuite:
         pairs = zip(self.environments, rollouts, strict=True)
         return jnp.stack([environment.performance(rollout.total_reward) for environment, rollout in pairs])
 
-    @property
-    def lengths(self) -> dict[str, "EnvironmentSuite"]:
-        """The suites that a champion is scored on, by the suffix of its scores' names: only this one."""
-        return {"": self}
+    def performance_by_episode(self, rollouts: tuple[Rollout, ...]) -> Float[Array, " episode"]:
+        """The performance in each episode alone, environment after environment."""
+        pairs = zip(self.environments, rollouts, strict=True)
+        return jnp.concatenate(
+            [jax.vmap(lambda reward, of=one: of.performance(reward[None]))(lived.total_reward) for one, lived in pairs]
+        )
+
+    def without_longer(self, factor: int) -> dict[str, str]:
+        """Why environments have no form `factor` times as long, by their names."""
+        del factor
+        return dict.fromkeys(self.names, "an environment has no longer form")
+
+    def at_lengths(self, lengths: Sequence[int]) -> dict[int, "EnvironmentSuite"]:
+        """The suite at the multiple 1 of its length, the only one that it has."""
+        del lengths
+        return {1: self}
 
     @staticmethod
     def reliability(accuracy: Float[Array, " task"], performance: Float[Array, " task"]) -> Float[Array, " task"]:

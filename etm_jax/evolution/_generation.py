@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from etm_jax._require import require
 from etm_jax._typing import IntScalar, Key, Scalar, pytree
 from etm_jax.config import IslandConfig
 from etm_jax.environment import AnySuite
@@ -42,7 +43,7 @@ def init(problem: Problem, key: Key) -> EvolutionState:
     """The state before the first generation. The key is consumed."""
     config, suite, model = problem.config, problem.suite, problem.model
     key_population, key_run = jax.random.split(key)
-    counts = (suite.num_cases, len(problem.objectives), len(problem.descriptors))
+    counts = (problem.num_cases, len(problem.objectives), len(problem.descriptors))
     population = first_population(key_population, unscored(config.population_size, *counts), model)
     return EvolutionState(
         key=key_run,
@@ -60,7 +61,10 @@ def init(problem: Problem, key: Key) -> EvolutionState:
 def fitness_of(
     suite: AnySuite, model: Model, efficiency_weight: float, genomes: Any, result: Result
 ) -> Float[Array, "*population"]:
-    """Weighted sum of the tasks' performances and the genome's efficiency; NaN for a failed evaluation."""
+    """Weighted sum of the tasks' performances and the genome's efficiency; NaN for a failed evaluation.
+
+    For a fitness over several lengths the result is one of `Result.over_lengths`.
+    """
     earned = result.performance @ jnp.array(suite.weights)
     return jnp.where(result.finite, earned + efficiency_weight * model.efficiency(genomes), jnp.nan)
 
@@ -182,7 +186,9 @@ def close(
     def score_one(island: Problem, own: tuple[None, tuple[Population, Any, Evaluation]], _: None):
         _, (population, genomes, evaluation) = own
         inherited = genomes if model.inheritance == "lamarckian" else population.genomes
-        result, scores = evaluation.result, evaluation.validation_scores
+        result, scores = evaluation.result.over_lengths(config.fitness.lengths), evaluation.validation_scores
+        found, wanted = result.by_case.shape[-1], island.num_cases
+        require(found == wanted, "Result.cases", f"{wanted} for each individual, as the context asks", found)
         population = scored(
             population,
             inherited,
@@ -224,6 +230,7 @@ def close(
         genes=model.genes(genomes),
         learning=model.learning(genomes) if problem.learns else {},
         archive={} if problem.archive is None else problem.archive.record(archive.scores),
+        longer=result.longer or {},
     )
     if count > 1:
         due = (state.generation + 1) % config.islands.migrate_every == 0

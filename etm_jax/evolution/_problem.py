@@ -14,6 +14,7 @@ from etm_jax.evolution._measure import check_measures
 from etm_jax.models._context import Context
 from etm_jax.models._model import Model
 from etm_jax.models._registry import make_model
+from etm_jax.models._scores import asked_of
 from etm_jax.parallel._devices import default_batch_size, device_mesh
 from etm_jax.selection import Archive, FrontArchive, Selector
 
@@ -48,8 +49,19 @@ class Problem:
             max_generations=config.max_generations,
             batch_size=config.individuals_per_batch,
             behaves=any(name in self.model.behaviours for name in self.descriptors),
+            longer=tuple(config.fitness.lengths),
+            longer_episodes=config.fitness.longer_episodes,
+            by_episode=config.selection.cases == "episodes",
             mesh=self.mesh,
         )
+
+    @property
+    def num_cases(self) -> int:
+        """Number of scores that selection may look at one by one."""
+        if self.config.selection.cases == "tasks":
+            return self.suite.num_cases
+        asked = asked_of(self.suite, self.context)
+        return len(self.suite.names) * sum(asked[length].episodes for length in (1, *self.context.longer))
 
     @property
     def learns(self) -> bool:
@@ -87,7 +99,8 @@ def make_problem(
 
     Raises:
         ValueError: the model does not evolve on such a suite; individuals are to learn by gradients where there are
-            none; an objective or a descriptor is unknown; or the archive does not fit the descriptors.
+            none; a task has no form of a length that counts in the fitness; cases cannot be episodes here; an objective
+            or a descriptor is unknown; or the archive does not fit the descriptors.
     """
     chosen: Any = config.selection.method if selector is None else selector
     _check_given(suite, chosen, optimiser)
@@ -105,6 +118,7 @@ def make_problem(
         archive=make_archive(config, chosen),
         mesh=device_mesh(config.population_size, config.devices, config.islands.count),
     )
+    _check_lengths_and_cases(problem)
     genomes = jax.eval_shape(lambda key: jax.vmap(made.random)(key[None]), jax.random.key(0))
     check_measures(made, genomes, suite.names, problem.objectives, problem.descriptors)
     return problem
@@ -119,6 +133,19 @@ def _check_given(suite: object, selector: object, optimiser: object) -> None:
     require(callable(selector) and not isinstance(selector, type), "selector", rule, selector)
     is_chain = optimiser is None or all(hasattr(optimiser, name) for name in ("init", "update"))
     require(is_chain, "optimiser", "an optax chain, such as optax.adam(1e-3)", optimiser)
+
+
+def _check_lengths_and_cases(problem: Problem) -> None:
+    """Refuse lengths that a task does not have, and cases that cannot be compared."""
+    fitness, selection = problem.config.fitness, problem.config.selection
+    for length in fitness.lengths:
+        for name, reason in problem.suite.without_longer(length).items():
+            raise ValueError(f"fitness.longer must leave out {length}, which {name} cannot be asked at: {reason}")
+    if selection.cases == "episodes":
+        rule = "tasks for a function of numbers, where each number is a case"
+        require(problem.suite.kind != "functions", "selection.cases", rule, selection.cases)
+        rule = "tasks with an archive that parents come from, whose members were scored on other episodes"
+        require(not getattr(problem.archive, "breeds", False), "selection.cases", rule, selection.cases)
 
 
 def make_archive(config: EvolutionaryTuringConfig, selector: Selector) -> Archive | None:

@@ -13,6 +13,7 @@ from etm_jax.evolution._generation import close, create, evaluate, init, learn
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._problem import Problem
 from etm_jax.evolution._state import EvolutionState
+from etm_jax.models._scores import asked_of
 from etm_jax.parallel._devices import replicated
 from etm_jax.runs._history import GenerationRecord
 
@@ -89,10 +90,11 @@ def operations_of(problem: Problem, state: EvolutionState) -> dict[str, int | fl
     # A product and a sum for each weight, in each step of each episode; a gradient costs three times as much.
     forward = 2 * varied * suite.num_steps * len(suite.names) if problem.model.xla_computes else 0.0
     steps, batch_size = problem.model.training if problem.learns else (0, 0)
+    sequences = sum(length * asked.episodes for length, asked in asked_of(suite, problem.context).items())
     return {
         create.__name__: OPERATIONS_A_WEIGHT * varied,
         learn.__name__: steps * (3 * forward * batch_size + OPERATIONS_A_WEIGHT * varied),
-        evaluate.__name__: 3 * forward * config.score_episodes,  # once at twice the length
+        evaluate.__name__: forward * sequences,
         close.__name__: OPERATIONS_A_WEIGHT * varied,
     }
 

@@ -32,7 +32,9 @@ def evaluate_acting(
 
     def examine(genomes: Any, shared: tuple[Key, Array]) -> tuple[Result, Array]:
         def one(genome: Any) -> tuple[Result, Array]:
-            result = act(policy, genome, *shared, suite, context.score_episodes, context.behaves)
+            result = act(
+                policy, genome, *shared, suite, context.score_episodes, context.behaves, by_episode=context.by_episode
+            )
             return result, validation_score(suite, [result])
 
         return map_in_batches(one, genomes, batch_size_of(context))
@@ -53,10 +55,17 @@ def act(
     suite: EnvironmentSuite,
     episodes: int,
     behaves: bool = False,
+    *,
+    by_episode: bool = False,
 ) -> Result:
-    """Scores of one genome in fresh episodes, and what it did if it `behaves`. The key is consumed."""
+    """Scores of one genome in fresh episodes; what it did if it `behaves`, a case each `by_episode`.
+
+    The key is consumed.
+    """
     lived = suite.rollouts(key, *policy(genome), episodes, difficulty)
-    return replace(result_of(suite, lived), behaviour=suite.behaviour(lived) if behaves else None)
+    return replace(
+        result_of(suite, lived, by_episode=by_episode), behaviour=suite.behaviour(lived) if behaves else None
+    )
 
 
 def held_out_acting(suite: EnvironmentSuite, policy: Policy, genome: Any, seed: int) -> dict[str, Any]:

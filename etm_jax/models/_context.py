@@ -15,6 +15,9 @@ class Context:
         max_generations: of the whole run; schedules end there.
         batch_size: individuals in one vmap on a device; 0 for what suits the model.
         behaves: whether results say what individuals did.
+        longer: multiples of the tasks' greatest lengths at which performance counts in the fitness, ascending.
+        longer_episodes: fresh episodes of each task at each of these, `score_episodes` at twice the length.
+        by_episode: whether each scoring episode is a case, not each task.
         mesh: the devices that the population is spread over.
     """
 
@@ -23,4 +26,7 @@ class Context:
     max_generations: int
     batch_size: int
     behaves: bool
+    longer: tuple[int, ...]
+    longer_episodes: int
+    by_episode: bool
     mesh: Mesh = field(repr=False)

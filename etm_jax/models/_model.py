@@ -1,5 +1,7 @@
 """What evolves: the protocol of a model, and what its evaluation gives. The engine knows nothing else of genomes."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -7,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from etm_jax._require import require
 from etm_jax._typing import BoolScalar, IntScalar, Key, Scalar, pytree
 from etm_jax.models._context import Context
 
@@ -22,8 +25,10 @@ class Result:
         accuracy: by task, share of sequences right in every valid step, or of episodes solved.
         loss: the suite's loss.
         finite: True = the loss on the scoring episodes is finite; what diverges in learning ends here.
-        cases: what selection may look at one by one, maximised; None for the performances.
+        cases: what selection may look at one by one, maximised; None for the performances. Where the context asks for
+            cases by episode, the performance on each scoring episode: at the trained length, then at the longer ones.
         behaviour: what it did, in [0, 1] by name; None where the context does not ask for it.
+        longer: the performance at each of the context's longer lengths, 0 where it is not finite; None for none.
     """
 
     performance: Float[Array, "*population task"]
@@ -32,6 +37,23 @@ class Result:
     finite: Bool[Array, "*population"]
     cases: Float[Array, "*population case"] | None = None
     behaviour: dict[str, Float[Array, "*population"]] | None = None
+    longer: dict[int, Float[Array, "*population task"]] | None = None
+
+    def over_lengths(self, weights: Mapping[int, float]) -> "Result":
+        """The result with the performance averaged over lengths.
+
+        Args:
+            weights: of each longer length; the trained one has weight 1.
+
+        Raises:
+            ValueError: the result lacks one of these lengths.
+        """
+        if not weights:
+            return self
+        found = self.longer or {}
+        require(set(found) == set(weights), "Result.longer", f"the performance at {sorted(weights)}", sorted(found))
+        total = self.performance + sum(weight * found[length] for length, weight in weights.items())
+        return replace(self, performance=total / (1 + sum(weights.values())))
 
     @property
     def by_case(self) -> Float[Array, "*population case"]:
@@ -125,7 +147,10 @@ class Model(Variation, Protocol):
     def evaluate(
         self, context: Context, key: Key, genomes: Any, champion: Any, difficulty: Float[Array, " task"]
     ) -> Evaluation:
-        """Score a population and the champion, all on the same fresh episodes. The key is consumed."""
+        """Score a population and the champion, all on the same fresh episodes. The key is consumed.
+
+        The context says at which longer lengths a result has a performance, too, and whether its cases are episodes.
+        """
         ...
 
     def padding_efficiency(self, context: Context, genomes: Any) -> Scalar:

@@ -18,7 +18,7 @@ from etm_jax.cells import MemoryNetwork
 from etm_jax.environment import AnySuite, Suite
 from etm_jax.models._context import Context
 from etm_jax.models._model import Evaluation, Inheritance, Result, member
-from etm_jax.models._scores import validation_score
+from etm_jax.models._scores import asked_of, key_at, validation_score, with_longer
 from etm_jax.networks._batches import dealt, groups, over_population
 from etm_jax.networks._config import NetworksConfig
 from etm_jax.networks.genome._bounds import Bounds
@@ -237,24 +237,25 @@ class Networks:
             difficulty: of each task, 0 to 1.
             decode: from one entry of `everyone` to a network.
         """
-        asked = tuple(self.suite.lengths.values())
+        asked, scored_at = asked_of(self.suite, context), (1, *context.longer)
 
         def examine(bucket: Bounds, genome: Any, shared: tuple[Key, Array]) -> tuple[Result, Scalar]:
             key, difficulty = shared
             small = crop(decode(genome), bucket)
             lifetime = self.lifetime(bucket)
-            results = [
-                score(
+            results = {
+                length: score(
                     replace(lifetime, suite=suite),
-                    key,
+                    key_at(key, length),
                     small,
                     difficulty,
-                    context.score_episodes,
-                    behaves=context.behaves and length == 0,  # as it was evolved on
+                    episodes,
+                    behaves=context.behaves and length == 1,  # as it was evolved on
+                    by_episode=context.by_episode and length in scored_at,
                 )
-                for length, suite in enumerate(asked)
-            ]
-            return results[0], validation_score(self.suite, results)
+                for length, (suite, episodes) in asked.items()
+            }
+            return with_longer(results, context.longer), validation_score(self.suite, tuple(results.values()))
 
         result, scores = self._spread(context, examine, everyone, architectures, (key, difficulty))
         size = context.population_size

@@ -1,6 +1,6 @@
 """Curves of a run: fitness and its parts over the generations, or loss and scores over the steps of a training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from etm_jax.report._draw import FAILED, INK, SMALL, label_axes, marker, task_colours, to_svg
-from etm_jax.report._run import column
+from etm_jax.report._run import column, number
 from etm_jax.report._section import Key, Section, counted, score, written
-from etm_jax.runs._rows import Row
+from etm_jax.runs._rows import LENGTHS, Row, at_length
 
 FITNESS, LEARNING = "Fitness and its parts", "Learning curves"
 Rows = Sequence[Row]
@@ -79,9 +79,23 @@ def fitness_section(rows: Rows, tasks: Sequence[str]) -> Section:
         label = name.replace("_", " ").capitalize()
         return f"{label}: {score(values[0])} at the start, {score(values[-1])} at the end."
 
+    def longer(name: str) -> Draw:
+        def draw(axes: Axes) -> None:
+            for task, colour in colours.items():
+                _plot(axes, rows, "generation", name, task, color=colour)
+            axes.set_ylim(-0.03, 1.03)
+
+        return draw
+
+    performance = "best_performance_x"
+    multiples = [name.removeprefix(performance) for name in rows[-1] if name.startswith(performance)]
     panels = (
         Panel("Fitness", "fitness", fitness, ends("best_fitness")),
         Panel("Performance", "0 = chance, 1 = perfect", scores("performance")),
+        *(
+            Panel(f"Of the best at {times} times the length", "0 = chance, 1 = perfect", longer(performance + times))
+            for times in multiples
+        ),
         Panel("Accuracy of the best", "share of perfect sequences", scores("accuracy")),
         Panel("Efficiency", "efficiency", best_and_mean("efficiency"), ends("best_efficiency")),
         Panel("Difficulty", "share of the hardest", difficulty),
@@ -148,6 +162,53 @@ def learning_section(rows: Rows, tasks: Sequence[str], step: str) -> Section:
         panels=tuple(_svg(panel, step, length) for panel in panels),
         keys=tuple(keys),
     )
+
+
+def lengths_section(held_out: Mapping[str, Any], tasks: Sequence[str]) -> list[Section]:
+    """Held-out scores over the length of episodes; nothing where they were measured at one length only."""
+    lengths = [length for length in LENGTHS if at_length("accuracy", length) in held_out]
+    if len(lengths) < 2:
+        return []
+    colours = task_colours(tasks)
+
+    def scores(name: str) -> Draw:
+        def draw(axes: Axes) -> None:
+            for task, colour in colours.items():
+                axes.plot(lengths, _at(name, task), color=colour, marker=".")
+            axes.set_xscale("log")
+            axes.set_ylim(-0.03, 1.03)
+
+        return draw
+
+    def _at(name: str, task: str) -> list[float]:
+        return [number((held_out.get(at_length(name, length)) or {}).get(task)) for length in lengths]
+
+    def said(name: str) -> str:
+        return " ".join(f"{task}: {', '.join(score(value) for value in _at(name, task))}." for task in tasks)
+
+    def drawn(panel: Panel) -> str:
+        def draw(figure: Figure) -> None:
+            axes = figure.add_subplot()
+            panel.draw(axes)
+            axes.set(title=panel.title, xlabel="times the trained length", ylabel=panel.unit)
+            axes.set_xticks(lengths, [str(length) for length in lengths])
+            axes.minorticks_off()
+
+        times = ", ".join(str(length) for length in lengths)
+        return to_svg(draw, SMALL, f"{panel.title} at {times} times the trained length. {panel.summary}")
+
+    return [
+        Section(
+            title="Scores by length",
+            reading="Held-out scores on episodes of up to the trained length (1) and of exactly its multiples, on "
+            "which nothing was trained. A network that has found the rule keeps its scores.",
+            panels=(
+                drawn(Panel("Accuracy", "share of perfect sequences", scores("accuracy"), said("accuracy"))),
+                drawn(Panel("Performance", "0 = chance, 1 = perfect", scores("performance"), said("performance"))),
+            ),
+            keys=tuple(Key(name, colour, "line") for name, colour in colours.items()),
+        )
+    ]
 
 
 def _svg(panel: Panel, along: str, length: str) -> str:

@@ -8,13 +8,7 @@ import numpy as np
 
 from etm_jax.report._run import RunRecord, column
 from etm_jax.report._section import counted, gene_word, score, written
-
-HELD_OUT = (
-    ("accuracy", "accuracy"),
-    ("performance", "performance"),
-    ("accuracy_twice_length", "accuracy, twice the length"),
-    ("performance_twice_length", "performance, twice the length"),
-)
+from etm_jax.runs._rows import LENGTHS, at_length
 
 
 class Entry(NamedTuple):
@@ -135,15 +129,32 @@ def held_out(record: RunRecord, tasks: Sequence[str]) -> list[ScoreRow]:
     measured: dict[str, Any] = record.summary.get("held_out") or {}
     if not measured:
         return []
-    rows = [(label, measured[key] or {}) for key, label in HELD_OUT if key in measured]
-    for key, suffix in (("extra", ""), ("extra_twice_length", ", twice the length")):
-        own = measured.get(key) or {}
+    lengths = {length: "" if length == 1 else f", {length} times the length" for length in LENGTHS}
+    rows = [
+        (name + suffix, measured[key] or {})
+        for length, suffix in lengths.items()
+        for name in ("accuracy", "performance")
+        if (key := at_length(name, length)) in measured
+    ]
+    for length, suffix in lengths.items():
+        own = measured.get(at_length("extra", length)) or {}
         names = dict.fromkeys(
             name for task in tasks for name, value in own.get(task, {}).items() if isinstance(value, int | float)
         )
         for name in names:
             rows.append((name.replace("_", " ") + suffix, {task: scores.get(name) for task, scores in own.items()}))
     return [ScoreRow(label, [score(by_task.get(task)) for task in tasks]) for label, by_task in rows]
+
+
+def left_out(record: RunRecord) -> list[str]:
+    """A sentence for each task and length that there are no held-out scores of."""
+    measured: dict[str, Any] = record.summary.get("held_out") or {}
+    absent = {length: measured.get(at_length("left_out", length)) or {} for length in LENGTHS}
+    return [
+        f"{task} is not asked at {length} times its length: {why}."
+        for length in LENGTHS
+        for task, why in absent[length].items()
+    ]
 
 
 def architecture(record: RunRecord, model: Any) -> list[Entry]:

@@ -6,9 +6,10 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from etm_jax.report._headline import Entry, architecture, held_out
+from etm_jax.report._headline import Entry, architecture, held_out, left_out
 from etm_jax.report._run import RunRecord
 from etm_jax.report._section import Section
+from etm_jax.runs._rows import LENGTHS, at_length
 
 SCORES = (
     "Accuracy: share of sequences with every scored step right, or of episodes solved. Performance: 0 at chance, 1 "
@@ -68,8 +69,13 @@ def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
     rows = held_out(record, tasks)
     if not rows:
         return "<div><h3>Held-out scores</h3><p>Not measured yet.</p></div>"
-    episodes = record.summary["held_out"].get("episodes")
-    title = "Held-out scores" + (f" on {episodes:,} fresh episodes" if isinstance(episodes, int) else "")
+    measured = record.summary["held_out"]
+    counts = {
+        length: count for length in LENGTHS if isinstance(count := measured.get(at_length("episodes", length)), int)
+    }
+    title = "Held-out scores" + (f" on {counts[1]:,} fresh episodes" if 1 in counts else "")
+    fewer = [f"{count:,} at {length} times the length" for length, count in counts.items() if count != counts.get(1)]
+    notes = " ".join([SCORES, *([f"Fewer episodes: {', '.join(fewer)}."] if fewer else []), *left_out(record)])
     head = "".join(f'<th scope="col">{escape(task)}</th>' for task in tasks)
     body = "".join(
         f'<tr><th scope="row">{escape(row.name)}</th>{"".join(f"<td>{value}</td>" for value in row.values)}</tr>'
@@ -77,7 +83,7 @@ def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
     )
     return (
         f'<div><h3>{title}</h3><div class="scroll"><table><thead><tr><th scope="col">score</th>{head}</tr></thead>'
-        f'<tbody>{body}</tbody></table></div><p class="small">{SCORES}</p></div>'
+        f'<tbody>{body}</tbody></table></div><p class="small">{escape(notes)}</p></div>'
     )
 
 

@@ -80,7 +80,7 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite, at_work
     if find_spec("matplotlib") is None:
         return [NO_FIGURES]
     # They import matplotlib.
-    from etm_jax.report._curves import fitness_section
+    from etm_jax.report._curves import fitness_section, lengths_section
     from etm_jax.report._genes import genes_section
     from etm_jax.report._members import members_of, members_sections
     from etm_jax.report._tree import tree_section
@@ -90,6 +90,7 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite, at_work
     genes = individuals[champion].genes if champion in individuals else {}
     return [
         fitness_section(record.metrics, suite.names),
+        *lengths_section(record.summary.get("held_out") or {}, suite.names),
         *members_sections(record.metrics, members_of(run)),
         genes_section(record.lineage, genes),
         *_at_work(at_work, model, suite, run),
@@ -100,10 +101,11 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite, at_work
 def _training_sections(run: Path, record: RunRecord, model: MemoryNetwork | None, suite: Suite) -> list[Section]:
     if find_spec("matplotlib") is None:
         return [NO_FIGURES]
-    from etm_jax.report._curves import learning_section
+    from etm_jax.report._curves import learning_section, lengths_section
 
     return [
         learning_section(record.metrics, suite.names, step_word(record)),
+        *lengths_section(record.summary.get("held_out") or {}, suite.names),
         *_at_work("etm_jax.networks._report:sections", model, suite, run, who="network"),
     ]
 

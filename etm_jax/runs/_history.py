@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._typing import IntScalar, Scalar, pytree
-from etm_jax.runs._rows import Row, by_task, plain
+from etm_jax.runs._rows import Row, at_length, by_task, plain
 
 NO_ID = -1  # of the parents of a genome drawn at random, and of the champion before there is one
 
@@ -33,6 +33,7 @@ class GenerationRecord:
         genes: by name.
         learning: the learning genes by name; none where nothing is learned.
         archive: what the archive puts on record.
+        longer: the performance at each task at the longer lengths of the fitness, by multiple.
     """
 
     best: IntScalar
@@ -50,6 +51,7 @@ class GenerationRecord:
     genes: dict[str, Int[Array, "*generation population"]]
     learning: dict[str, Float[Array, "*generation population"]]
     archive: dict[str, Array]
+    longer: dict[int, Float[Array, "*generation population task"]]
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def metrics_row(
         "best_fitness": plain(record.fitness[best]) if ever else None,
         "mean_fitness": mean(record.fitness),
         "best_performance": by_task(tasks, performance[best]),
+        **{at_length("best_performance", length): by_task(tasks, at[best]) for length, at in record.longer.items()},
         "mean_performance": {name: mean(performance[:, index]) for index, name in enumerate(tasks)},
         "best_accuracy": by_task(tasks, record.accuracy[best]),
         "best_efficiency": plain(record.efficiency[best]),

@@ -10,6 +10,12 @@ from typing import Any
 import numpy as np
 
 Row = dict[str, Any]
+LENGTHS = (1, 2, 5, 10)  # multiples of the greatest length of tasks at which held-out scores are measured
+
+
+def at_length(name: str, length: int) -> str:
+    """The name of a score at a multiple of the greatest length: `accuracy`, and from twice on `accuracy_x2`."""
+    return name if length == 1 else f"{name}_x{length}"
 
 
 @dataclass(frozen=True)

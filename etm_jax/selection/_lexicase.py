@@ -33,6 +33,7 @@ class LexicaseSelection:
     """
 
     kind: ClassVar[str] = "lexicase"
+    needs: ClassVar[tuple[str, ...]] = ("cases",)
     size: int = 64
     num_elites: int = 2
 

@@ -32,6 +32,7 @@ class NichesSelection:
     """
 
     kind: ClassVar[str] = "niches"
+    needs: ClassVar[tuple[str, ...]] = ("cases",)
     alpha: float = 1.0
     turnover: float = 0.5
 

@@ -96,7 +96,8 @@ class Selection:
 class Selector(Protocol):
     """Picks survivors and parents. Frozen, hashable and pure.
 
-    Objectives and descriptors are measured only for selectors that name them in a tuple attribute `needs`.
+    Objectives and descriptors are measured only for selectors that name them in a tuple attribute `needs`; only those
+    that name `cases` there may get a case an episode.
 
     A failed member becomes a parent only if every member has failed, and survives only if too few others are there;
     the engine then puts a random genome in its place.

@@ -11,7 +11,7 @@ from helpers import unchecked_types
 import etm_tasks
 from etm_jax._command_line import set_up_warnings
 from etm_jax._require import check_suite
-from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
+from etm_jax.config import EvolutionaryTuringConfig, FitnessConfig, SelectionConfig
 from etm_jax.environment import EnvironmentSuite, as_suite
 from etm_jax.evolve import main as evolve
 from etm_jax.evolve import read_command
@@ -240,6 +240,8 @@ def test_networks_read_every_setting_of_the_engine():
         (lambda: EvolutionaryTuringConfig(archive=None), "archive must be one of AutoArchive, NoArchive, FrontArch"),
         (lambda: EvolutionaryTuringConfig(selection=None), "selection must be a SelectionConfig"),
         (lambda: SelectionConfig(method="species"), "selection.method must be one of TournamentSelection, Truncation"),
+        (lambda: SelectionConfig(cases="all"), "selection.cases must be one of tasks, episodes, got 'all'"),
+        (lambda: FitnessConfig((2,)), "an entry of fitness.longer must be a string, got 2"),
         (lambda: SelectionConfig(method=None), "selection.method must be one of TournamentSelection, Truncation"),
         (lambda: EvolutionaryTuringConfig(seed=1.0), "seed must be a whole number"),
         (lambda: EvolutionaryTuringConfig(efficiency_weight=True), "efficiency_weight must be a number"),

@@ -6,13 +6,20 @@ import pytest
 
 from etm_jax._toml import from_toml, read_table, to_toml
 from etm_jax.automata._config import EM33Config, EM43Config
-from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
+from etm_jax.config import EvolutionaryTuringConfig, FitnessConfig, SelectionConfig
 from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._variation import GraphRates
 from etm_jax.models import MODELS
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig, VariationRates
 from etm_jax.presets import PRESETS
-from etm_jax.selection import ARCHIVES, SELECTORS, NoveltyArchive, SpeciesSelection, TruncationSelection
+from etm_jax.selection import (
+    ARCHIVES,
+    SELECTORS,
+    LexicaseSelection,
+    NoveltyArchive,
+    SpeciesSelection,
+    TruncationSelection,
+)
 from etm_jax.task import CurriculumConfig
 from etm_tasks import parse_task
 
@@ -126,6 +133,25 @@ def test_a_missing_file_is_refused(tmp_path):
         (lambda: TruncationSelection(share=0.0), r"truncation share must be in \(0, 1\], got 0.0"),
         (lambda: NoveltyArchive(size=0), "novelty's size must be a whole number of at least 1, got 0"),
         (lambda: SelectionConfig(warmup_generations=0), "selection.warmup_generations must be a whole number of at"),
+        (
+            lambda: SelectionConfig(cases="episodes"),
+            "selection.cases must be tasks with tournament, which looks at none",
+        ),
+        (
+            lambda: SelectionConfig(LexicaseSelection(), cases="episodes", average_survivors=True),
+            "selection.cases must be tasks with average_survivors",
+        ),
+        (lambda: FitnessConfig(("1=0.5",)), "fitness.longer must be multiples from 2 to 1000 .* 5=0.25, got '1=0.5'"),
+        (lambda: FitnessConfig(("2",)), "fitness.longer must be multiples from 2 to 1000 .*, got '2'"),
+        (lambda: FitnessConfig(("2.5=1",)), "fitness.longer must be multiples from 2 to 1000 .*, got '2.5=1'"),
+        (lambda: FitnessConfig(("2=0",)), "the weight in fitness.longer 2=0 must be a finite number above 0, got 0.0"),
+        (lambda: FitnessConfig(("2=nan",)), "the weight in fitness.longer 2=nan must be a finite number above 0"),
+        (lambda: FitnessConfig(("2=1", "2=2")), "fitness.longer must be of different multiples, got "),
+        (lambda: FitnessConfig(("2=3e38", "3=3e38")), "the sum of the weights in fitness.longer must be"),
+        (
+            lambda: FitnessConfig(longer_episodes=0),
+            "fitness.longer_episodes must be a whole number of at least 1, got 0",
+        ),
         (lambda: CurriculumConfig(start=1.5), "curriculum.start must be a number from 0 to 1, got 1.5"),
         (lambda: Bounds(slot_width=(8, 4)), "slot_width must be two whole numbers with 1 <= low <= high"),
     ],

@@ -49,6 +49,9 @@ COMMON = {
     "selection.descriptors": st.sampled_from(
         (("num_slots", "parameters"), ("parameters",), ("slots_used",), ("final_x", "final_y"), ("no_such_thing",))
     ),
+    "selection.cases": st.sampled_from(("tasks", "tasks", "episodes")),
+    "fitness.longer": st.sampled_from(((), (), ("2=0.5",), ("5=0.25", "2=1"), ("1=1",))),
+    "fitness.longer-episodes": st.integers(0, 2),
     "islands.count": st.sampled_from((1, 2, 4)),
     "islands.migrants": st.integers(1, 2),
 }

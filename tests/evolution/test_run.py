@@ -81,7 +81,9 @@ def test_a_run_leaves_all_it_promises(whole):
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"2", "3", "4"}
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["held_out"]["episodes"] == 1000
-    assert set(summary["held_out"]["accuracy_twice_length"]) == {"copy", "recall"}
+    for length, episodes in ((2, 1000), (5, 500), (10, 250)):
+        assert summary["held_out"][f"episodes_x{length}"] == episodes
+        assert set(summary["held_out"][f"accuracy_x{length}"]) == {"copy", "recall"}
 
 
 def test_a_run_prints_progress_and_the_compile_time(whole):
@@ -89,7 +91,8 @@ def test_a_run_prints_progress_and_the_compile_time(whole):
     assert "compiled in" in output
     assert output.count("\ngeneration ") == 4
     assert "best architecture: num_slots" in output
-    assert "held-out scores, 1,000 fresh episodes" in output
+    assert "held-out scores on fresh episodes" in output
+    assert "copy, 10 times the length" in output
 
 
 def test_rows_hold_fitness_and_its_parts(whole):

@@ -111,10 +111,17 @@ def population_of(kind):
     return bred(jax.random.key(0))
 
 
+def asked_by_context(kind):
+    """What a context may ask of a model on such a suite: longer lengths of tasks, and cases by episode."""
+    suite = suite_of(kind)
+    longer = (3,) if suite.kind == "tasks" else ()
+    return {"longer": longer, "longer_episodes": EPISODES - 1, "by_episode": suite.kind != "functions"}
+
+
 @functools.cache
 def evaluator(kind, population_size=POPULATION):
     problem = problem_of(kind)
-    context = dataclasses.replace(problem.context, population_size=population_size)
+    context = dataclasses.replace(problem.context, population_size=population_size, **asked_by_context(kind))
     difficulty = jnp.ones(len(problem.suite.names))
     return jax.jit(
         lambda genomes, champion: problem.model.evaluate(context, jax.random.key(5), genomes, champion, difficulty)
@@ -165,7 +172,13 @@ def test_an_evaluation_is_finite_and_scores_the_champion_as_itself(kind):
     assert np.all(np.isfinite(np.asarray(evaluation.validation_scores)))
     assert float(evaluation.champion_score) == float(evaluation.validation_scores[0])
     assert evaluation.result.performance.shape == (POPULATION, len(suite_of(kind).names))
-    assert evaluation.result.by_case.shape == (POPULATION, suite_of(kind).num_cases)
+    suite, asked = suite_of(kind), asked_by_context(kind)
+    assert set(evaluation.result.longer or {}) == set(asked["longer"])
+    for performance in (evaluation.result.longer or {}).values():
+        assert performance.shape == evaluation.result.performance.shape
+    of_each = EPISODES + (EPISODES - 1) * len(asked["longer"])
+    cases = len(suite.names) * of_each if asked["by_episode"] else suite.num_cases
+    assert evaluation.result.by_case.shape == (POPULATION, cases)
 
 
 @every_model

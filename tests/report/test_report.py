@@ -28,6 +28,7 @@ AT_WORK = MODELS["networks"].report
 HOSTILE = "<script>alert('&')</script>"
 FIGURES = (
     "Fitness over",
+    "Accuracy at 1, 2, 5, 10 times",
     "Performance over",
     "Gene num_slots over",
     "Gene addressing over",
@@ -80,7 +81,9 @@ def make_run(path):
     write_lines(path / "lineage.jsonl", [lineage_row(g, *row) for g, row in enumerate(LINEAGE)])
     (path / "config.toml").write_text(f'max_generations = 3\nname = "{HOSTILE}"\n')
     scores = {"copy": 0.984, "recall": 0.457}
-    held_out = dict.fromkeys(("accuracy", "performance", "accuracy_twice_length", "performance_twice_length"), scores)
+    names = [f"{name}{suffix}" for name in ("accuracy", "performance") for suffix in ("", "_x2", "_x5")]
+    held_out = dict.fromkeys(names, scores) | {"episodes_x2": 1000, "episodes_x5": 500, "accuracy_x10": {"copy": 0.125}}
+    held_out |= {"performance_x10": {"copy": 0.25}, "episodes_x10": 250, "left_out_x10": {"recall": "too <long>"}}
     summary = {
         "champion_id": 7,
         "architecture": {"num_slots": 7, "addressing": "content_and_location"},
@@ -139,11 +142,19 @@ def test_a_finished_run_makes_a_page_with_its_numbers_and_every_figure(report):
     for shown in ("Finished after 3 generations", "43,210", "0.984", "0.457", "61.5 s", "0.812", ">17<", "1,000 fresh"):
         assert shown in text
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
-    assert len(labels) == text.count("<svg") == 6 + 2 + len(LEARNING_GENES) + 2  # slots and addressing vary
+    assert len(labels) == text.count("<svg") == 6 + 2 + 2 + len(LEARNING_GENES) + 2  # slots and addressing vary
     assert "The same for every individual at all times: slot width 1, read heads 1" in text
     for figure in FIGURES:
         assert any(label.startswith(figure) for label in labels), figure
-    assert text.count("<figcaption>") == 4
+    assert text.count("<figcaption>") == 5
+
+
+def test_scores_by_length_are_shown_and_what_was_not_asked_is_said(report):
+    text = report.read_text()
+    assert "Accuracy at 1, 2, 5, 10 times the trained length. copy: 0.984, 0.984, 0.984, 0.125. recall: 0.457" in text
+    assert '<th scope="row">accuracy, 10 times the length</th><td>0.125</td><td>–</td>' in text  # noqa: RUF001
+    assert "Fewer episodes: 500 at 5 times the length, 250 at 10 times the length." in text
+    assert "recall is not asked at 10 times its length: too &lt;long&gt;." in text
 
 
 def test_the_page_is_well_formed_and_refers_to_nothing_outside_itself(report):

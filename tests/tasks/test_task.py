@@ -147,6 +147,11 @@ def test_a_suite_scores_each_task_on_its_own(suite, drawn):
     np.testing.assert_array_equal(suite.performance(outputs, drawn), [1.0, 0.0])
 
 
+def test_the_performance_on_each_episode_is_that_of_the_episode_alone(suite, drawn):
+    outputs = right(drawn).at[4:].multiply(-1.0).at[0, :, 0].multiply(-1.0)  # half of the first copy wrong
+    np.testing.assert_array_equal(suite.performance_by_episode(outputs, drawn), [0, 1, 1, 1, 0, 0, 0, 0])
+
+
 def test_the_loss_of_a_suite_weighs_the_losses_of_its_tasks(suite, drawn):
     outputs = right(drawn).at[4:].multiply(0.0)  # copy all right, recall undecided: log 2
     copy_loss = np.log1p(np.exp(-10))
@@ -183,6 +188,20 @@ def test_a_longer_suite_has_longer_tasks_and_the_same_weights(suite):
     assert longer.tasks == (COPY.longer(2), RECALL.longer(2))
     assert longer.weights == suite.weights
     assert longer.num_steps == RECALL.longer(2).num_steps == 16
+
+
+def test_tasks_without_a_longer_form_stay_as_they_are_and_say_why():
+    parity, addition = etm_tasks.make("parity", bits=2), etm_tasks.make("addition")
+    suite = TaskSuite((COPY, parity, addition), (1.0, 1.0, 1.0))
+    assert suite.without_longer(2) == {}
+    absent = suite.without_longer(5000)
+    assert list(absent) == ["parity", "addition"]
+    assert absent["parity"] == "longer(5000) asks the same as longer(2)" and "sum_digits" in absent["addition"]
+    assert suite.longer(5000).tasks == (COPY.longer(5000), parity, addition)
+    assert suite.longer(5000).input_size == suite.input_size
+    assert list(suite.at_lengths((1, 2, 5))) == [1, 2, 5]
+    assert list(TaskSuite((parity,), (1.0,)).at_lengths((1, 2, 5))) == [1, 2]
+    assert suite.at_lengths((1,)) == {1: suite}
 
 
 @pytest.mark.parametrize(

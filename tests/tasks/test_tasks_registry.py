@@ -30,7 +30,7 @@ from task_decoders import (
 )
 
 import etm_tasks
-from etm_jax.task import Task
+from etm_jax.task import Task, TaskSuite
 from etm_tasks import TASKS
 
 BATCH = 64
@@ -213,16 +213,18 @@ def many_episodes(task):
 
 @functools.cache
 def score(task):
-    """Jitted: accuracy, performance and loss of outputs."""
+    """Jitted: accuracy, performance and loss of outputs, and the performance on each episode."""
+    suite = TaskSuite((task,), (1.0,))
 
     def scores(outputs, episode):
-        return task.accuracy(outputs, episode), task.performance(outputs, episode), task.loss(outputs, episode)
+        whole = task.accuracy(outputs, episode), task.performance(outputs, episode), task.loss(outputs, episode)
+        return *whole, suite.performance_by_episode(outputs, episode)
 
     return jax.jit(scores)
 
 
 def scored(task, outputs, episode):
-    return map(float, score(task)(np.asarray(outputs, np.float32), episode))
+    return map(float, score(task)(np.asarray(outputs, np.float32), episode)[:3])
 
 
 def lengths(name, task, episode):
@@ -338,6 +340,15 @@ def test_right_outputs_score_1_and_inverted_ones_0(name):
     assert (accuracy, performance) == (1, 1) and loss < 1e-3
     accuracy, performance, loss = scored(task, -right(episode), episode)
     assert (accuracy, performance) == (0, 0) and loss > 5
+
+
+@every_task
+def test_right_outputs_score_1_and_inverted_ones_0_on_each_episode(name):
+    task, episode = make(name), episodes(make(name))
+    for sign in (1, -1):
+        found = np.asarray(score(task)(np.asarray(sign * right(episode), np.float32), episode)[3])
+        assert found.shape == (BATCH,)
+        np.testing.assert_array_equal(found, sign > 0)
 
 
 @every_task

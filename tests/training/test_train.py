@@ -168,7 +168,8 @@ def test_difficulty_rises_when_a_level_is_mastered_and_solved_ends_it_at_full_di
     assert set(extra["copy"]) == {"first_output", "by_step"}
     valid, unknown = extra["copy"]["by_step"]
     assert (len(valid), sum(valid) > 1000, unknown) == (5, True, [None] * 3)
-    assert len(summary["held_out"]["extra_twice_length"]["copy"]["by_step"][0]) == 9
+    steps = {length: len(summary["held_out"][f"extra_x{length}"]["copy"]["by_step"][0]) for length in (2, 5, 10)}
+    assert steps == {2: 9, 5: 21, 10: 41}
 
 
 def test_ctrl_c_ends_it_after_the_chunk_under_way_and_saves(tmp_path):
@@ -227,9 +228,9 @@ def test_a_run_leaves_all_it_promises(whole):
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["ending"], summary["steps"], summary["held_out"]["episodes"]) == ("all steps done", 8, 1000)
     assert set(summary["held_out"]) == {
-        "episodes", "accuracy", "performance", "accuracy_twice_length", "performance_twice_length",
-    }  # fmt: skip
-    for shown in ("compiled in", "step      8  loss", "network: num_slots 5", "1,000 fresh episodes", "compiling,"):
+        name + suffix for name in ("episodes", "accuracy", "performance") for suffix in ("", "_x2", "_x5", "_x10")
+    }
+    for shown in ("compiled in", "step      8  loss", "network: num_slots 5", "copy, 5 times the length", "compiling,"):
         assert shown in printed
 
 

@@ -4,6 +4,7 @@ import functools
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -15,10 +16,11 @@ from etm_jax.networks.genome._genes import Genome
 from etm_jax.networks.genome._genome import stepper
 from etm_jax.networks.learning._lifetime import Lifetime, unroll_episode
 from etm_jax.networks.native import unserved
-from etm_jax.task import before_end
+from etm_jax.task import Episode, TaskSuite, before_end
 
 SLOTS_USED = "slots_used"
 MEMORY_USE = (SLOTS_USED, "read_sharpness")
+PIECE_NUMBERS = 2**26  # of the inputs and targets of episodes that a network is examined on at once
 
 
 def score(
@@ -29,18 +31,20 @@ def score(
     num_episodes: int,
     *,
     behaves: bool = False,
+    by_episode: bool = False,
 ) -> Result:
     """Score one individual on `num_episodes` fresh episodes of each task or environment. The key is consumed.
 
-    If it `behaves`, the result also has what it did.
+    If it `behaves`, the result also has what it did; `by_episode` makes each episode a case.
     """
     suite = lifetime.suite
     if isinstance(suite, EnvironmentSuite):
         played = suite.rollouts(key, *stepper(genome, lifetime.bounds, lifetime.dtype), num_episodes, difficulty)
-        return replace(result_of(suite, played), behaviour=suite.behaviour(played) if behaves else None)
+        result = result_of(suite, played, by_episode=by_episode)
+        return replace(result, behaviour=suite.behaviour(played) if behaves else None)
     episode = suite.sample(key, num_episodes, difficulty)
     run = unroll_episode(lifetime, genome, episode)
-    result = result_of(suite, run.outputs, episode)
+    result = result_of(suite, run.outputs, episode, by_episode=by_episode)
     if not behaves:
         return result
     reads = run.weightings[:, :, : lifetime.bounds.num_read_heads[1]]
@@ -83,6 +87,28 @@ def examine_network(
     """How one network does on a suite of the lifetime's tasks, which may ask for other lengths; an `Examine`."""
     if isinstance(suite, EnvironmentSuite):
         return score(replace(lifetime, suite=suite), key, genome, difficulty, episodes), {}
-    episode = suite.sample(key, episodes, difficulty)
-    run = unroll_episode(lifetime, genome, episode)
-    return result_of(suite, run.outputs, episode), suite.extra_scores(run.outputs, episode)
+
+    def answered(key: Key, episodes: int) -> tuple[Float[Array, "batch time output"], Episode]:
+        episode = suite.sample(key, episodes, difficulty)
+        return unroll_episode(lifetime, genome, episode).outputs, episode
+
+    count = pieces_of(suite, episodes)
+    if count == 1:
+        outputs, episode = answered(key, episodes)
+    else:  # drawing and computing take more memory than what comes of them
+        pieces = jax.lax.map(lambda key: answered(key, episodes // count), jax.random.split(key, count))
+        outputs, episode = jax.tree.map(lambda leaf: joined(leaf, len(suite.tasks)), pieces)
+    return result_of(suite, outputs, episode), suite.extra_scores(outputs, episode)
+
+
+def pieces_of(suite: TaskSuite, episodes: int) -> int:
+    """The least number of equal parts of a batch that have at most `PIECE_NUMBERS` numbers each, if there is one."""
+    size = len(suite.tasks) * suite.num_steps * (suite.input_size + suite.output_size)
+    counts = [count for count in range(1, episodes + 1) if episodes % count == 0]
+    return next((count for count in counts if size * episodes // count <= PIECE_NUMBERS), episodes)
+
+
+def joined(pieces: Array, tasks: int) -> Array:
+    """Parts of a batch, `[piece task*episode ...]`, as a batch with the episodes of each task side by side."""
+    by_task = pieces.reshape(pieces.shape[0], tasks, -1, *pieces.shape[2:])
+    return jnp.moveaxis(by_task, 0, 1).reshape(-1, *pieces.shape[2:])
