@@ -14,7 +14,9 @@ from etm_jax._typing import Params, pytree
 from etm_jax.cells._spec import Active
 
 HEAD_FAN_IN = (("unit",),)  # of what a controller emits
-OPEN = 10.0  # a logit that makes a sigmoid or softmax all but 1
+# A logit that makes a sigmoid or softmax 1 to float32 rounding: 1 - 1.1e-7. What is closed by it has a gradient of 1.1e-7
+# times that of what is open; much further, and an Adam with an epsilon of 1e-8 would never open it.
+OPEN = 16.0
 
 Fields = dict[str, dict[str, Array]]  # what a controller emits, by block and name as in the parameter table
 Units = Float[Array, " unit"]
@@ -40,6 +42,8 @@ class Parameter:
         closed_axes: positions in `axes`. An entry that is new along one of them starts at `closed` when an existing
             network grows, so that growth keeps the function.
         closed: a value that broadcasts to the array.
+        after: a value for each kind without this array whose networks keep their function with it when they become of a
+            kind that has it.
         kinds: controllers or memories that have this array; empty for all. `PARAMETERS` sets it from the records.
     """
 
@@ -48,6 +52,7 @@ class Parameter:
     start: Value = 0.0
     closed_axes: tuple[int, ...] = ()
     closed: Value = 0.0
+    after: dict[str, Value] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
 
 

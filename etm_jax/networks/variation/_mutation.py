@@ -8,8 +8,9 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import Key, Mask, pytree
-from etm_jax.cells import Parameter
+from etm_jax.cells import MEMORIES, Parameter
 from etm_jax.cells._kinds import value_of
+from etm_jax.cells._spec import NO_MEMORY
 from etm_jax.cells._weights import axes_of, draw_like, initial_params, map_table, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import CHOICES, GENES, Architecture, Genome
@@ -103,8 +104,11 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
 
     Weights that exist before and after stay. New controller units and read heads start with zero outgoing weights, new
     write heads write nothing, new memory columns are neither written nor compared, new shifts and a newly allowed
-    location addressing start switched off: the function stays the same. Another number of slots changes what every
-    weighting is spread over, and shrinking removes what the lost parts computed; there the function changes.
+    location addressing start switched off. The first memory of a network starts as a founder's, but what it reads has
+    zero weights; a feed-forward controller becomes an RNN that does not look back, a tape a Neural Turing Machine that
+    neither erases nor looks up. In all of these the function stays the same to float32 rounding. Another number of
+    slots changes what every weighting is spread over, other changes of kind what fields mean, and shrinking removes
+    what the lost parts computed; there the function changes.
 
     Args:
         key: consumed for the new weights.
@@ -127,7 +131,13 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
             axis = parameter.axes[position]
             shape = [-1 if index == position else 1 for index in range(len(parameter.axes))]
             closed = closed | (axes_after[axis] & ~axes_before[axis]).reshape(shape)
+        if before.spec.has((NO_MEMORY,)) and not MEMORIES.keys().isdisjoint(parameter.kinds):
+            # A first memory may do anything while what it reads has no weight. Closed as well, it could not learn.
+            closed = closed & ~before.has((NO_MEMORY,))
         start = jnp.where(closed, value_of(parameter.closed, sizes).astype(dtype), new)
+        for kind, value in parameter.after.items():
+            if before.spec.has((kind,)):
+                start = jnp.where(before.has((kind,)), value_of(value, sizes).astype(dtype), start)
         return jnp.where(exists, jnp.where(existed, old, start), 0)
 
     existed, exists = weight_mask(before, axes_before), weight_mask(after, axes_after)
