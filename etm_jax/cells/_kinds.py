@@ -14,8 +14,8 @@ from etm_jax._typing import Params, pytree
 from etm_jax.cells._spec import Active
 
 HEAD_FAN_IN = (("unit",),)  # of what a controller emits
-# A logit that makes a sigmoid or softmax 1 to float32 rounding: 1 - 1.1e-7. What is closed by it has a gradient of 1.1e-7
-# times that of what is open; much further, and an Adam with an epsilon of 1e-8 would never open it.
+# A logit that makes a sigmoid or softmax 1 to float32 rounding: 1 - 1.1e-7. The gradient of what it closes is as much
+# smaller; further still, and an Adam with an epsilon of 1e-8 would never open it.
 OPEN = 16.0
 
 Fields = dict[str, dict[str, Array]]  # what a controller emits, by block and name as in the parameter table

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from etm_jax.networks import VariationRates, describe, mask_of
 from etm_jax.networks.genome._genes import architecture_from
 from etm_jax.networks.variation._mutation import add_weight_noise, boosted_gene_rate, mutate_architecture, resize
-from etm_jax.networks.variation._offspring import cross_genes, cross_weights, offspring
+from etm_jax.networks.variation._offspring import cross_genes, cross_weights, offspring, slerp
 
 RATES = VariationRates()
 
@@ -41,7 +41,7 @@ def compiled_resize(bounds=TINY):
     return jax.jit(lambda key, genome, architecture: resize(key, genome, architecture, bounds))
 
 
-def resized(genome, seed=0, bounds=TINY, **changes):
+def resized(genome, seed=0, bounds=TINY, /, **changes):
     architecture = architecture_from(describe(genome.architecture) | changes)
     return compiled_resize(bounds)(jax.random.key(seed), genome, architecture)
 
@@ -229,6 +229,56 @@ def test_crossover_takes_genes_and_blocks_from_both_parents():
             assert origin == "first" or np.array_equal(value, other)
             taken.add((block, origin))
     assert {block for block, origin in taken if origin == "second"} == set(first.params)
+
+
+def slerp_by_hand(one, two, share):
+    cosine = one @ two / np.linalg.norm(one) / np.linalg.norm(two)
+    if abs(cosine) > 0.9995:
+        return (1 - share) * one + share * two
+    angle = np.arccos(cosine)
+    return (np.sin((1 - share) * angle) * one + np.sin(share * angle) * two) / np.sin(angle)
+
+
+def test_slerp_stays_on_the_arc_between_two_vectors():
+    one, two = np.random.default_rng(0).normal(size=(2, 40)).astype(np.float32)
+    one, two = one / np.linalg.norm(one), two / np.linalg.norm(two)
+    for share in (0.0, 0.3, 1.0):
+        found = np.asarray(slerp(jnp.asarray(one), jnp.asarray(two), jnp.asarray(share)))
+        np.testing.assert_allclose(found, slerp_by_hand(one, two, share), rtol=1e-5, atol=1e-6)
+        assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, -1.0, 0.0])
+def test_slerp_of_vectors_without_an_arc_is_their_mean(factor):
+    one = np.arange(1, 5, dtype=np.float32)
+    found = slerp(jnp.asarray(one), jnp.asarray(factor * one), jnp.asarray(0.25))
+    np.testing.assert_allclose(found, 0.75 * one + 0.25 * factor * one, rtol=1e-6)
+
+
+def test_crossover_by_slerp_has_one_share_before_a_place_and_its_complement_behind():
+    """Of the weights that both have, in their order; the others are the child's own."""
+    child, second = make_genome(TINY, seed=1), make_genome(TINY, seed=2, controller_size=3, num_read_heads=2)
+    here, there = mask_of(child, TINY), mask_of(second, TINY)
+    cross = jax.jit(lambda key: cross_weights(key, child, second, here, there, crossover="slerp").params)
+    one, two, own, others = (
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+        for tree in (child.params, second.params, here, there)
+    )
+    shared = own & others
+    assert 0 < shared.sum() < own.sum()
+    places = set()
+    for seed in range(4):
+        key_place, key_share = jax.random.split(jax.random.key(seed))
+        place = int(np.floor(float(jax.random.uniform(key_place)) * shared.sum()))
+        share = float(jax.random.uniform(key_share))
+        first, last = np.flatnonzero(shared)[:place], np.flatnonzero(shared)[place:]
+        expected = one.copy()
+        expected[first] = slerp_by_hand(one[first], two[first], share)
+        expected[last] = slerp_by_hand(one[last], two[last], 1 - share)
+        found = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(cross(jax.random.key(seed)))])
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        places.add(place)
+    assert len(places) == 4
 
 
 def test_an_only_parent_without_mutation_has_an_identical_child():

@@ -1,6 +1,7 @@
 """Mutation of architecture genes and of weights, and growth to a new architecture that keeps the function."""
 
 from dataclasses import replace
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,9 @@ from etm_jax.networks.genome._genes import CHOICES, GENES, Architecture, Genome
 
 LOCAL_SHARE_OF_RANGE = 8  # a local step goes at most this fraction of the range, and at least 1
 MOST_BOOST = 4.0
+
+Founders = Literal["uniform", "small"]
+Crossover = Literal["blocks", "slerp"]
 LEAST_SIZE = 0.1  # of an array to which noise is relative: else biases, which begin at 0, would never move
 
 
@@ -35,6 +39,9 @@ class VariationRates:
         learning_sigma: standard deviation of a step of the logarithms of the learning genes, in every offspring.
         diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
             times as often where there is none.
+        founders: how large random networks are. "uniform": of any size in the bounds; "small": of the least, so that
+            networks grow, and cost little before they have. Kinds are drawn either way.
+        crossover: how the weights of two parents mix: "blocks" of either, or by "slerp"; see `cross_weights`.
         align: True = hidden units of two parents are matched by their weights before these mix; see `align_units`.
     """
 
@@ -45,6 +52,8 @@ class VariationRates:
     noise_scale: float = 0.02
     learning_sigma: float = 0.1
     diversity_floor: float = 0.1
+    founders: Founders = struct.field(pytree_node=False, default="uniform")
+    crossover: Crossover = struct.field(pytree_node=False, default="blocks")
     align: bool = struct.field(pytree_node=False, default=False)
 
 
