@@ -42,8 +42,8 @@ class Parameter:
         closed_axes: positions in `axes`. An entry that is new along one of them starts at `closed` when an existing
             network grows, so that growth keeps the function.
         closed: a value that broadcasts to the array.
-        after: a value for each kind without this array whose networks keep their function with it when they become of a
-            kind that has it.
+        after: by a kind without this array and one with it, a value that keeps the function of a network that changes
+            from the one to the other.
         kinds: controllers or memories that have this array; empty for all. `PARAMETERS` sets it from the records.
     """
 
@@ -52,7 +52,7 @@ class Parameter:
     start: Value = 0.0
     closed_axes: tuple[int, ...] = ()
     closed: Value = 0.0
-    after: dict[str, Value] = field(default_factory=dict)
+    after: dict[tuple[str, str], Value] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
 
 

@@ -17,6 +17,7 @@ INITIAL_HALT = 1.0  # Graves 2016 (arXiv 1603.08983): few steps at first
 
 CONTROLLER_FAN_IN = (("input",), ("read", "width"), ("unit", "recurrence"))
 OUTPUT_FAN_IN = (("unit",), ("read", "width"))
+TAPE_TO_NTM = ("tape", "ntm")
 
 Block = dict[str, Parameter]
 
@@ -65,7 +66,7 @@ GATED_SUMS = {
     "input_kernel": Parameter(("input", "input_gate", "unit"), CONTROLLER_FAN_IN),
     "read_kernel": Parameter(("read", "width", "input_gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,)),
     "recurrent_kernel": Parameter(
-        ("unit", "unit_gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,), after={"feedforward": 0.0}
+        ("unit", "unit_gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,), after={("feedforward", "rnn"): 0.0}
     ),
     "bias": Parameter(("gate", "unit"), start=forget_bias),
 }
@@ -74,14 +75,14 @@ HEADS = {
     "key_bias": Parameter(("head", "width")),
     "strength_kernel": Parameter(("unit", "head"), HEAD_FAN_IN, closed_axes=(0,)),
     "strength_bias": Parameter(("head",)),
-    "gate_kernel": Parameter(("unit", "head", "gating"), HEAD_FAN_IN, closed_axes=(0, 2), after={"tape": 0.0}),
-    "gate_bias": Parameter(("head", "gating"), closed_axes=(1,), closed=OPEN, after={"tape": -OPEN}),
+    "gate_kernel": Parameter(("unit", "head", "gating"), HEAD_FAN_IN, closed_axes=(0, 2), after={TAPE_TO_NTM: 0.0}),
+    "gate_bias": Parameter(("head", "gating"), closed_axes=(1,), closed=OPEN, after={TAPE_TO_NTM: -OPEN}),
     "location_kernel": Parameter(("unit", "head", "location"), HEAD_FAN_IN, closed_axes=(0, 2)),
     "location_bias": Parameter(("head", "location"), start=sharp_location, closed_axes=(1,), closed=closed_location),
 }
 WRITE = {
-    "erase_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1), after={"tape": 0.0}),
-    "erase_bias": Parameter(("write", "width"), closed_axes=(0,), closed=-OPEN, after={"tape": -OPEN}),
+    "erase_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1), after={TAPE_TO_NTM: 0.0}),
+    "erase_bias": Parameter(("write", "width"), closed_axes=(0,), closed=-OPEN, after={TAPE_TO_NTM: -OPEN}),
     "add_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1, 2)),
     "add_bias": Parameter(("write", "width")),
 }

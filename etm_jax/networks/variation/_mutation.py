@@ -144,9 +144,10 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
             # A first memory may do anything while what it reads has no weight. Closed as well, it could not learn.
             closed = closed & ~before.has((NO_MEMORY,))
         start = jnp.where(closed, value_of(parameter.closed, sizes).astype(dtype), new)
-        for kind, value in parameter.after.items():
-            if before.spec.has((kind,)):
-                start = jnp.where(before.has((kind,)), value_of(value, sizes).astype(dtype), start)
+        for (was, becomes), value in parameter.after.items():
+            if before.spec.has((was,)) and before.spec.has((becomes,)):
+                changes = before.has((was,)) & after.has((becomes,))
+                start = jnp.where(changes, value_of(value, sizes).astype(dtype), start)
         return jnp.where(exists, jnp.where(existed, old, start), 0)
 
     existed, exists = weight_mask(before, axes_before), weight_mask(after, axes_after)
