@@ -22,8 +22,9 @@ class Points:
     large_genomes = False
     rebucket_every = 0
     computed_by = ""
+    xla_computes = True
     behaviours = ()
-    training_episodes = 0
+    training = (0, 0)
 
     def random(self, key):
         return jax.random.uniform(key, (2,))

@@ -38,6 +38,7 @@ class Automata:
     large_genomes = False
     rebucket_every = 0
     computed_by = ""
+    xla_computes = True
 
     variation: AutomataVariation
     num_states: int

@@ -17,7 +17,7 @@ from etm_jax.evolution._state import EvolutionState
 from etm_jax.parallel._devices import replicated
 from etm_jax.runs._history import GenerationRecord
 
-OPERATIONS_A_WEIGHT = 10  # of varying a genome once, roughly
+OPERATIONS_A_WEIGHT = 10  # of varying a genome once, or of a step of an optimiser, roughly
 Generation = Callable[[EvolutionState], tuple[EvolutionState, GenerationRecord]]
 
 
@@ -99,10 +99,11 @@ def operations_of(problem: Problem, state: EvolutionState) -> dict[str, int | fl
     weights = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.population.genomes))
     varied = float(weights * config.max_generations)
     # A product and a sum for each weight, in each step of each episode; a gradient costs three times as much.
-    forward = 2 * varied * suite.num_steps * len(suite.names)
+    forward = 2 * varied * suite.num_steps * len(suite.names) if problem.model.xla_computes else 0.0
+    steps, batch_size = problem.model.training if problem.learns else (0, 0)
     return {
         create.__name__: OPERATIONS_A_WEIGHT * varied,
-        learn.__name__: 3 * forward * problem.model.training_episodes if problem.learns else 0,
+        learn.__name__: steps * (3 * forward * batch_size + OPERATIONS_A_WEIGHT * varied),
         evaluate.__name__: 3 * forward * config.score_episodes,  # once at twice the length
         close.__name__: OPERATIONS_A_WEIGHT * varied,
     }

@@ -34,6 +34,7 @@ class Graphs:
     large_genomes = False
     rebucket_every = 0
     computed_by = ""
+    xla_computes = True
 
     config: GraphConfig
     suite: EnvironmentSuite

@@ -101,6 +101,11 @@ class Model(Variation, Protocol):
         ...
 
     @property
+    def xla_computes(self) -> bool:
+        """Whether XLA computes genomes on the suite, so that its programs should be fast ones; False: a kernel does."""
+        ...
+
+    @property
     def rebucket_every(self) -> int:
         """Generations after which size buckets are chosen again; 0 for a model of one padded shape."""
         ...
@@ -152,8 +157,8 @@ class LearningModel(Model, Protocol):
     """
 
     @property
-    def training_episodes(self) -> int:
-        """Episodes of each task that an individual learns from in a generation."""
+    def training(self) -> tuple[int, int]:
+        """Gradient steps of a lifetime, and episodes of each task in one."""
         ...
 
     def budgets(

@@ -45,7 +45,7 @@ def validation_score(suite: Suite, results: Sequence[Result]) -> Scalar:
     return jnp.where(sound, jnp.mean(jnp.stack(solved), axis=0) @ weights, jnp.nan)
 
 
-def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str, Any]:
+def held_out(examine: Examine, genome: Any, seed: int, suite: Suite, *, by_xla: bool = True) -> dict[str, Any]:
     """Scores on fresh episodes, at the lengths evolved on and (tasks) at exactly twice the greatest.
 
     Args:
@@ -53,13 +53,14 @@ def held_out(examine: Examine, genome: Any, seed: int, suite: Suite) -> dict[str
         genome: one individual.
         seed: of the run, which has drawn none of these episodes.
         suite: the tasks or environments.
+        by_xla: XLA computes the genome; False: a kernel does.
 
     Returns:
         By name of the score, then of the task; under `extra` and `extra_twice_length` what tasks add of their own.
     """
     key = jax.random.fold_in(jax.random.key(seed), HELD_OUT_STREAM)
     lowered = lower_held_out(examine, genome, suite)
-    programs = compile_all(lowered, dict.fromkeys(lowered, operations_held_out(genome, suite)))
+    programs = compile_all(lowered, dict.fromkeys(lowered, operations_held_out(genome, suite) if by_xla else 0))
     scores: dict[str, Any] = {"episodes": HELD_OUT_EPISODES}
     for suffix, program in programs.items():
         result, extra = program(genome, key)

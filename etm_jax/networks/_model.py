@@ -112,9 +112,14 @@ class Networks:
         return self.backend.described(" at live sizes", " at padded sizes") + unused
 
     @property
-    def training_episodes(self) -> int:
-        """Episodes of each task that an individual learns from in a generation."""
-        return self.config.lifetime.steps * self.config.lifetime.batch_size
+    def xla_computes(self) -> bool:
+        """Unless the native kernel knows every kind of network."""
+        return not self.backend.native or bool(self.backend.others)
+
+    @property
+    def training(self) -> tuple[int, int]:
+        """Gradient steps of a lifetime, and episodes of each task in one."""
+        return self.config.lifetime.steps, self.config.lifetime.batch_size
 
     @property
     def births(self) -> int:

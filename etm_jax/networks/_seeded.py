@@ -101,6 +101,11 @@ class SeededNetworks:
         return self.networks.computed_by
 
     @property
+    def xla_computes(self) -> bool:
+        """As of the networks."""
+        return self.networks.xla_computes
+
+    @property
     def capacity(self) -> int:
         """Most seeds of a genome."""
         return self.networks.config.seed_capacity

@@ -99,6 +99,7 @@ int main() {
     if (!wrong) wrong = gather(s, genes, params, live.data(), c.live_length);
     if (!wrong) wrong = run_forward(c, outputs.data(), weightings.data(), kept);
     if (!wrong) wrong = run_forward(c, outputs.data(), nullptr, nullptr);
+    if (!wrong && c.segment >= c.steps && round % 5 == 0) memset(kept, 0, 8);  // traces that are gone are made again
     if (!wrong) wrong = run_backward(c, kept, d_outputs.data(), d_inputs.data(), gradients.data());
     if (!wrong) wrong = scatter(s, genes, gradients.data(), c.live_length, to);
     free(kept);

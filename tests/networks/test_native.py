@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -211,6 +212,25 @@ def test_long_sequences_keep_few_states(kernel):
     short, long = (passes_of(layout_of(library().functions, CellSpec(), sizes), 16, steps) for steps in (4, 1000))
     assert (short.segment, long.segment) == (4, 31)
     assert 4 * long.kept < 2**28
+
+
+def test_traces_that_are_gone_are_made_again(kernel):
+    """More forward passes than traces are kept, then their backward passes, twice each: the same bits."""
+    genome, inputs = make_genome(SPACE, 6, **genes(num_slots=7)), jnp.asarray(batch())
+
+    @jax.jit
+    def passes(genome):
+        def outputs(params):
+            return unroll(genome.replace(params=params), inputs, SPACE, native=True).outputs
+
+        return jax.vjp(outputs, genome.params)
+
+    pulled = jax.jit(lambda back, cotangent: back(cotangent))
+    first = [passes(genome) for _ in range(4 * (os.cpu_count() or 1))]
+    outputs, gradients = first[0][0], pulled(first[0][1], first[0][0])
+    for found, back in first + first:
+        np.testing.assert_array_equal(found, outputs)
+        assert_trees_equal(pulled(back, found), gradients)
 
 
 def test_individuals_side_by_side_and_sequences_without_a_batch(kernel):

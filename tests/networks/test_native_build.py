@@ -22,6 +22,7 @@ SOURCE = """
 extern "C" const char* etm_key() { return ETM_KEY; }
 extern "C" long etm_kept_floats() { return 0; }
 extern "C" long etm_live_length() { return 0; }
+extern "C" long etm_trace_floats() { return 0; }
 """
 
 

@@ -14,6 +14,7 @@ from etm_jax.models._scores import Examined, held_out, result_of
 from etm_jax.networks.genome._genes import Genome
 from etm_jax.networks.genome._genome import stepper
 from etm_jax.networks.learning._lifetime import Lifetime, unroll_episode
+from etm_jax.networks.native import unserved
 from etm_jax.task import before_end
 
 SLOTS_USED = "slots_used"
@@ -72,7 +73,8 @@ def memory_use(reads: Float[Array, "batch time read slot"], counts: Bool[Array, 
 
 def held_out_scores(lifetime: Lifetime, genome: Genome, seed: int) -> dict[str, Any]:
     """`held_out` of one network."""
-    return held_out(functools.partial(examine_network, lifetime), genome, seed, lifetime.suite)
+    by_xla = not lifetime.native or bool(unserved(lifetime.bounds.spec))
+    return held_out(functools.partial(examine_network, lifetime), genome, seed, lifetime.suite, by_xla=by_xla)
 
 
 def examine_network(

@@ -182,7 +182,8 @@ def load(path: Path, key: str) -> ctypes.CDLL | None:
         return None
     try:
         functions.etm_key.restype = ctypes.c_char_p
-        functions.etm_kept_floats.restype = functions.etm_live_length.restype = ctypes.c_int64
+        for name in ("etm_kept_floats", "etm_trace_floats", "etm_live_length"):
+            getattr(functions, name).restype = ctypes.c_int64
         if functions.etm_key() == key.encode():
             return functions
     except AttributeError:

@@ -54,7 +54,7 @@ def native_unroll(
         spec: the kinds that may occur, of which the individual's must be served.
         sizes: padded length of every axis, from `axis_sizes`.
         rematerialise: keep the state of about sqrt(time) steps for the backward pass, and run the others again. Done
-            anyway where more than `MOST_KEPT_BYTES` would be kept.
+            anyway where more than `MOST_TRACE_BYTES` would be kept.
 
     Returns:
         As `cell_unroll`. The weightings cost one more forward pass where they are used.

@@ -53,9 +53,9 @@ ARRAYS = (
     ("output", "bias"),
 )
 MAX_GATES = 4
-# Of what one individual's forward pass leaves for the backward pass. Fetching more of it costs as much as computing it
-# again: the gradients of 50 individuals of up to 256 slots take as long either way at twice this.
-MOST_KEPT_BYTES = 2**26
+# Of the traces of one individual, which stay in memory. Fetching more costs as much as computing it again: the
+# gradients of 50 individuals of up to 256 slots take as long either way at twice this.
+MOST_TRACE_BYTES = 2**26
 
 
 def why_not(spec: CellSpec, *dtypes: DTypeLike | None) -> str:
@@ -164,14 +164,12 @@ def layout_of(functions: ctypes.CDLL, spec: CellSpec, sizes: Mapping[str, int]) 
 def passes_of(layout: Layout, batch_size: int, num_steps: int, *, rematerialise: bool = False) -> Passes:
     """What is static about passes over a batch of this size."""
 
-    def kept_floats(segment: int) -> int:
-        numbers = (ctypes.c_int64(number) for number in (batch_size, num_steps, segment))
-        return layout.functions.etm_kept_floats((ctypes.c_int64 * len(layout.space))(*layout.space), *numbers)
-
+    functions = layout.functions
+    space, sizes = (ctypes.c_int64 * len(layout.space))(*layout.space), [batch_size, num_steps]
     segment = max(num_steps, 1)
-    if rematerialise or 4 * kept_floats(segment) > MOST_KEPT_BYTES:
+    if rematerialise or 4 * functions.etm_trace_floats(space, *map(ctypes.c_int64, sizes)) > MOST_TRACE_BYTES:
         segment = max(math.isqrt(num_steps), 1)
-    return Passes(segment, kept_floats(segment))
+    return Passes(segment, functions.etm_kept_floats(space, *map(ctypes.c_int64, [*sizes, segment])))
 
 
 def genes_of(architecture: Any) -> Int[Array, " gene"]:

@@ -178,6 +178,10 @@ extern "C" const char* etm_key() { return ETM_KEY; }
 extern "C" int64_t etm_kept_floats(const int64_t* space, int64_t episodes, int64_t steps, int64_t segment) {
   return etm::kept_of_batch(etm::space_of(space), episodes, steps, segment);
 }
+// Of the traces of any individual.
+extern "C" int64_t etm_trace_floats(const int64_t* space, int64_t episodes, int64_t steps) {
+  return etm::trace_floats(etm::largest(etm::space_of(space)), episodes, steps, true);
+}
 // Of the vector that holds the live weights of any individual.
 extern "C" int64_t etm_live_length(const int64_t* space) {
   return etm::live_of(etm::largest(etm::space_of(space))).length;
