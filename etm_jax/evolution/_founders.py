@@ -20,7 +20,7 @@ def raised(problem: Problem, state: EvolutionState) -> EvolutionState:
 
     All learn for a share of a lifetime and are scored on fresh episodes, the same for all. The half with the greater
     loss stops, the others go on for twice as many steps, until there is one for each place. Each of these rungs takes
-    the gradient steps of one generation, `population_size * steps` in all, and its optimiser starts again. Failed ones
+    the gradient steps of one generation, those of a lifetime for each place, and its optimiser starts again. Failed ones
     come last, ties go to the first. Those chosen keep their order of birth, so that islands get like shares; under
     Baldwinian inheritance they are as they were born.
 
@@ -28,7 +28,7 @@ def raised(problem: Problem, state: EvolutionState) -> EvolutionState:
         Jamieson & Talwalkar 2016, Non-stochastic best arm identification, arXiv 1502.07943 (successive halving).
     """
     model, places = problem.model, problem.config.population_size
-    size, num_rungs = model.births * places, model.births.bit_length() - 1
+    (lifetime, _), size, num_rungs = model.training, model.births * places, model.births.bit_length() - 1
     context = replace(problem.context, population_size=size)
     key_birth, key_rungs = jax.random.split(jax.random.fold_in(state.key, RAISING))
     born = jax.vmap(model.random)(jax.random.split(key_birth, size))
@@ -36,7 +36,7 @@ def raised(problem: Problem, state: EvolutionState) -> EvolutionState:
     def rung(index: IntScalar, carry: tuple[Any, Bool[Array, " birth"], Bool[Array, " birth"]]):
         genomes, goes_on, _ = carry
         key = jax.random.fold_in(key_rungs, index)
-        steps = jnp.where(goes_on, (model.steps << index) // model.births, 0)
+        steps = jnp.where(goes_on, (lifetime << index) // model.births, 0)
         genomes = model.learn(context, key, genomes, state.difficulty, state.generation, steps)
         result = model.evaluate(context, key, genomes, member(genomes, 0), state.difficulty).result
         loss = jnp.where(result.finite, result.loss, jnp.inf)

@@ -34,7 +34,8 @@ def compile_raising(problem: Problem, state: EvolutionState) -> Callable[[Evolut
     sharding = state_sharding(problem.config.islands.count, problem.mesh)
     with tracing():
         lowered = jax.jit(functools.partial(raised, problem), out_shardings=sharding).lower(state)
-    operations = operations_of(problem, state)[learn.__name__] / problem.config.max_generations
+    a_rung = operations_of(problem, state)[learn.__name__] / problem.config.max_generations
+    operations = a_rung * problem.model.births.bit_length()
     return lowered.compile(compiler_options=compile_options(operations))
 
 

@@ -152,8 +152,7 @@ class Model(Variation, Protocol):
 class LearningModel(Model, Protocol):
     """A model whose genomes learn by gradient before they are scored.
 
-    One whose first population is to be chosen by successive halving also has `births`, random genomes for each place,
-    and `steps`, those of a lifetime.
+    One whose first population is to be chosen by successive halving also has `births`, random genomes for each place.
     """
 
     @property

@@ -127,11 +127,6 @@ class Networks:
         return self.config.lifetime.births
 
     @property
-    def steps(self) -> int:
-        """Gradient steps of a lifetime, if all have the same."""
-        return self.config.lifetime.steps
-
-    @property
     def channels(self) -> tuple[int, int]:
         """Channels in and out."""
         return self.suite.input_size, self.suite.output_size
