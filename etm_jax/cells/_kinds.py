@@ -147,6 +147,7 @@ class Controller:
         name: as in `Bounds.controllers`; also the name of the block of its own arrays.
         from_inputs: places of the gates that it makes from inputs and reads.
         from_units: places of the gates that it makes from its units.
+        entering: of these, the places of what enters a unit, from inputs and from units; the others are gates.
         update: units and cells of the next step, from the sums at every gate and those of the step before.
         step: the carry after a step, from its own arrays by block, masks, the carry and what `prepare` made.
         prepare: what can be computed of the inputs of all steps together, from its own arrays and the inputs; else it
@@ -160,6 +161,7 @@ class Controller:
     name: str
     from_inputs: tuple[int, ...] = ()
     from_units: tuple[int, ...] = ()
+    entering: tuple[int, ...] = ()
     update: Callable[[list[Units], Units, Units], tuple[Units, Units]] | None = None
     step: Callable[[Params, Active, Carry, Any], Carry] | None = None
     prepare: Callable[[Params, Array], Any] = unprepared

@@ -20,16 +20,17 @@ def raised(problem: Problem, state: EvolutionState) -> EvolutionState:
 
     All learn for a share of a lifetime and are scored on fresh episodes, the same for all. The half with the greater
     loss stops, the others go on for twice as many steps, until there is one for each place. Each of these rungs takes
-    the gradient steps of one generation, a lifetime for each place, and its optimiser starts again. Failed ones come
-    last, ties go to the first. Those chosen keep their order of birth, so that islands get like shares; under Baldwinian
-    inheritance they are as they were born.
+    the gradient steps of one generation, a lifetime for each place, and scores with its number of episodes in all. Its
+    optimiser starts again. Failed ones come last, ties go to the first. Those chosen keep their order of birth, so that islands get like shares. Under
+    Baldwinian inheritance they are as they were born.
 
     References:
         Jamieson & Talwalkar 2016, Non-stochastic best arm identification, arXiv 1502.07943 (successive halving).
     """
     model, places = problem.model, problem.config.population_size
     (lifetime, _), size, num_rungs = model.training, model.births * places, model.births.bit_length() - 1
-    context = replace(problem.context, population_size=size)
+    episodes = max(problem.config.score_episodes // model.births, 1)
+    context = replace(problem.context, population_size=size, score_episodes=episodes)
     key_birth, key_rungs = jax.random.split(jax.random.fold_in(state.key, RAISING))
     born = jax.vmap(model.random)(jax.random.split(key_birth, size))
 

@@ -38,7 +38,8 @@ def by_hand():
     """All individuals as they are born and after their last rung, who is left, and the steps of every rung."""
     made = raising()
     model, size = made.model, PLACES * BIRTHS
-    context = dataclasses.replace(made.context, population_size=size)
+    episodes = CONFIG.score_episodes // BIRTHS
+    context = dataclasses.replace(made.context, population_size=size, score_episodes=episodes)
     state = first_state(made)
     key_birth, key_rungs = jax.random.split(jax.random.fold_in(state.key, RAISING))
     born = genomes = jax.jit(jax.vmap(model.random))(jax.random.split(key_birth, size))

@@ -100,6 +100,38 @@ def test_a_single_step_of_growth_keeps_the_function(step):
         np.testing.assert_allclose(outputs(grown, False, GROWING), outputs(genome, False, GROWING), atol=2e-6)
 
 
+# Places of the padded gates (all four) where a kind's sum from inputs, from units and the bias come from, by its own.
+MOVED = {
+    ("rnn", "lstm"): ({2: 0}, {2: 0}, {2: 0}),
+    ("feedforward", "lstm"): ({2: 0}, {}, {2: 0}),
+    ("rnn", "gru"): ({2: 0}, {3: 0}, {2: 0}),
+    ("lstm", "gru"): ({0: 0, 1: 1, 2: 2}, {0: 0, 1: 1, 3: 2}, {0: 0, 1: 1, 2: 2}),
+    ("gru", "lstm"): ({0: 0, 1: 1, 2: 2}, {0: 0, 1: 1, 2: 3}, {0: 0, 1: 1, 2: 2}),
+    ("gru", "rnn"): ({0: 2}, {0: 3}, {0: 2}),
+    ("lstm", "feedforward"): ({0: 2}, {}, {0: 2}),
+    ("lstm", "lstm"): tuple({place: place for place in range(4)} for _ in range(3)),
+}
+
+
+@pytest.mark.parametrize(("was", "becomes"), MOVED, ids="-".join)
+def test_what_enters_a_unit_stays_that_when_the_controller_changes(was, becomes):
+    genome = make_genome(GROWING, seed=7, controller=was)
+    changed = resized(genome, 0, GROWING, controller=becomes)
+    exists = mask_of(changed, GROWING)["controller"]
+    arrays = (("input_kernel", 1), ("read_kernel", 2)), (("recurrent_kernel", 1),), (("bias", 0),)
+    for named, places in zip(arrays, MOVED[was, becomes], strict=True):
+        for name, axis in named:
+            before, after, here = (
+                np.moveaxis(np.asarray(of), axis, 0)
+                for of in (genome.params["controller"][name], changed.params["controller"][name], exists[name])
+            )
+            for place in range(here.shape[0]):
+                if place in places:
+                    np.testing.assert_array_equal(after[place], np.where(here[place], before[places[place]], 0))
+                else:  # none of the weights before, but fresh ones where the kind has any
+                    assert not np.any(np.isin(after[place][here[place] & (after[place] != 0)], before))
+
+
 def test_another_number_of_slots_changes_the_function():
     genome = make_genome(TINY, seed=3)
     assert np.abs(outputs(resized(genome, num_slots=7)) - outputs(genome)).max() > 1e-3

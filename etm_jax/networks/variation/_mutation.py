@@ -15,6 +15,7 @@ from etm_jax.cells._spec import NO_MEMORY
 from etm_jax.cells._weights import axes_of, draw_like, initial_params, map_table, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import CHOICES, GENES, Architecture, Genome
+from etm_jax.networks.variation._gates import with_gates_moved
 
 LOCAL_SHARE_OF_RANGE = 8  # a local step goes at most this fraction of the range, and at least 1
 MOST_BOOST = 4.0
@@ -116,8 +117,8 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
     location addressing start switched off. The first memory of a network starts as a founder's, but what it reads has
     zero weights; a feed-forward controller becomes an RNN that does not look back, a tape a Neural Turing Machine that
     neither erases nor looks up. In all of these the function stays the same to float32 rounding. Another number of
-    slots changes what every weighting is spread over, other changes of kind what fields mean, and shrinking removes
-    what the lost parts computed; there the function changes.
+    slots changes what every weighting is spread over, other changes of kind what fields and gates mean, and shrinking
+    removes what the lost parts computed; there the function changes.
 
     Args:
         key: consumed for the new weights.
@@ -151,5 +152,8 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
         return jnp.where(exists, jnp.where(existed, old, start), 0)
 
     existed, exists = weight_mask(before, axes_before), weight_mask(after, axes_after)
-    params = map_table(grow, genome.params, fresh, existed, exists)
+    old = genome.params
+    if len(before.spec.controllers) > 1:
+        old, existed = (with_gates_moved(tree, before, after) for tree in (old, existed))
+    params = map_table(grow, old, fresh, existed, exists)
     return Genome(architecture=architecture, params=params, learning=genome.learning)
