@@ -20,9 +20,9 @@ def raised(problem: Problem, state: EvolutionState) -> EvolutionState:
 
     All learn for a share of a lifetime and are scored on fresh episodes, the same for all. The half with the greater
     loss stops, the others go on for twice as many steps, until there is one for each place. Each of these rungs takes
-    the gradient steps of one generation, a lifetime for each place, and scores with its number of episodes in all. Its
-    optimiser starts again. Failed ones come last, ties go to the first. Those chosen keep their order of birth, so that islands get like shares. Under
-    Baldwinian inheritance they are as they were born.
+    the gradient steps of one generation, a lifetime for each place, and scores on its number of episodes in all. Its
+    optimiser starts again. Failed ones come last, ties go to the first. Those chosen keep their order of birth, so that
+    islands get like shares. Under Baldwinian inheritance they are as they were born.
 
     References:
         Jamieson & Talwalkar 2016, Non-stochastic best arm identification, arXiv 1502.07943 (successive halving).
