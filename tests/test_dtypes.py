@@ -69,7 +69,7 @@ def selecting(method, archive):
 QUICK = ("networks", "networks, ae_schedule_free_adamw", "networks as seeds", "graph", "em33", "em43")
 MODELS = {
     "networks": lambda: networks(),
-    "networks of all kinds": lambda: networks(bounds=MIXED, variation=VariationRates(align=True)),
+    "networks of all kinds": lambda: networks(bounds=MIXED, variation=VariationRates(align=True, crossover="slerp")),
     "networks in buckets": lambda: networks(size_buckets=2, native="off"),
     "networks in bfloat16": lambda: networks(precision="bfloat16"),
     "networks on islands": lambda: networks(islands=IslandConfig(count=2, migrate_every=1)),

@@ -222,7 +222,7 @@ def cost(sizes: Sizes) -> Any:
 
 
 # A new read head frees nothing, a new write head writes nothing, and its links are not followed: growing a network
-# keeps its function as nearly as a sigmoid closes. Everything starts undecided, at a bias of 0.
+# keeps its function. Everything starts undecided, at a bias of 0.
 DNC = Memory(
     "dnc",
     remember,

@@ -36,7 +36,7 @@ def plain(sums: list[Units], hidden: Units, cell: Units) -> tuple[Units, Units]:
     return jnp.tanh(sums[0]), cell
 
 
-LSTM = Controller("lstm", from_inputs=(0, 1, 2, 3), from_units=(0, 1, 2, 3), update=lstm)
-GRU = Controller("gru", from_inputs=(0, 1, 2), from_units=(0, 1, 3), update=gru)
-RNN = Controller("rnn", from_inputs=(0,), from_units=(0,), update=plain)
-FEEDFORWARD = Controller("feedforward", from_inputs=(0,), update=plain)
+LSTM = Controller("lstm", from_inputs=(0, 1, 2, 3), from_units=(0, 1, 2, 3), entering=(2, 2), update=lstm)
+GRU = Controller("gru", from_inputs=(0, 1, 2), from_units=(0, 1, 3), entering=(2, 3), update=gru)
+RNN = Controller("rnn", from_inputs=(0,), from_units=(0,), entering=(0, 0), update=plain)
+FEEDFORWARD = Controller("feedforward", from_inputs=(0,), entering=(0, 0), update=plain)

@@ -162,8 +162,8 @@ def cost(sizes: Sizes) -> Any:
     return sizes.num_write_heads * (sizes.num_slots * sizes.slot_width + 5 * sizes.controller_size)
 
 
-# A new head writes all but nothing, and neither jumps nor moves: growing a network keeps its function as nearly as a
-# sigmoid closes.
+# A new pair of heads writes nothing, and neither jumps nor moves: growth by pairs keeps the function. A new head whose
+# partner was idle wakes it, and new columns, into which the sigmoid of 0 is written, change what a jump finds.
 HARD_TAPE = Memory(
     "hard_tape",
     remember,

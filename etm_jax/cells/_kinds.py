@@ -14,7 +14,9 @@ from etm_jax._typing import Params, pytree
 from etm_jax.cells._spec import Active
 
 HEAD_FAN_IN = (("unit",),)  # of what a controller emits
-OPEN = 10.0  # a logit that makes a sigmoid or softmax all but 1
+# A logit that makes a sigmoid or softmax 1 to float32 rounding: 1 - 1.1e-7. The gradient of what it closes is as much
+# smaller; further still, and an Adam with an epsilon of 1e-8 would never open it.
+OPEN = 16.0
 
 Fields = dict[str, dict[str, Array]]  # what a controller emits, by block and name as in the parameter table
 Units = Float[Array, " unit"]
@@ -40,6 +42,8 @@ class Parameter:
         closed_axes: positions in `axes`. An entry that is new along one of them starts at `closed` when an existing
             network grows, so that growth keeps the function.
         closed: a value that broadcasts to the array.
+        after: by a kind without this array and one with it, a value that keeps the function of a network that changes
+            from the one to the other.
         kinds: controllers or memories that have this array; empty for all. `PARAMETERS` sets it from the records.
     """
 
@@ -48,6 +52,7 @@ class Parameter:
     start: Value = 0.0
     closed_axes: tuple[int, ...] = ()
     closed: Value = 0.0
+    after: dict[tuple[str, str], Value] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
 
 
@@ -142,6 +147,7 @@ class Controller:
         name: as in `Bounds.controllers`; also the name of the block of its own arrays.
         from_inputs: places of the gates that it makes from inputs and reads.
         from_units: places of the gates that it makes from its units.
+        entering: of these, the places of what enters a unit, from inputs and from units; the others are gates.
         update: units and cells of the next step, from the sums at every gate and those of the step before.
         step: the carry after a step, from its own arrays by block, masks, the carry and what `prepare` made.
         prepare: what can be computed of the inputs of all steps together, from its own arrays and the inputs; else it
@@ -155,6 +161,7 @@ class Controller:
     name: str
     from_inputs: tuple[int, ...] = ()
     from_units: tuple[int, ...] = ()
+    entering: tuple[int, ...] = ()
     update: Callable[[list[Units], Units, Units], tuple[Units, Units]] | None = None
     step: Callable[[Params, Active, Carry, Any], Carry] | None = None
     prepare: Callable[[Params, Array], Any] = unprepared

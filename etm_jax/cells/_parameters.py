@@ -17,6 +17,7 @@ INITIAL_HALT = 1.0  # Graves 2016 (arXiv 1603.08983): few steps at first
 
 CONTROLLER_FAN_IN = (("input",), ("read", "width"), ("unit", "recurrence"))
 OUTPUT_FAN_IN = (("unit",), ("read", "width"))
+TAPE_TO_NTM = ("tape", "ntm")
 
 Block = dict[str, Parameter]
 
@@ -32,11 +33,14 @@ def sharp_location(sizes: dict[str, int]) -> Float[Array, "1 location"]:
 
 
 def closed_location(sizes: dict[str, int]) -> Float[Array, " location"]:
-    """Location fields that leave a weighting as it is: no sharpening, no shift."""
+    """Location fields that leave a weighting as it is: no sharpening, no shift.
+
+    The logit of standing still is 0, as far from the others as they are closed: further, and they could not open again.
+    """
     if not sizes["location"]:  # with content addressing only
         return jnp.zeros(0)
     # Set, not `where`: XLA would fuse that into the growth of a network, and seeded runs would round otherwise.
-    return jnp.full(sizes["location"], -OPEN).at[SHIFT + (sizes["location"] - SHIFT) // 2].set(OPEN)
+    return jnp.full(sizes["location"], -OPEN).at[SHIFT + (sizes["location"] - SHIFT) // 2].set(0.0)
 
 
 def of_kinds(block: Block, kinds_with: Callable[[str], tuple[str, ...]]) -> Block:
@@ -56,11 +60,14 @@ def sharing_array(name: str) -> tuple[str, ...]:
 
 
 # A new unit or read head starts with zero outgoing weights, a new write head writes nothing, and a new memory column
-# is neither written nor compared: growing a network keeps its function.
+# is neither written nor compared: growing a network keeps its function. So does a feed-forward controller that becomes
+# an RNN, and a tape that becomes a Neural Turing Machine whose heads move, which start with what the kinds before lack.
 GATED_SUMS = {
     "input_kernel": Parameter(("input", "input_gate", "unit"), CONTROLLER_FAN_IN),
     "read_kernel": Parameter(("read", "width", "input_gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,)),
-    "recurrent_kernel": Parameter(("unit", "unit_gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,)),
+    "recurrent_kernel": Parameter(
+        ("unit", "unit_gate", "unit"), CONTROLLER_FAN_IN, closed_axes=(0,), after={("feedforward", "rnn"): 0.0}
+    ),
     "bias": Parameter(("gate", "unit"), start=forget_bias),
 }
 HEADS = {
@@ -68,14 +75,14 @@ HEADS = {
     "key_bias": Parameter(("head", "width")),
     "strength_kernel": Parameter(("unit", "head"), HEAD_FAN_IN, closed_axes=(0,)),
     "strength_bias": Parameter(("head",)),
-    "gate_kernel": Parameter(("unit", "head", "gating"), HEAD_FAN_IN, closed_axes=(0, 2)),
-    "gate_bias": Parameter(("head", "gating"), closed_axes=(1,), closed=OPEN),
+    "gate_kernel": Parameter(("unit", "head", "gating"), HEAD_FAN_IN, closed_axes=(0, 2), after={TAPE_TO_NTM: 0.0}),
+    "gate_bias": Parameter(("head", "gating"), closed_axes=(1,), closed=OPEN, after={TAPE_TO_NTM: -OPEN}),
     "location_kernel": Parameter(("unit", "head", "location"), HEAD_FAN_IN, closed_axes=(0, 2)),
     "location_bias": Parameter(("head", "location"), start=sharp_location, closed_axes=(1,), closed=closed_location),
 }
 WRITE = {
-    "erase_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1)),
-    "erase_bias": Parameter(("write", "width"), closed_axes=(0,), closed=-OPEN),
+    "erase_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1), after={TAPE_TO_NTM: 0.0}),
+    "erase_bias": Parameter(("write", "width"), closed_axes=(0,), closed=-OPEN, after={TAPE_TO_NTM: -OPEN}),
     "add_kernel": Parameter(("unit", "write", "width"), HEAD_FAN_IN, closed_axes=(0, 1, 2)),
     "add_bias": Parameter(("write", "width")),
 }

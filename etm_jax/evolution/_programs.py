@@ -9,6 +9,7 @@ import jax
 from jax.stages import Lowered
 
 from etm_jax._compiling import compile_all, compile_options, tracing
+from etm_jax.evolution._founders import raised
 from etm_jax.evolution._generation import close, create, evaluate, init, learn
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._problem import Problem
@@ -25,6 +26,18 @@ def first_state(problem: Problem) -> EvolutionState:
     """The state before the first generation, from the seed of the settings, where a run's state lies."""
     start = lower_first(problem).compile(compiler_options=compile_options(0))
     return start(jax.random.key(problem.config.seed))
+
+
+def compile_raising(problem: Problem, state: EvolutionState) -> Callable[[EvolutionState], EvolutionState]:
+    """`raised`, if more founders are born than there are places; else what leaves the first state as it is."""
+    if getattr(problem.model, "births", 1) == 1:
+        return lambda state: state
+    sharding = state_sharding(problem.config.islands.count, problem.mesh)
+    with tracing():
+        lowered = jax.jit(functools.partial(raised, problem), out_shardings=sharding).lower(state)
+    a_rung = operations_of(problem, state)[learn.__name__] / problem.config.max_generations
+    operations = a_rung * problem.model.births.bit_length()
+    return lowered.compile(compiler_options=compile_options(operations))
 
 
 def lower_first(problem: Problem) -> Lowered:

@@ -12,7 +12,7 @@ from etm_jax.evolution._archive import member_rows
 from etm_jax.evolution._buckets import choose_buckets, next_choice
 from etm_jax.evolution._islands import state_sharding
 from etm_jax.evolution._problem import Problem
-from etm_jax.evolution._programs import Generation, compile_generation, first_state
+from etm_jax.evolution._programs import Generation, compile_generation, compile_raising, first_state
 from etm_jax.evolution._state import NO_ID, EvolutionState
 from etm_jax.parallel._devices import any_process, on_this_process, wait_for_all
 from etm_jax.runs._checkpoint import Checkpoints
@@ -49,7 +49,8 @@ def run(
 ) -> Outcome:
     """Evolve until `max_generations`, from the newest checkpoint if there is one.
 
-    The state before the first generation is a checkpoint, too. With each one the champion so far is saved as the best.
+    Where more founders are born than there are places, a new run begins with these. The state before the first
+    generation is a checkpoint, too. With each one the champion so far is saved as the best.
 
     With several processes every one of them calls this: with the same problem, with `checkpoints` of the same folder,
     and one of them with a `folder` to write rows to.
@@ -69,7 +70,16 @@ def run(
     restored = checkpoints.restore(state) if checkpoints is not None else None
     if folder is not None:
         folder.check_rows(problem.suite.names, resumed=restored is not None)
-    state = state if restored is None else restored
+    run_seconds = 0.0
+    if restored is None:
+        started = time.perf_counter()
+        raising = compile_raising(problem, state)
+        compiled = time.perf_counter()
+        state = jax.block_until_ready(raising(state))
+        run_seconds, seconds = time.perf_counter() - compiled, compiled - started
+        compile_seconds, unaccounted = compile_seconds + seconds, unaccounted + seconds
+    else:
+        state = restored
     if checkpoints is not None:
         checkpoints.drop_after(int(state.generation))
         checkpoints.save(state)
@@ -79,10 +89,10 @@ def run(
 
     if int(state.generation) >= config.max_generations:
         return Outcome(
-            state, History(rows, member_rows(problem, state)), compile_seconds, run_seconds=0.0, interrupted=False
+            state, History(rows, member_rows(problem, state)), compile_seconds, run_seconds, interrupted=False
         )
     count = min(config.generations_per_chunk, config.max_generations)
-    run_seconds, stage, stop = 0.0, None, False
+    stage, stop = None, False
     with interrupts() as interrupted:
         while int(state.generation) < config.max_generations and not stop:
             started, first = time.perf_counter(), int(state.generation)

@@ -175,7 +175,10 @@ class Model(Variation, Protocol):
 
 
 class LearningModel(Model, Protocol):
-    """A model whose genomes learn by gradient before they are scored."""
+    """A model whose genomes learn by gradient before they are scored.
+
+    One whose first population is to be chosen by successive halving also has `births`, random genomes for each place.
+    """
 
     @property
     def training(self) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from etm_jax._require import require, require_choice, require_count, require_not
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.learning._config import LifetimeConfig, Precision
 from etm_jax.networks.native import NativeSetting
-from etm_jax.networks.variation._mutation import VariationRates
+from etm_jax.networks.variation._mutation import Crossover, Founders, VariationRates
 
 Storage = Literal["genomes", "seeds"]
 
@@ -43,6 +43,8 @@ class NetworksConfig:
         require(self.native != "on" or self.size_buckets == 1, "size_buckets", rule, self.size_buckets)
         rates = self.variation
         require(type(rates.align) is bool, "variation.align", "True or False", rates.align)
+        require_choice("variation.founders", rates.founders, typing.get_args(Founders))
+        require_choice("variation.crossover", rates.crossover, typing.get_args(Crossover))
         for name in ("gene_rate", "local_share", "noise_rate"):
             require_share(f"variation.{name}", getattr(rates, name))
         for name in ("controller_sigma", "noise_scale", "learning_sigma", "diversity_floor"):

@@ -122,6 +122,11 @@ class Networks:
         return self.config.lifetime.steps, self.config.lifetime.batch_size
 
     @property
+    def births(self) -> int:
+        """Random networks for each place of the first population, by successive halving."""
+        return self.config.lifetime.births
+
+    @property
     def channels(self) -> tuple[int, int]:
         """Channels in and out."""
         return self.suite.input_size, self.suite.output_size
@@ -133,7 +138,8 @@ class Networks:
 
     def random(self, key: Key) -> Genome:
         """Genes from the bounds, weights by fan-in. The key is consumed."""
-        return random_genome(key, self.config.bounds, *self.channels)
+        small = self.config.variation.founders == "small"
+        return random_genome(key, self.config.bounds, *self.channels, small=small)
 
     def offspring(self, key: Key, first: Genome, second: Genome, mates: BoolScalar, diversity: Scalar) -> Genome:
         """Crossover, growth that keeps the function, weight noise. The key is consumed."""

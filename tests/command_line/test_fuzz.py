@@ -14,6 +14,7 @@ from test_command_line import flags_of
 from etm_jax._command_line import one_line_errors, suite_of
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution import make_problem
+from etm_jax.evolution._founders import raised
 from etm_jax.evolution._generation import init, step
 from etm_jax.evolve import read_command
 from etm_jax.models import MODELS
@@ -21,6 +22,7 @@ from etm_jax.models._model import Inheritance
 from etm_jax.networks._config import Storage
 from etm_jax.networks.learning._config import Budget, Optimiser, Precision
 from etm_jax.networks.native import NativeSetting
+from etm_jax.networks.variation._mutation import Crossover, Founders
 from etm_jax.selection import ARCHIVES, SELECTORS
 
 TASKS = {
@@ -77,6 +79,9 @@ NETWORKS = EPISODES | {
     "variation.gene-rate": st.sampled_from((0.0, 0.2)),
     "variation.learning-sigma": st.sampled_from((0.0, 0.1)),
     "variation.align": st.booleans(),
+    "variation.founders": st.sampled_from(typing.get_args(Founders)),
+    "variation.crossover": st.sampled_from(typing.get_args(Crossover)),
+    "lifetime.births": st.sampled_from((1, 2, 3)),
 }
 AUTOMATA = {"variation.rule-rate": st.sampled_from((0.0, 1.0)), "variation.programme-rate": st.sampled_from((0.0, 2.0))}
 OWN = {
@@ -183,5 +188,7 @@ def test_settings_trace_a_generation_or_are_refused_in_one_line(argv):
         return
     state = jax.eval_shape(lambda: init(problem, jax.random.key(0)))
     after, _ = jax.eval_shape(lambda state: step(problem, state), state)
-    kinds = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(one)] for one in (state, after)]
-    assert kinds[0] == kinds[1]
+    raises = getattr(problem.model, "births", 1) > 1
+    founders = jax.eval_shape(lambda state: raised(problem, state), state) if raises else state
+    kinds = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(one)] for one in (state, after, founders)]
+    assert kinds[0] == kinds[1] == kinds[2]

@@ -20,13 +20,15 @@ KINDS = [
     {"controller": "window", "memory": "tape", "num_layers": 2},
     {"controller": "feedforward", "memory": "none"},
 ]
+CROSSOVERS = ["blocks", "slerp"]
 SIZES = [(5, 5), (3, 5), (5, 3)]  # units of the child and of the second parent
 
 
 @functools.cache
-def compiled(bounds=TINY):
+def compiled(crossover="blocks", bounds=TINY):
     def cross(key, child, second):
-        return cross_weights(key, child, second, mask_of(child, bounds), mask_of(second, bounds), align=True)
+        masks = mask_of(child, bounds), mask_of(second, bounds)
+        return cross_weights(key, child, second, *masks, align=True, crossover=crossover)
 
     return jax.jit(cross), jax.jit(permute_units)
 
@@ -52,11 +54,12 @@ def test_the_order_of_units_changes_nothing_that_a_network_computes(kinds):
     np.testing.assert_allclose(run(moved, inputs).outputs, run(genome, inputs).outputs, atol=1e-5)
 
 
+@pytest.mark.parametrize("crossover", CROSSOVERS)
 @pytest.mark.parametrize(("own", "theirs"), SIZES)
-def test_a_permuted_second_parent_gives_the_same_child_to_the_bit(own, theirs):
+def test_a_permuted_second_parent_gives_the_same_child_to_the_bit(own, theirs, crossover):
     child = make_genome(TINY, seed=1, controller_size=own)
     second = make_genome(TINY, seed=2, controller_size=theirs, num_read_heads=2)
-    cross, _ = compiled()
+    cross, _ = compiled(crossover)
     for seed in range(6):
         key = jax.random.key(seed)
         mixed = cross(key, child, second)
@@ -100,11 +103,12 @@ def test_a_network_crossed_with_itself_in_another_order_stays_itself():
     assert not all(np.array_equal(one, other) for one, other in pairs)
 
 
+@pytest.mark.parametrize("crossover", CROSSOVERS)
 @pytest.mark.parametrize(("own", "theirs"), [(4, 4), (3, 4), (4, 3)])
-def test_padding_is_neither_looked_at_nor_touched(own, theirs):
+def test_padding_is_neither_looked_at_nor_touched(own, theirs, crossover):
     child = make_genome(TINY, seed=4, controller_size=own)
     second = make_genome(TINY, seed=5, controller_size=theirs)
-    cross, _ = compiled()
+    cross, _ = compiled(crossover)
     soiled = [
         put_where_absent(genome, TINY, genes_of(controller_size=size), np.nan)
         for genome, size in ((child, own), (second, theirs))

@@ -230,9 +230,11 @@ class Bounds:
 
     # Architectures of the space
 
-    def random_architecture(self, key: Key) -> Architecture:
-        """Draw every gene uniformly from its range. The key is consumed."""
-        return self.architecture_at(jax.random.uniform(key, (len(RANGES) + len(CHOICES),)))
+    def random_architecture(self, key: Key, *, small: bool = False) -> Architecture:
+        """Draw every gene uniformly from its range or, if `small`, kinds alone: sizes are the least. The key is
+        consumed."""
+        position = jax.random.uniform(key, (len(RANGES) + len(CHOICES),))
+        return self.architecture_at(position.at[: len(RANGES)].set(0) if small else position)
 
     def architecture_at(self, position: Float[Array, " gene"]) -> Architecture:
         """The architecture at a position in the unit cube, one coordinate in [0, 1) a gene in the order of `GENES`."""

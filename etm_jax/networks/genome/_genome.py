@@ -21,7 +21,13 @@ from etm_jax.networks.native import LiveWeights, as_served, live_unroll, native_
 
 
 def random_genome(
-    key: Key, bounds: Bounds, input_size: int, output_size: int, architecture: Architecture | None = None
+    key: Key,
+    bounds: Bounds,
+    input_size: int,
+    output_size: int,
+    architecture: Architecture | None = None,
+    *,
+    small: bool = False,
 ) -> Genome:
     """Draw genes uniformly from the bounds, and weights by the fan-in of those genes.
 
@@ -31,6 +37,7 @@ def random_genome(
         input_size: channels in.
         output_size: channels out.
         architecture: genes to take in place of random ones.
+        small: draw kinds only, and let every size be the least.
 
     Returns:
         One genome; `vmap` over keys for a population.
@@ -51,7 +58,7 @@ def random_genome(
         raise ValueError(f"input_size and output_size must be at least 1, got {input_size} and {output_size}")
     key_genes, key_weights, key_learning = jax.random.split(key, 3)
     if architecture is None:
-        architecture = bounds.random_architecture(key_genes)
+        architecture = bounds.random_architecture(key_genes, small=small)
     sizes, active = bounds.axis_sizes(input_size, output_size), bounds.active_axes(architecture)
     params = initial_params(key_weights, active, sizes["input"], output_size, jnp.result_type(float))
     return Genome(architecture=architecture, params=params, learning=random_learning(key_learning))

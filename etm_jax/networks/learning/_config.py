@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from etm_jax._require import (
+    require,
     require_choice,
     require_count,
     require_not_negative,
@@ -26,6 +27,7 @@ class LifetimeConfig:
     inheritance: Inheritance = "lamarckian"  # darwinian: no learning; baldwinian: learn, score, discard; or keep
     steps: int = 100  # gradient steps of a lifetime
     budget: Budget = "equal"  # swarm: the same steps in all, but more where the inherited fitness is higher
+    births: int = 1  # a power of 2: networks born for each place before generation 0; the worse half stops, and again
     batch_size: int = 16  # episodes of each task in a gradient step
     optimiser: Optimiser = "ae_schedule_free_adamw"  # those that begin with ae_ move their own learning rate
     learning_rate: float = 3e-3  # where the first lifetime starts; times the individual's learning gene
@@ -41,6 +43,12 @@ class LifetimeConfig:
         require_choice("lifetime.optimiser", self.optimiser, typing.get_args(Optimiser))
         require_choice("lifetime.budget", self.budget, typing.get_args(Budget))
         require_count("lifetime.steps", self.steps, 1)
+        require_count("lifetime.births", self.births, 1)
+        require(self.births.bit_count() == 1, "lifetime.births", "a power of 2, since half of them stop", self.births)
+        rule = f"at most lifetime.steps ({self.steps}), which they share"
+        require(self.births <= self.steps, "lifetime.births", rule, self.births)
+        rule = "1 where nothing is learned (darwinian)"
+        require(self.births == 1 or self.inheritance != "darwinian", "lifetime.births", rule, self.births)
         require_count("lifetime.batch_size", self.batch_size, 1)
         require_count("lifetime.warmup_steps", self.warmup_steps, 0)
         require_positive("lifetime.learning_rate", self.learning_rate)

@@ -1,6 +1,7 @@
 """Mutation of architecture genes and of weights, and growth to a new architecture that keeps the function."""
 
 from dataclasses import replace
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +9,19 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from etm_jax._typing import Key, Mask, pytree
-from etm_jax.cells import Parameter
+from etm_jax.cells import MEMORIES, Parameter
 from etm_jax.cells._kinds import value_of
+from etm_jax.cells._spec import NO_MEMORY
 from etm_jax.cells._weights import axes_of, draw_like, initial_params, map_table, weight_mask
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import CHOICES, GENES, Architecture, Genome
+from etm_jax.networks.variation._gates import with_gates_moved
 
 LOCAL_SHARE_OF_RANGE = 8  # a local step goes at most this fraction of the range, and at least 1
 MOST_BOOST = 4.0
+
+Founders = Literal["uniform", "small"]
+Crossover = Literal["blocks", "slerp"]
 LEAST_SIZE = 0.1  # of an array to which noise is relative: else biases, which begin at 0, would never move
 
 
@@ -34,6 +40,9 @@ class VariationRates:
         learning_sigma: standard deviation of a step of the logarithms of the learning genes, in every offspring.
         diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
             times as often where there is none.
+        founders: how large random networks are. "uniform": of any size in the bounds; "small": of the least, so that
+            networks grow, and cost little before they have. Kinds are drawn either way.
+        crossover: how the weights of two parents mix: "blocks" of either, or by "slerp"; see `cross_weights`.
         align: True = hidden units of two parents are matched by their weights before these mix; see `align_units`.
     """
 
@@ -44,6 +53,8 @@ class VariationRates:
     noise_scale: float = 0.02
     learning_sigma: float = 0.1
     diversity_floor: float = 0.1
+    founders: Founders = struct.field(pytree_node=False, default="uniform")
+    crossover: Crossover = struct.field(pytree_node=False, default="blocks")
     align: bool = struct.field(pytree_node=False, default=False)
 
 
@@ -103,8 +114,11 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
 
     Weights that exist before and after stay. New controller units and read heads start with zero outgoing weights, new
     write heads write nothing, new memory columns are neither written nor compared, new shifts and a newly allowed
-    location addressing start switched off: the function stays the same. Another number of slots changes what every
-    weighting is spread over, and shrinking removes what the lost parts computed; there the function changes.
+    location addressing start switched off. The first memory of a network starts as a founder's, but what it reads has
+    zero weights; a feed-forward controller becomes an RNN that does not look back, a tape a Neural Turing Machine that
+    neither erases nor looks up. In all of these the function stays the same to float32 rounding. Another number of
+    slots changes what every weighting is spread over, other changes of kind what fields and gates mean, and shrinking
+    removes what the lost parts computed; there the function changes.
 
     Args:
         key: consumed for the new weights.
@@ -127,9 +141,19 @@ def resize(key: Key, genome: Genome, architecture: Architecture, bounds: Bounds)
             axis = parameter.axes[position]
             shape = [-1 if index == position else 1 for index in range(len(parameter.axes))]
             closed = closed | (axes_after[axis] & ~axes_before[axis]).reshape(shape)
+        if before.spec.has((NO_MEMORY,)) and not MEMORIES.keys().isdisjoint(parameter.kinds):
+            # A first memory may do anything while what it reads has no weight. Closed as well, it could not learn.
+            closed = closed & ~before.has((NO_MEMORY,))
         start = jnp.where(closed, value_of(parameter.closed, sizes).astype(dtype), new)
+        for (was, becomes), value in parameter.after.items():
+            if before.spec.has((was,)) and before.spec.has((becomes,)):
+                changes = before.has((was,)) & after.has((becomes,))
+                start = jnp.where(changes, value_of(value, sizes).astype(dtype), start)
         return jnp.where(exists, jnp.where(existed, old, start), 0)
 
     existed, exists = weight_mask(before, axes_before), weight_mask(after, axes_after)
-    params = map_table(grow, genome.params, fresh, existed, exists)
+    old = genome.params
+    if len(before.spec.controllers) > 1:
+        old, existed = (with_gates_moved(tree, before, after) for tree in (old, existed))
+    params = map_table(grow, old, fresh, existed, exists)
     return Genome(architecture=architecture, params=params, learning=genome.learning)

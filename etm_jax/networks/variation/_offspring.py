@@ -4,13 +4,24 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
 
-from etm_jax._typing import BoolScalar, Key, Mask, Scalar
+from etm_jax._typing import BoolScalar, Key, Mask, Params, Scalar
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import GENES, LEARNING_GENES, Architecture, Genome, Learning, mutate_learning
 from etm_jax.networks.genome._genome import mask_of
 from etm_jax.networks.variation._align import align_units
-from etm_jax.networks.variation._mutation import VariationRates, add_weight_noise, mutate_architecture, resize
+from etm_jax.networks.variation._mutation import (
+    Crossover,
+    VariationRates,
+    add_weight_noise,
+    mutate_architecture,
+    resize,
+)
+
+PARALLEL = 0.9995  # a cosine beyond which an arc is a straight line to rounding, or no arc is the shortest
+LEAST_LENGTHS = 1e-30
 
 
 def cross_genes(key: Key, first: Architecture, second: Architecture) -> Architecture:
@@ -34,12 +45,20 @@ def cross_learning(key: Key, first: Learning, second: Learning) -> Learning:
     )
 
 
-def cross_weights(key: Key, child: Genome, second: Genome, here: Mask, there: Mask, align: bool = False) -> Genome:
-    """Replace whole blocks of a child's weights by those of its second parent.
+def cross_weights(
+    key: Key,
+    child: Genome,
+    second: Genome,
+    here: Mask,
+    there: Mask,
+    align: bool = False,
+    crossover: Crossover = "blocks",
+) -> Genome:
+    """Mix a child's weights with those of its second parent, where both have the weight.
 
-    Each block (controller, heads, write, output) is taken with probability 1/2, where both the second parent and the
-    child have the weight. The padded layout puts the same head, unit and column of both at the same place; with
-    `align`, hidden units that are alike instead of those that have the same place.
+    By "blocks", each block (controller, heads, write, output) is the second parent's with probability 1/2. By "slerp",
+    see `slerp_weights`. The padded layout puts the same head, unit and column of both at the same place; with `align`,
+    hidden units that are alike instead of those that have the same place.
 
     Args:
         key: consumed.
@@ -48,8 +67,12 @@ def cross_weights(key: Key, child: Genome, second: Genome, here: Mask, there: Ma
         here: which of the child's weights exist.
         there: which of the second parent's do.
         align: match hidden units first; see `align_units`.
+        crossover: how they mix.
     """
     offered, available = align_units(child, second, here, there) if align else (second.params, there)
+    if crossover == "slerp":
+        shared = jax.tree.map(jnp.logical_and, here, available)
+        return replace(child, params=slerp_weights(key, child.params, offered, shared))
     take = jax.random.bernoulli(key, shape=(len(child.params),))
     params = {}
     for index, block in enumerate(sorted(child.params)):
@@ -61,6 +84,41 @@ def cross_weights(key: Key, child: Genome, second: Genome, here: Mask, there: Ma
             available[block],
         )
     return replace(child, params=params)
+
+
+def slerp_weights(key: Key, own: Params, other: Params, shared: Mask) -> Params:
+    """Spherical interpolation of the weights that two networks share, to one share before a random place in their order
+    and to its complement behind it. The key is consumed.
+
+    Both stretches stay on the arc between the parents, so that unlike straight means they do not shrink. Weights that
+    are not shared stay as they are.
+
+    References:
+        Abrantes, Lange, Tang 2025, Competition and Attraction Improve Model Fusion, arXiv 2508.16204 (M2N2).
+    """
+    key_place, key_share = jax.random.split(key)
+    one, unpack = ravel_pytree(own)
+    two, exists = ravel_pytree(other)[0], ravel_pytree(shared)[0]
+    count = jnp.cumsum(exists.astype(one.dtype))
+    before = count <= jax.random.uniform(key_place, dtype=one.dtype) * count[-1]
+    share = jax.random.uniform(key_share, dtype=one.dtype)
+    mixed = one
+    for stretch, amount in ((exists & before, share), (exists & ~before, 1 - share)):
+        mixed = jnp.where(stretch, slerp(jnp.where(stretch, one, 0), jnp.where(stretch, two, 0), amount), mixed)
+    return unpack(mixed)
+
+
+def slerp(one: Float[Array, " weight"], two: Float[Array, " weight"], share: Scalar) -> Float[Array, " weight"]:
+    """`sin((1 - t) w) / sin w` of one vector and `sin(t w) / sin w` of another, w their angle; a straight mean where
+    they are parallel or opposite, or one is 0."""
+    lengths = jnp.sqrt(jnp.sum(one * one) * jnp.sum(two * two))
+    cosine = jnp.sum(one * two) / jnp.maximum(lengths, LEAST_LENGTHS)
+    parallel = (jnp.abs(cosine) > PARALLEL) | (lengths < LEAST_LENGTHS)
+    angle = jnp.arccos(jnp.where(parallel, 0.0, cosine))
+    parts = [
+        jnp.where(parallel, straight, jnp.sin(straight * angle) / jnp.sin(angle)) for straight in (1 - share, share)
+    ]
+    return parts[0] * one + parts[1] * two
 
 
 def offspring(
@@ -98,7 +156,15 @@ def offspring(
     )
     child = jax.lax.cond(
         mates,
-        lambda: cross_weights(key_weights, child, second, mask_of(child, bounds), mask_of(second, bounds), rates.align),
+        lambda: cross_weights(
+            key_weights,
+            child,
+            second,
+            mask_of(child, bounds),
+            mask_of(second, bounds),
+            rates.align,
+            rates.crossover,
+        ),
         lambda: child,
     )
     key_mix, key_step = jax.random.split(key_learn)
