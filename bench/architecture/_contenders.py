@@ -108,15 +108,17 @@ def contenders(quick: bool = False) -> dict[str, Contender]:
     config, shape = (QUICK_EVOLVED, TINY) if quick else (EVOLVED, GRAVES)
     assert isinstance(config.model, NetworksConfig)
     bounds = config.model.bounds
+    wide, candidates = replace(bounds, **KINDS), 2 if quick else 16
     still = VariationRates(gene_rate=0.0, noise_rate=0.0, learning_sigma=0.0, diversity_floor=0.0)
     drifting = SelectionConfig(UniformSelection(), warmup_generations=config.selection.warmup_generations)
     return {
         "evolved": Evolved(config),
-        "evolved_kinds": Evolved(with_model(config, bounds=replace(bounds, **KINDS))),
+        "evolved_kinds": Evolved(with_model(config, bounds=wide)),
         "graves": Restarted(shape),
         "pytorch_ntm": Restarted(shape, replace(LEARNING, batch_size=1), published=True),
         "lstm": Restarted(NetworkConfig(cell="none"), weights_of=shape),
-        "random_search": Halved(bounds, candidates=2 if quick else 16),
+        "random_search": Halved(bounds, candidates),
+        "random_kinds": Halved(wide, candidates),
         "no_variation": Evolved(replace(with_model(config, variation=still), crossover_rate=0.0, immigrant_rate=0.0)),
         "no_selection": Evolved(replace(config, selection=drifting)),
     }

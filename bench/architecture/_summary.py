@@ -141,6 +141,9 @@ def tables(runs: Runs) -> str:
     said = sentences(found)
     if said:
         parts.append("## By the mean over all sizes\n\n" + "\n".join(f"- {sentence}" for sentence in said))
+    for what in ("commit", "processor", "limits", "date"):
+        values = sorted({str(run["context"][what]) for run in runs} - {""})
+        parts.append(f"{what}: {', '.join(values) or 'none'}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -156,7 +159,7 @@ def draw(runs: Runs, path: Path) -> None:
     rows = math.ceil(len(found) / columns)
     figure = Figure(figsize=(4 * columns + 2, 3 * rows + 0.5), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    markers = dict(zip(contenders(), "o*sD^vPX", strict=True))
+    markers = dict(zip(contenders(), "o*sD^vdPX", strict=True))
     seen: dict[str, Any] = {}
     for panel, (task, own) in zip(panels, found.items(), strict=False):
         for index, (name, marker) in enumerate(markers.items()):

@@ -223,7 +223,8 @@ def run_of(contender, seed, score, **changes):
     about = {"task": "copy", "contender": contender, "seed": seed, "budget": 10.0, "fingerprint": contender}
     cost = {"parameters": 100 if contender == "evolved" else 400, "multiply_adds": 50.0 * (1 + seed)}
     spent = {"cpu_s": {"work": 10.0, "compile": 3.0}, "counts": {"restarts": 2 + 2 * seed}}
-    return about | cost | spent | {"held_out": held_out} | changes
+    where = {"commit": "abc", "processor": "any", "limits": "", "date": f"2026-11-{10 + seed}"}
+    return about | cost | spent | {"held_out": held_out, "context": where} | changes
 
 
 RUNS = [run_of("evolved", seed, 0.9 + seed / 100) for seed in range(2)]
@@ -235,6 +236,7 @@ def test_the_tables_say_what_the_runs_hold():
     assert "| graves | 2 | 0.505 ± 0.064 |" in text
     assert "| 400 | 75 | 10.0 | 3.0 | 3 restarts |" in text
     assert "| evolved | graves | better (+0.370 to +0.430) |" in text
+    assert text.endswith("commit: abc\n\nprocessor: any\n\nlimits: none\n\ndate: 2026-11-10, 2026-11-11\n")
     assert "- evolved beside graves: better: copy; 0.25 of its weights" in text
 
 
