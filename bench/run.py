@@ -51,6 +51,7 @@ BENCHES = {
     "automata": Bench("Which functions of numbers does the evolution of automata find?"),
     "control": Bench("Which models balance a pole or drive a car on tracks never seen, with and without memory?"),
     "search": Bench("Which way of searching finds what, at equal evaluations?"),
+    "architecture": Bench("Does evolving an architecture pay, at equal CPU seconds?", out="folder"),
     "quality_diversity": Bench("Does MAP-Elites keep what QDax's keeps, and how long does a batch take to come in?"),
     "graphs": Bench("Does NEAT solve XOR and parity, how fast beside neat-python, and what do limits cost?"),
     "evolved_ntm": Bench("Does NEAT find a Turing machine that copies, and does it copy what is longer and wider?"),
