@@ -53,8 +53,8 @@ from etm_jax.networks.genome._buckets import bucket_costs, choose_buckets
 from etm_jax.networks.native import why_not
 from etm_jax.task import Episode, Task
 
-# Of a lifetime whose steps are timed, so that what is done once a lifetime counts as with so many. At padded sizes that is
-# below 1 % of one step.
+# Of a lifetime whose steps are timed, so that what is done once a lifetime counts as with so many. At padded sizes that
+# is below 1 % of one step.
 STEPS_LIVE, STEPS_PADDED = 10, 1
 TOLERANCE = 1e-4  # between the two libraries, on logits and on the loss after a training step
 TORCH = "PyTorch, one after the other"
