@@ -59,7 +59,7 @@ HELP = """usage: python -m etm_jax.evolve [--model MODEL] [--preset PRESET] [fla
 
 Evolve a population of networks with memory, and leave a run folder with a report.
 
-  python -m etm_jax.evolve                            copy and recall; 80 seconds on two CPU cores
+  python -m etm_jax.evolve                            copy and recall; a minute on two CPU cores
   python -m etm_jax.evolve --preset quick             a first look; 15 seconds
   python -m etm_jax.evolve --task copy=1,max_length=10 --population-size 20
   python -m etm_jax.evolve --model graph              graphs that act in a T-maze
