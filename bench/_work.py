@@ -76,7 +76,9 @@ def forward_pass(population: Genome, episode: Episode, form: Form) -> Work:
 
 def training_steps(population: Genome, task: Task, batch_size: int, form: Form, steps: int = 1) -> Work:
     """A lifetime of so many steps of a population: fresh episodes, forward, backward, Adam."""
-    config = LifetimeConfig(batch_size=batch_size, learning_rate=LEARNING_RATE, rematerialise=form.rematerialise)
+    config = LifetimeConfig(
+        optimiser="adam", batch_size=batch_size, learning_rate=LEARNING_RATE, rematerialise=form.rematerialise
+    )
     suite = TaskSuite((task,), (1.0,))
     keys = jax.random.split(jax.random.key(1), len(population.architecture.num_slots))
 

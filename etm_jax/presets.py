@@ -25,7 +25,7 @@ from etm_jax.task import CurriculumConfig
 # Small networks that learn to copy and to recall within minutes on two CPU cores, and still differ twofold in cost.
 DEFAULT = EvolutionaryTuringConfig(
     population_size=12,
-    max_generations=14,
+    max_generations=24,
     task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
     score_episodes=128,
     model=NetworksConfig(
