@@ -153,6 +153,7 @@ def draw(runs: Runs, path: Path) -> None:
         print("matplotlib is not installed, so there is no figure; pip install 'etm-jax[plot]'")
         return
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     found = grouped(runs)
     columns = min(len(found), 3)
@@ -168,6 +169,7 @@ def draw(runs: Runs, path: Path) -> None:
                 xs, ys = zip(*points, strict=True)
                 seen[name] = panel.scatter(xs, ys, marker=marker, s=28, alpha=0.8, color=f"C{index}", label=name)
         panel.set(xscale="log", title=task, xlabel="multiply-adds a step", ylim=(-0.03, 1.03))
+        panel.xaxis.set_minor_formatter(NullFormatter())  # within one decade they would overlap
         panel.set_ylabel(f"{TASKS[task].score}, mean of 1x to {EXAMINED[-1]}x")
     for panel in list(figure.axes)[len(found) :]:
         panel.set_axis_off()
