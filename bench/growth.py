@@ -53,6 +53,7 @@ class Settings:
         batch_size: episodes that every individual sees.
         rounds: timed rounds.
         longest: slots, and vectors to copy, of the largest network whose memory is measured, by the native kernel.
+        xla: measure XLA's form, too, whose compiling takes most of the time.
         quick: one or two tiny sizes of each.
         out: JSON file for the figures.
         figure: PNG file for a figure; needs matplotlib.
@@ -64,6 +65,7 @@ class Settings:
     longest: tuple[int, int] = (1024, 500)
     batch_size: int = 16
     rounds: int = 5
+    xla: bool = True
     quick: bool = False
     out: Path | None = None
     figure: Path | None = None
@@ -129,8 +131,8 @@ def forms(point: Point) -> list[Form]:
     return [native] if point.axis == LONGEST else [native, xla]
 
 
-def measure(point: Point, batch_size: int, rounds: int) -> list[dict[str, Any]]:
-    """Costs of one size in every form, timed in turn, and the most memory that this process held for it.
+def measure(point: Point, batch_size: int, rounds: int, xla: bool = True) -> list[dict[str, Any]]:
+    """Costs of one size in every form, or in the native kernel's alone, timed in turn, and the most memory that this process held for it.
 
     That is true of the form that comes first, which needs less than XLA and its compiler do. What the kernel allocates
     within a call, for one individual, is in this memory but not in `program_bytes`, which are the compiler's.
@@ -138,7 +140,7 @@ def measure(point: Point, batch_size: int, rounds: int) -> list[dict[str, Any]]:
     pin(1)
     task = etm_tasks.make("copy", bits=BITS, min_length=point.length, max_length=point.length)
     population, episode = drawn(task, point.bounds, point.population_size, batch_size)
-    found, programs, peaks = forms(point), [], []
+    found, programs, peaks = [form for form in forms(point) if form.native or xla], [], []
     for form in found:
         if point.work == FORWARD:
             function, arguments = forward_pass(population, episode, form)
@@ -260,8 +262,10 @@ def main(settings: Settings) -> None:
         )
     rows = []
     for point in points(settings):
+        if not settings.xla and point.work == REMATERIALISED:
+            continue
         print(f"{point.work}, {point.axis} {point.units}", flush=True)
-        rows += in_fresh_process(measure, point, settings.batch_size, settings.rounds)
+        rows += in_fresh_process(measure, point, settings.batch_size, settings.rounds, settings.xla)
     longest = [row for row in rows if row["axis"] == LONGEST]
     groups = {key: with_growth(group) for key, group in by_series(rows).items() if key[0] != LONGEST}
 
