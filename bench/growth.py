@@ -132,7 +132,7 @@ def forms(point: Point) -> list[Form]:
 
 
 def measure(point: Point, batch_size: int, rounds: int, xla: bool = True) -> list[dict[str, Any]]:
-    """Costs of one size in every form, or in the native kernel's alone, timed in turn, and the most memory that this process held for it.
+    """Costs of one size in every form, or in the native kernel's alone, timed in turn, and this process' peak memory.
 
     That is true of the form that comes first, which needs less than XLA and its compiler do. What the kernel allocates
     within a call, for one individual, is in this memory but not in `program_bytes`, which are the compiler's.
