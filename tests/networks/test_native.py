@@ -214,23 +214,28 @@ def test_long_sequences_keep_few_states(kernel):
     assert 4 * long.kept < 2**28
 
 
-def test_traces_that_are_gone_are_made_again(kernel):
-    """More forward passes than traces are kept, then their backward passes, twice each: the same bits."""
+def test_a_backward_pass_takes_the_traces_of_its_own_forward_pass(kernel):
+    """More forward passes than traces are kept, each of other inputs; then their backward passes, each twice."""
     genome, inputs = make_genome(SPACE, 6, **genes(num_slots=7)), jnp.asarray(batch())
 
     @jax.jit
-    def passes(genome):
+    def passes(genome, scale):
         def outputs(params):
-            return unroll(genome.replace(params=params), inputs, SPACE, native=True).outputs
+            return unroll(genome.replace(params=params), scale * inputs, SPACE, native=True).outputs
 
         return jax.vjp(outputs, genome.params)
 
     pulled = jax.jit(lambda back, cotangent: back(cotangent))
-    first = [passes(genome) for _ in range(4 * (os.cpu_count() or 1))]
-    outputs, gradients = first[0][0], pulled(first[0][1], first[0][0])
-    for found, back in first + first:
-        np.testing.assert_array_equal(found, outputs)
-        assert_trees_equal(pulled(back, found), gradients)
+    scales = [1.0 + index for index in range(4 * (os.cpu_count() or 1))]
+    expected = []
+    for scale in scales:  # at once, so that no other forward pass lies between
+        found, back = passes(genome, scale)
+        expected.append(pulled(back, found))
+    assert not np.array_equal(flat(expected[0]), flat(expected[1]))
+    kept = [passes(genome, scale) for scale in scales]
+    for _ in range(2):
+        for (found, back), gradients in zip(kept, expected, strict=True):
+            assert_trees_equal(pulled(back, found), gradients)
 
 
 def test_individuals_side_by_side_and_sequences_without_a_batch(kernel):
