@@ -128,7 +128,14 @@ def create(problem: Problem, state: EvolutionState) -> tuple[Population, Int[Arr
             pool=pool,
             shown=shown,
         )
-        return population, model.budgets(*inherited_fitness(previous, population)) if island.learns else None
+        if not island.learns:
+            return population, None
+        steps = model.budgets(*inherited_fitness(previous, population))
+        resting = config.selection.resting
+        if resting == 0:
+            return population, steps
+        rest = resting_of(population, resting) & (generation >= config.selection.warmup_generations)
+        return population, jnp.where(rest, 0, model.training[0] if steps is None else steps)
 
     count = problem.config.islands.count
     previous = state.population if count == 1 else divide(state.population, count)
@@ -143,6 +150,15 @@ def inherited_fitness(
     source = jnp.where(survives, population.ids, population.parents[:, 0])
     known = (source[:, None] == previous.ids[None]) & previous.alive[None]
     return jnp.sum(jnp.where(known, previous.fitness[None], 0.0), axis=1), jnp.any(known, axis=1)
+
+
+def resting_of(population: Population, count: int) -> Bool[Array, " population"]:
+    """The `count` fittest of those that have lived a generation, by the scores they had in it."""
+    age = population.scores.age
+    assert age is not None
+    survives = age > 0
+    order = jnp.lexsort((-population.scores.fitness, ~survives))
+    return survives & (jnp.argsort(order) < count)
 
 
 def learn(problem: Problem, state: EvolutionState, population: Population, steps: Any) -> Any:
