@@ -36,7 +36,6 @@ class SelectionConfig:
     cases: _Cases = "tasks"  # what lexicase and niches look at one by one: tasks, or the scoring episodes of all tasks
     average_survivors: bool = False  # a survivor's fitness is its mean over all generations it lived; for noise
     warmup_generations: int = 1  # generations that the first individuals live before selection begins
-    resting: int = 0  # survivors, the fittest, that do not learn: else learning may unmake what they were selected for
 
     def __post_init__(self) -> None:
         _require_kind("selection.method", self.method, SELECTORS)
@@ -50,7 +49,6 @@ class SelectionConfig:
         same = self.cases == "tasks" or not self.average_survivors
         require(same, "selection.cases", "tasks with average_survivors, since episodes differ", self.cases)
         require_count("selection.warmup_generations", self.warmup_generations, 1)
-        require_count("selection.resting", self.resting, 0)
 
 
 @dataclass(frozen=True)

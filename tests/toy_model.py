@@ -44,7 +44,7 @@ class Points:
     def traits(self, genomes):
         return {"x": genomes[:, 0], "y": genomes[:, 1]}
 
-    def budgets(self, fitness, known):
+    def budgets(self, fitness, known, selected):
         return None
 
     def learn(self, context, key, genomes, difficulty, generation, steps):

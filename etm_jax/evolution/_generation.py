@@ -130,35 +130,26 @@ def create(problem: Problem, state: EvolutionState) -> tuple[Population, Int[Arr
         )
         if not island.learns:
             return population, None
-        steps = model.budgets(*inherited_fitness(previous, population))
-        resting = config.selection.resting
-        if resting == 0:
-            return population, steps
-        rest = resting_of(population, resting) & (generation >= config.selection.warmup_generations)
-        return population, jnp.where(rest, 0, model.training[0] if steps is None else steps)
+        selected = survives(previous, population) & (generation >= config.selection.warmup_generations)
+        return population, model.budgets(*inherited_fitness(previous, population), selected)
 
     count = problem.config.islands.count
     previous = state.population if count == 1 else divide(state.population, count)
     return on_islands(propose_one, problem, previous, (state.generation, state.archive), keys_of(state)[1])
 
 
+def survives(previous: Population, population: Population) -> Bool[Array, " population"]:
+    """Who was there in the generation before."""
+    return jnp.any(population.ids[:, None] == previous.ids[None], axis=1)
+
+
 def inherited_fitness(
     previous: Population, population: Population
 ) -> tuple[Float[Array, " population"], Bool[Array, " population"]]:
     """Each individual's fitness in the generation before or, at birth, its first parent's; and whether there is one."""
-    survives = jnp.any(population.ids[:, None] == previous.ids[None], axis=1)
-    source = jnp.where(survives, population.ids, population.parents[:, 0])
+    source = jnp.where(survives(previous, population), population.ids, population.parents[:, 0])
     known = (source[:, None] == previous.ids[None]) & previous.alive[None]
     return jnp.sum(jnp.where(known, previous.fitness[None], 0.0), axis=1), jnp.any(known, axis=1)
-
-
-def resting_of(population: Population, count: int) -> Bool[Array, " population"]:
-    """The `count` fittest of those that have lived a generation, by the scores they had in it."""
-    age = population.scores.age
-    assert age is not None
-    survives = age > 0
-    order = jnp.lexsort((-population.scores.fitness, ~survives))
-    return survives & (jnp.argsort(order) < count)
 
 
 def learn(problem: Problem, state: EvolutionState, population: Population, steps: Any) -> Any:

@@ -186,13 +186,17 @@ class LearningModel(Model, Protocol):
         ...
 
     def budgets(
-        self, fitness: Float[Array, " population"], known: Bool[Array, " population"]
+        self,
+        fitness: Float[Array, " population"],
+        known: Bool[Array, " population"],
+        selected: Bool[Array, " population"],
     ) -> Int[Array, " population"] | None:
         """Gradient steps of each individual, from the fitness that it inherits; None for equal ones.
 
         Args:
             fitness: of the individual or, at birth, of its first parent, in the generation before.
             known: True = there is such a fitness.
+            selected: True = it survived selection; nobody did in the warm-up.
         """
         ...
 

@@ -170,11 +170,19 @@ class Networks:
         return {name: positions[:, index] for index, name in enumerate(GENES)} | self.costs(genomes)
 
     def budgets(
-        self, fitness: Float[Array, " population"], known: Bool[Array, " population"]
+        self,
+        fitness: Float[Array, " population"],
+        known: Bool[Array, " population"],
+        selected: Bool[Array, " population"],
     ) -> Int[Array, " population"] | None:
-        """More steps where the inherited fitness is higher, under the swarm budget; None for equal ones."""
+        """None for equal ones; more where the inherited fitness is higher, under the swarm budget; 0 for who rests."""
         config = self.config.lifetime
-        return lifetime_steps(config.steps, fitness, known) if config.budget == "swarm" else None
+        steps = lifetime_steps(config.steps, fitness, known) if config.budget == "swarm" else None
+        if config.resting == 0:
+            return steps
+        place = jnp.argsort(jnp.argsort(jnp.where(selected, -fitness, jnp.inf)))
+        rests = selected & (place < config.resting)
+        return jnp.where(rests, 0, config.steps if steps is None else steps)
 
     def learn(
         self,

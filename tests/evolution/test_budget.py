@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from helpers import assert_trees_close
 from tiny import CONFIG as RUN
-from tiny import after, changed, compiled_step
+from tiny import after, changed, compiled_step, problem
 
-from etm_jax.evolution._generation import inherited_fitness
+from etm_jax.evolution._generation import create, inherited_fitness, learn
 from etm_jax.evolution._state import NO_ID
 from etm_jax.networks import LifetimeConfig
 from etm_jax.networks._batches import dealt
@@ -49,6 +49,37 @@ def test_a_child_counts_as_its_first_parent(size):
 
 def test_where_nothing_is_known_shares_are_even(size):
     np.testing.assert_array_equal(steps_of([np.nan] * size, range(size), [NO_ID] * size), CONFIG.steps)
+
+
+def resting(count, **changes):
+    """The networks of RUN of which so many rest."""
+    return problem(lifetime=dataclasses.replace(RUN.model.lifetime, resting=count, **changes)).model
+
+
+def test_the_fittest_survivors_rest_and_others_learn_as_long_as_ever():
+    """Of members 0, 1 and 3, which survived, 1 and 3 are the fittest; 2, a child, has a fitter parent."""
+    fitness, known = jnp.array([0.1, 0.7, 0.9, 0.4]), jnp.array([True] * 4)
+    steps = resting(2).budgets(fitness, known, jnp.array([True, True, False, True]))
+    assert steps.tolist() == [2, 0, 2, 0]
+    assert resting(9).budgets(fitness, known, jnp.array([True, True, False, True])).tolist() == [0, 0, 2, 0]
+    assert resting(2).budgets(fitness, known, jnp.zeros(4, bool)).tolist() == [2] * 4
+    assert resting(0).budgets(fitness, known, jnp.ones(4, bool)) is None
+
+
+def test_survivors_of_the_warm_up_do_not_rest_and_those_of_selection_keep_their_weights():
+    made = problem(lifetime=dataclasses.replace(RUN.model.lifetime, resting=1))
+    created = jax.jit(lambda state: create(made, state))
+    state = changed(after(0)[0], scores__alive=np.ones(RUN.population_size), scores__fitness=[0.1, 0.9, 0.2, 0.3])
+    population, steps = created(state)
+    assert population.ids.tolist() == state.population.ids.tolist() and steps.tolist() == [2] * 4
+    state = dataclasses.replace(state, generation=jax.device_put(np.int32(1), state.generation.sharding))
+    population, steps = created(state)
+    assert population.ids[:2].tolist() == [1, 3] and steps.tolist() == [0, 2, 2, 2]
+    learnt = jax.jit(lambda state: learn(made, state, population, steps))(state)
+    for before, now in zip(*map(jax.tree.leaves, (population.genomes.params, learnt.params)), strict=True):
+        np.testing.assert_array_equal(before[0], now[0])
+    before, now = (np.asarray(one.params["output"]["bias"]) for one in (population.genomes, learnt))
+    assert np.all(np.any(before != now, axis=-1) == [False, True, True, True])
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])

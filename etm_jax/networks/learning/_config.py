@@ -27,6 +27,7 @@ class LifetimeConfig:
     inheritance: Inheritance = "lamarckian"  # darwinian: no learning; baldwinian: learn, score, discard; or keep
     steps: int = 100  # gradient steps of a lifetime
     budget: Budget = "equal"  # swarm: the same steps in all, but more where the inherited fitness is higher
+    resting: int = 0  # survivors of selection, the fittest, that do not learn on, which might make them worse
     births: int = 1  # a power of 2: networks born for each place before generation 0; the worse half stops, and again
     batch_size: int = 16  # episodes of each task in a gradient step
     optimiser: Optimiser = "ae_schedule_free_adamw"  # those that begin with ae_ move their own learning rate
@@ -43,12 +44,14 @@ class LifetimeConfig:
         require_choice("lifetime.optimiser", self.optimiser, typing.get_args(Optimiser))
         require_choice("lifetime.budget", self.budget, typing.get_args(Budget))
         require_count("lifetime.steps", self.steps, 1)
+        require_count("lifetime.resting", self.resting, 0)
         require_count("lifetime.births", self.births, 1)
         require(self.births.bit_count() == 1, "lifetime.births", "a power of 2, since half of them stop", self.births)
         rule = f"at most lifetime.steps ({self.steps}), which they share"
         require(self.births <= self.steps, "lifetime.births", rule, self.births)
-        rule = "1 where nothing is learned (darwinian)"
-        require(self.births == 1 or self.inheritance != "darwinian", "lifetime.births", rule, self.births)
+        for name, none in (("births", 1), ("resting", 0)):
+            given, rule = getattr(self, name), f"{none} where nothing is learned (darwinian)"
+            require(given == none or self.inheritance != "darwinian", f"lifetime.{name}", rule, given)
         require_count("lifetime.batch_size", self.batch_size, 1)
         require_count("lifetime.warmup_steps", self.warmup_steps, 0)
         require_positive("lifetime.learning_rate", self.learning_rate)
