@@ -9,12 +9,16 @@ import pytest
 from helpers import assert_trees_close
 from tiny import CONFIG as RUN
 from tiny import after, changed, compiled_step
+from toy_model import Points, toy_problem
 
-from etm_jax.evolution._generation import inherited_fitness
+from etm_jax.config import IslandConfig, SelectionConfig
+from etm_jax.evolution._generation import inherited_fitness, init, step
 from etm_jax.evolution._state import NO_ID
 from etm_jax.networks import LifetimeConfig
 from etm_jax.networks._batches import dealt
 from etm_jax.networks.learning._gradient import CAP, FLOOR, lifetime_steps
+from etm_jax.runs._history import lineage_row
+from etm_jax.selection import TournamentSelection
 
 CONFIG = LifetimeConfig(steps=100, budget="swarm")
 
@@ -68,3 +72,45 @@ def test_a_generation_of_unknowns_is_the_even_one_and_the_next_one_shares_by_fit
     assert_trees_close(first.population.genomes, after(1)[0].population.genomes, rtol=1e-3, atol=1e-5)
     _, record = shared(first)
     assert np.all(np.isfinite(record.fitness))
+
+
+@dataclasses.dataclass(frozen=True)
+class Budgeted(Points):
+    """Points with seven gradient steps, or with as many as their places say."""
+
+    shares: bool = False
+    training = (7, 1)
+
+    def budgets(self, fitness, known):
+        return jnp.arange(fitness.size) if self.shares else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Untaught(Points):
+    inheritance = "darwinian"
+
+
+def spent(model, **changes):
+    """What the third generation of 16 points spent, as the lineage has it, and the population after it."""
+    made = dataclasses.replace(toy_problem(**changes), model=model)
+    state = init(made, jax.random.key(0))
+    advance = jax.jit(lambda state: step(made, state))
+    for _ in range(3):
+        state, record = advance(state)
+    return lineage_row(2, jax.device_get(record))["spent"], state.population
+
+
+def test_the_lineage_has_the_steps_and_the_cost_of_every_individual():
+    found, population = spent(Budgeted())
+    assert found["steps"] == [7] * 16
+    np.testing.assert_allclose(found["multiply_adds"], 1 + np.asarray(population.genomes)[:, 1], rtol=1e-6)
+    assert spent(Budgeted(shares=True))[0]["steps"] == list(range(16))
+    assert spent(Untaught())[0] == {}
+
+
+@pytest.mark.parametrize("islands", [1, 2])
+def test_who_rests_is_on_record_without_a_step(islands):
+    """On each island the fittest one of the generation before, which comes first."""
+    selection = SelectionConfig(TournamentSelection(size=2, num_elites=2), resting=1)
+    found, _ = spent(Budgeted(), selection=selection, islands=IslandConfig(count=islands))
+    assert found["steps"] == ([0] + [7] * (16 // islands - 1)) * islands
