@@ -67,9 +67,9 @@ def families(rows: Sequence[LineageRow]) -> dict[int, int]:
     """
     founders: dict[int, int] = {}
     for row in rows:
-        for id, parent in zip(row.ids.tolist(), row.parents[:, 0].tolist(), strict=True):
+        for id, first in zip(map(int, row.ids), map(int, row.parents[:, 0]), strict=True):
             if id not in founders:
-                founders[id] = id if parent == NO_ID else founders.get(parent, parent)
+                founders[id] = id if first == NO_ID else founders.get(first, first)
     return founders
 
 

@@ -148,22 +148,24 @@ def _drawn(found: Sequence[Part]) -> list[Part]:
     ]
 
 
+def bars_of(drawn: Sequence[Part], generations: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of the bars [bar + 1], and the share of each part in them [part bar]; 0 where none took a step."""
+    first, last = generations[0], generations[-1]
+    width = -(-(last - first + 1) // MOST_BARS)
+    bars = (np.array(generations) - first) // width
+    work = np.array([np.bincount(bars, part.work) for part in drawn])
+    totals = work.sum(axis=0)
+    return first - 0.5 + width * np.arange(len(totals) + 1), work / np.where(totals > 0, totals, 1)
+
+
 def _panel(title: str, found: Sequence[Part], rows: Sequence[LineageRow]) -> str:
     drawn = _drawn(found)
-    generations = np.array([row.generation for row in rows])
-    first, last = int(generations[0]), int(generations[-1])
-    width = -(-(last - first + 1) // MOST_BARS)
-    bars = (generations - first) // width
-    work = np.zeros((len(drawn), int(bars[-1]) + 1))
-    np.add.at(work, (slice(None), bars), np.array([part.work for part in drawn]))
-    totals = work.sum(axis=0)
-    shares = work / np.where(totals > 0, totals, 1)
+    edges, shares = bars_of(drawn, [row.generation for row in rows])
     size, draw_key = with_key_below([part.name for part in drawn])
     colours = [MUTED if place >= MOST_DRAWN else TASK_COLOURS[place] for place in range(len(drawn))]
 
     def on(figure: Figure) -> None:
         axes = figure.add_subplot()
-        edges = first - 0.5 + width * np.arange(len(totals) + 1)
         heights = np.concatenate([shares, shares[:, -1:]], axis=1)  # each bar reaches to the next edge
         axes.stackplot(edges, heights, step="post", colors=colours, labels=[part.name for part in drawn], lw=0)
         axes.set_xlim(edges[0], edges[-1])
@@ -202,7 +204,8 @@ def _of_all(drawn: Sequence[Part]) -> list[float]:
 
 
 def _notes(families: Mapping[int, int], champion: int | None, steps: int, raising: int) -> list[str]:
-    notes = [f"The champion is of the family of {families[champion]}."] if champion in families else []
+    founder = None if champion is None else families.get(champion)
+    notes = [] if founder is None else [f"The champion is of the family of {founder}."]
     if raising:
         notes.append(
             "The founders were chosen among more random networks before the first generation. That took "

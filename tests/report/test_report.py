@@ -19,9 +19,11 @@ from etm_jax.report import write_report
 from etm_jax.report._ancestry import ancestry, best_of, changed_genes, families, lay_out, line_of_descent
 from etm_jax.report._genes import spread
 from etm_jax.report._members import LABEL, _named, members_sections
+from etm_jax.report._page import Opening, page
 from etm_jax.report._rises import Comparison, rises, rises_table
 from etm_jax.report._run import LineageRow, column, read_run
-from etm_jax.report._spending import MOST_DRAWN, spending_sections, steps_of_raising
+from etm_jax.report._section import Section, Table
+from etm_jax.report._spending import MOST_BARS, MOST_DRAWN, Part, bars_of, spending_sections, steps_of_raising
 from etm_jax.report._trace import slots_in_use
 from etm_jax.report._tree import spaced
 from etm_jax.task import TaskSuite
@@ -233,6 +235,9 @@ def test_what_the_user_names_is_escaped(run, model):
     text = write_report(run, model, TaskSuite((task, other), (1.0, 1.0)), AT_WORK).read_text()
     assert HOSTILE not in text
     assert text.count("&lt;script&gt;") >= 3  # the configuration, the table of scores, the key of the figure
+    section = Section("", "", ("<svg></svg>",), tables=(Table(HOSTILE, (HOSTILE,) * 2, ((HOSTILE,) * 2,)),))
+    text = page(read_run(run), Opening("", (), ""), None, (), [section])
+    assert HOSTILE not in text and text.count("&lt;script&gt;") == 6  # the configuration among them
 
 
 def test_an_empty_run_makes_a_page_that_says_so(tmp_path, suite):
@@ -281,6 +286,9 @@ def test_a_torn_last_line_is_ignored_and_damage_elsewhere_is_named(run):
     (run / "metrics.jsonl").write_text('{"generation": 0, "be\n' + whole)
     assert read_run(run).notes == ("1 unreadable lines of metrics.jsonl were skipped.",)
     write_lines(run / "lineage.jsonl", [lineage_row(0, *LINEAGE[0]), {"generation": 1, "id": [3]}])
+    assert [row.generation for row in read_run(run).lineage] == [0]
+    short = lineage_row(1, *LINEAGE[1]) | {"spent": {"steps": [5, 5], "multiply_adds": [1.0, 1.0, 1.0]}}
+    write_lines(run / "lineage.jsonl", [lineage_row(0, *LINEAGE[0]), short])
     assert [row.generation for row in read_run(run).lineage] == [0]
     (run / "summary.json").write_text('{"champion_id": ')
     assert any("summary.json is unreadable" in note for note in read_run(run).notes)
@@ -348,13 +356,11 @@ def test_branches_take_free_columns_and_what_finds_none_is_counted():
 
 
 def test_a_family_is_a_random_network_with_what_descends_from_it_through_first_parents():
-    rows = [*LINEAGE, ([7, 8, 9, 10], [[3, 4], [-1, -1], [8, 7], [77, 7]], [0.9, 0.1, 0.2, 0.3], [7, 5, 5, 5])]
-    expected = {0: 0, 1: 1, 2: 2, 3: 0, 4: 1, 5: 2, 6: 2, 7: 0, 8: 8, 9: 9, 10: 77}
-    rows.append(([11], [[10, 7]], [0.4], [5]))
-    expected |= {9: 8, 11: 77}  # 9 was listed beside its parent; 77 is on no record
-    rows[3][0].reverse(), rows[3][1].reverse()  # the child before its parent
-    found = families(lineage_of(rows))
-    assert found == expected
+    late = ([10, 9, 8, 7], [[77, 7], [8, 7], [-1, -1], [3, 4]], [0.3, 0.2, 0.1, 0.9], [5, 5, 5, 7])
+    rows = [*LINEAGE, late, ([11], [[10, 7]], [0.4], [5])]
+    # 9 is listed before its parent; 77 is on no record.
+    expected = {0: 0, 1: 1, 2: 2, 3: 0, 4: 1, 5: 2, 6: 2, 7: 0, 8: 8, 9: 8, 10: 77, 11: 77}
+    assert families(lineage_of(rows)) == expected
 
 
 def population(kinds, fitness, ids=None, parents=None, generation=0):
@@ -367,6 +373,11 @@ def population(kinds, fitness, ids=None, parents=None, generation=0):
         fitness=np.array(fitness, float),
         genes={"memory": np.array(kinds)},
     )
+
+
+def rows_of(table):
+    assert table is not None
+    return table.rows
 
 
 def test_a_rise_is_dated_and_compared_until_it_is_complete():
@@ -384,15 +395,22 @@ def test_a_rise_is_dated_and_compared_until_it_is_complete():
     assert [(one.generation, one.counts) for one in rise.comparisons] == [(0, (1, 3)), (2, (1, 2)), (3, (3, 1))]
     np.testing.assert_allclose([one.lead for one in rise.comparisons], [0.6, -0.1, 0.2])
     assert rise.families == (1, 2)  # of 1; 7 took it from its second parent, and is of 2
-    (row,) = rises_table(rows, families(rows)).rows
+    (row,) = rows_of(rises_table(rows, families(rows)))
     assert row[4:6] == ("0.200 / 0.300 (1 / 2, generation 2)", "+0.233, ahead in 2 of 3 generations")
+
+
+def test_a_rise_begins_when_the_kind_was_rarest_for_the_last_time():
+    kinds = [[TAPE, TAPE, NTM, NTM], [NTM] * 4, [TAPE] + [NTM] * 3, [NTM] * 4, [TAPE] * 3 + [NTM]]
+    rows = [population(kind, [0.1] * 4, generation=one) for one, kind in enumerate(kinds)]
+    (rise,) = rises(rows, families(rows))
+    assert (rise.began, rise.reached, rise.families) == (3, 4, (3, 3))
 
 
 def test_nothing_rose_where_shares_stay_or_nothing_can_be_compared():
     still = [population([TAPE, NTM], [0.1, 0.2], generation=one) for one in range(3)]
     assert rises(still, families(still)) == [] and rises_table(still, families(still)) is None
     failed = [population(kinds, [np.nan] * 2, generation=one) for one, kinds in enumerate([[TAPE, NTM], [NTM, NTM]])]
-    (row,) = rises_table(failed, families(failed)).rows
+    (row,) = rows_of(rises_table(failed, families(failed)))
     assert row[4:6] == ("–", "–")  # noqa: RUF001
     assert Comparison(0, (0.5, 0.25), (1, 1)).lead == 0.25
 
@@ -409,6 +427,19 @@ def test_what_is_spent_before_the_first_generation_is_told():
     settings = {"population_size": 3, "model": {"lifetime": {"births": 4, "steps": 8}}}
     (section,) = spending_sections(rows, families(rows), 1, settings)
     assert any("48 of 72 gradient steps" in note for note in section.notes)
+
+
+def test_a_bar_is_a_generation_or_in_a_long_run_several():
+    def part(work):
+        return Part("", np.array(work, float), 0, 0, 0.0, 0)
+
+    edges, shares = bars_of([part([1, 0, 3]), part([3, 0, 1])], [4, 5, 7])  # 6 is not on record
+    np.testing.assert_array_equal(edges, [3.5, 4.5, 5.5, 6.5, 7.5])
+    np.testing.assert_array_equal(shares, [[0.25, 0, 0, 0.75], [0.75, 0, 0, 0.25]])
+    length = 2 * MOST_BARS
+    edges, shares = bars_of([part([2, 4] * MOST_BARS), part([1] * length)], range(length))
+    assert len(edges) == MOST_BARS + 1 and (edges[0], edges[-1]) == (-0.5, length - 0.5)
+    np.testing.assert_allclose(shares, np.repeat([[0.75], [0.25]], MOST_BARS, axis=1))
 
 
 def test_small_families_are_drawn_as_one():
