@@ -29,10 +29,11 @@ TITLE = "Genes"
 MOST_ROWS = 500  # drawn; generations of a longer run are thinned out
 ROSE = (
     "The table has the kinds whose share grew. Chance alone can do that: without selection, a kind takes over a small "
-    "population with a probability of about its share at the start. A rise that paid shows as a lead in fitness of "
-    "those with the kind over those without, in most generations in which both existed, and best in several families. "
-    "The lead is of whole networks, with all their other genes and weights, so a single run cannot tell which of them "
-    "earned it. A kind that the rest of a network does not use, such as addressing without a memory, only drifts."
+    "population with a probability of about its share at the start. A rise that paid should show as a lead in fitness "
+    "of those with the kind over those without, in most generations in which there were both. The lead is of whole "
+    "networks, with all their other genes and weights. The last column has in how many families the kind was as it "
+    "began to rise and at the end: in a single one it may have risen with whatever else made that family fit. A kind "
+    "that the rest of a network does not use, such as addressing without a memory, only drifts."
 )
 
 
