@@ -61,6 +61,7 @@ KNOW_A_ROOM = {
     "etm_jax/evolve.py": "etm_jax.networks._config",  # the default
     "etm_jax/models/_registry.py": "etm_jax",
     "etm_jax/report/_genes.py": "etm_jax.networks.genome._genes.CHOICES",  # names of genes
+    "etm_jax/report/_rises.py": "etm_jax.networks.genome._genes.CHOICES",
     "etm_jax/report/_section.py": "etm_jax.networks.genome._genes.CHOICES",
     "etm_jax/train.py": "etm_jax.networks",
 }

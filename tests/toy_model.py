@@ -79,6 +79,9 @@ class Points:
     def learning(self, genomes):
         return {}
 
+    def multiply_adds(self, genomes):
+        return 1 + genomes[:, 1]
+
 
 def toy_problem(**changes):
     """A problem of points with some settings changed."""

@@ -176,7 +176,7 @@ def evaluate(problem: Problem, state: EvolutionState, genomes: Any) -> Evaluatio
 
 
 def close(
-    problem: Problem, state: EvolutionState, population: Population, genomes: Any, evaluation: Evaluation
+    problem: Problem, state: EvolutionState, population: Population, steps: Any, genomes: Any, evaluation: Evaluation
 ) -> tuple[EvolutionState, GenerationRecord]:
     """The state after a generation, and what happened in it.
 
@@ -184,6 +184,7 @@ def close(
         problem: what evolves.
         state: before the generation.
         population: from `create`.
+        steps: from `create`.
         genomes: from `learn`; None for those of the population.
         evaluation: from `evaluate`.
     """
@@ -211,6 +212,10 @@ def close(
 
     population, challenger = on_islands(score_one, problem, (population, genomes, evaluation), None)
     result, champion_score = evaluation.result, evaluation.champion_score
+    if problem.learns and steps is None:
+        steps = jnp.full(config.population_size, model.training[0])
+    elif count > 1:
+        steps = merge(steps)
     if count > 1:  # the most reliable of the islands' challengers, and the champion on that island's episodes
         scores = challenger.score
         first = jnp.argmax(jnp.where(jnp.isfinite(scores), scores, -jnp.inf))
@@ -236,6 +241,7 @@ def close(
         parents=population.parents,
         genes=model.genes(genomes),
         learning=model.learning(genomes) if problem.learns else {},
+        spent={"steps": steps, "multiply_adds": model.multiply_adds(genomes)} if problem.learns else {},
         archive={} if problem.archive is None else problem.archive.record(archive.scores),
         longer=result.longer or {},
     )
@@ -262,9 +268,9 @@ def step(problem: Problem, state: EvolutionState) -> tuple[EvolutionState, Gener
     Returns:
         The next state, and what happened: fitness and its parts, descent and genes of the generation.
     """
-    population, budgets = create(problem, state)
-    genomes = learn(problem, state, population, budgets)
-    return close(problem, state, population, genomes, evaluate(problem, state, genomes))
+    population, steps = create(problem, state)
+    genomes = learn(problem, state, population, steps)
+    return close(problem, state, population, steps, genomes, evaluate(problem, state, genomes))
 
 
 def update_champion(incumbent: Contender, challenger: Contender) -> Contender:

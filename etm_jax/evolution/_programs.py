@@ -67,7 +67,7 @@ def compile_generation(problem: Problem, state: EvolutionState) -> Generation:
         learns = learn.__name__ in programs
         genomes = programs[learn.__name__](state, population, steps) if learns else None
         found = programs[evaluate.__name__](state, genomes if learns else population.genomes)
-        return programs[close.__name__](state, population, genomes, found)
+        return programs[close.__name__](state, population, steps, genomes, found)
 
     return generation
 
@@ -90,7 +90,7 @@ def lower_stages(problem: Problem, state: EvolutionState) -> dict[str, Lowered]:
         population, steps = lower(create, parts, like)
         genomes = lower(learn, parts, like, population, steps) if learns else population.genomes
         found = lower(evaluate, parts, like, genomes)
-        rest = (population, genomes if learns else None, found)
+        rest = (population, steps, genomes if learns else None, found)
         lower(close, (whole, replicated(mesh)), like, *rest, donated=(0,))
     return lowered
 

@@ -216,6 +216,10 @@ class LearningModel(Model, Protocol):
         """The learning genes, for the record."""
         ...
 
+    def multiply_adds(self, genomes: Any) -> Float[Array, " population"]:
+        """What one step of each genome costs, for the record."""
+        ...
+
 
 class BucketedModel(Model, Protocol):
     """A model that computes in several padded shapes."""

@@ -381,6 +381,10 @@ class Networks:
         """Factors on the settings of learning."""
         return {name: getattr(genomes.learning, name) for name in LEARNING_GENES}
 
+    def multiply_adds(self, genomes: Genome) -> Float[Array, " population"]:
+        """Of a step of each network at its live size."""
+        return self._needed(genomes.architecture)
+
 
 def dtype_of(config: NetworksConfig) -> DTypeLike | None:
     """Precision of the factors of matrix products; None for the weights' own."""

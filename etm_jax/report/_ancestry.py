@@ -1,4 +1,4 @@
-"""The champion's ancestors, found in the lineage, and their places in the drawing."""
+"""Descent, found in the lineage: the family of every individual, and the champion's ancestors with their places."""
 
 import math
 from collections.abc import Sequence
@@ -57,6 +57,20 @@ def best_of(row: LineageRow) -> int | None:
     """The id of the fittest individual of a generation; None if every evaluation failed."""
     ranked = [(fitness, -index) for index, fitness in enumerate(row.fitness) if not math.isnan(fitness)]
     return int(row.ids[-max(ranked)[1]]) if ranked else None
+
+
+def families(rows: Sequence[LineageRow]) -> dict[int, int]:
+    """The founder of every individual: a random genome, from which it descends through first parents.
+
+    A child of two parents is of the first one's family, whose weights it starts from. Where the record lacks a parent,
+    that one counts as the founder.
+    """
+    founders: dict[int, int] = {}
+    for row in rows:
+        for id, first in zip(map(int, row.ids), map(int, row.parents[:, 0]), strict=True):
+            if id not in founders:
+                founders[id] = id if first == NO_ID else founders.get(first, first)
+    return founders
 
 
 def ancestry(rows: Sequence[LineageRow], champion: int) -> dict[int, Individual]:

@@ -24,6 +24,8 @@ TASK_COLOURS = ("#2f7fd6", "#d9730d", "#1a9e77", "#b455c4", "#a8841a", "#e0525f"
 MARK_BELOW = 13  # rows; fewer points are marked, since a line through one point cannot be seen
 
 SMALL = (3.75, 2.5)  # inches; a panel that shares its row with others
+KEY_ROW = 0.17  # inches; a row of a key below a panel
+SHORT_LABEL = 22  # characters; two columns of a key have room for such labels
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -85,6 +87,21 @@ def label_axes(axes: Axes, title: str, unit: str, along: str = "generation") -> 
     """Set the title and the labels of a panel whose x-axis counts `along`; there may be a single count."""
     axes.set(title=title, xlabel=along, ylabel=unit, xlim=at_least_two_wide(axes.get_xlim()))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def with_key_below(labels: Sequence[str]) -> tuple[tuple[float, float], Callable[[Figure], None]]:
+    """A small panel that has its own key where it covers no data.
+
+    Returns:
+        The panel's size in inches, and what draws the key once the axes have artists with these labels.
+    """
+    columns = 2 if max(map(len, labels)) <= SHORT_LABEL else 1
+    height = SMALL[1] + KEY_ROW * (-(-len(labels) // columns) + 1)
+
+    def draw(figure: Figure) -> None:
+        figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
+
+    return (SMALL[0], height), draw
 
 
 def at_least_two_wide(limits: tuple[float, float]) -> tuple[float, float]:

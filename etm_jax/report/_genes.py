@@ -1,6 +1,6 @@
 """The distribution of each gene in the population over the generations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +19,22 @@ from etm_jax.report._draw import (
     label_axes,
     marker,
     to_svg,
+    with_key_below,
 )
+from etm_jax.report._rises import rises_table, shares_of
 from etm_jax.report._run import LineageRow
 from etm_jax.report._section import GENE_UNITS, Key, Section, counted, gene_word, value_word
 
 TITLE = "Genes"
 MOST_ROWS = 500  # drawn; generations of a longer run are thinned out
+ROSE = (
+    "The table has the kinds whose share grew. Chance alone can do that: without selection, a kind takes over a small "
+    "population with a probability of about its share at the start. A rise that paid should show as a lead in fitness "
+    "of those with the kind over those without, in most generations in which there were both. The lead is of whole "
+    "networks, with all their other genes and weights. The last column has in how many families the kind was as it "
+    "began to rise and at the end: in a single one it may have risen with whatever else made that family fit. A kind "
+    "that the rest of a network does not use, such as addressing without a memory, only drifts."
+)
 
 
 class Drawing(NamedTuple):
@@ -34,10 +44,17 @@ class Drawing(NamedTuple):
     summary: str
 
 
-def genes_section(rows: Sequence[LineageRow], champion: dict[str, int]) -> Section:
-    """One small panel a gene; `champion` maps genes to the champion's values, or is empty."""
+def genes_section(rows: Sequence[LineageRow], champion: dict[str, int], families: Mapping[int, int]) -> Section:
+    """One small panel a gene, and the kinds that rose.
+
+    Args:
+        rows: of the lineage.
+        champion: maps genes to the champion's values, or is empty.
+        families: from `_ancestry.families`.
+    """
     if not rows:
         return Section(TITLE, "No generation is on record yet, so there is nothing to draw.")
+    rose = rises_table(rows, families)
     step = -(-len(rows) // MOST_ROWS)
     rows = rows[::-step][::-1]  # the last generation is always drawn
     keys = [
@@ -53,12 +70,18 @@ def genes_section(rows: Sequence[LineageRow], champion: dict[str, int]) -> Secti
         "settled the gene. The diamond at the right is the champion's value. Learning genes are factors on the "
         "settings of lifetime learning (1 = as set), at the start of the lifetime.",
         panels=tuple(
-            [_panel(name, rows, champion.get(name)) for name in rows[-1].genes if _varies(name, rows)]
+            [_panel(name, rows, champion.get(name)) for name in _choices_first(rows[-1].genes) if _varies(name, rows)]
             + [_learning_panel(name, rows) for name in rows[-1].learning]
         ),
         keys=tuple(keys),
-        notes=tuple(_notes(rows, step)),
+        notes=(*_notes(rows, step), *([ROSE] if rose else [])),
+        tables=(rose,) if rose else (),
     )
+
+
+def _choices_first(genes: Iterable[str]) -> list[str]:
+    """The genes that choose a kind in front, whose panels are higher for their keys."""
+    return sorted(genes, key=lambda gene: gene not in CHOICES)
 
 
 def _varies(gene: str, rows: Sequence[LineageRow]) -> bool:
@@ -81,20 +104,33 @@ def spread(rows: Sequence[LineageRow], gene: str) -> np.ndarray:
 
 def _panel(gene: str, rows: Sequence[LineageRow], champion: int | None) -> str:
     rows = [row for row in rows if gene in row.genes and len(row.ids)]
-    drawing = _shares(gene, rows, champion) if gene in CHOICES else _spread(gene, rows, champion)
+    if gene in CHOICES:
+        return _choice_panel(gene, rows, champion)
+    drawing = _spread(gene, rows, champion)
 
     def on(figure: Figure) -> None:
         axes = figure.add_subplot()
         drawing.draw(axes)
-        if gene in CHOICES:
-            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-            label_axes(axes, gene_word(gene).capitalize(), "share of the population")
-        else:
-            axes.set_ylim(at_least_two_wide(axes.get_ylim()))
-            axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-            label_axes(axes, gene_word(gene).capitalize(), GENE_UNITS.get(gene, "value"))
+        axes.set_ylim(at_least_two_wide(axes.get_ylim()))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        label_axes(axes, gene_word(gene).capitalize(), GENE_UNITS.get(gene, "value"))
 
     return to_svg(on, SMALL, f"Gene {gene} over {counted(len(rows), 'generation')}. {drawing.summary}")
+
+
+def _choice_panel(gene: str, rows: Sequence[LineageRow], champion: int | None) -> str:
+    share = shares_of(rows, gene)
+    drawing = _shares(gene, rows, share, champion)
+    size, draw_key = with_key_below([value_word(gene, kind) for kind in share])
+
+    def on(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        drawing.draw(axes)
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        label_axes(axes, gene_word(gene).capitalize(), "share of the population")
+        draw_key(figure)
+
+    return to_svg(on, size, f"Gene {gene} over {counted(len(rows), 'generation')}. {drawing.summary}")
 
 
 def _learning_panel(gene: str, rows: Sequence[LineageRow]) -> str:
@@ -127,16 +163,13 @@ def _spread(gene: str, rows: Sequence[LineageRow], champion: int | None) -> Draw
     return Drawing(draw, f"{ends}." if champion is None else f"{ends}; the champion has {champion}.")
 
 
-def _shares(gene: str, rows: Sequence[LineageRow], champion: int | None) -> Drawing:
+def _shares(gene: str, rows: Sequence[LineageRow], share: Mapping[int, np.ndarray], champion: int | None) -> Drawing:
     generations = [row.generation for row in rows]
-    kinds = np.unique(np.concatenate([row.genes[gene] for row in rows]))
-    share = {int(kind): [float(np.mean(row.genes[gene] == kind)) for row in rows] for kind in kinds}
 
     def draw(axes: Axes) -> None:
         for (kind, values), colour in zip(share.items(), TASK_COLOURS, strict=False):
             axes.plot(generations, values, color=colour, marker=marker(rows), label=value_word(gene, kind))
         axes.set_ylim(-0.03, 1.03)
-        axes.legend(frameon=False, fontsize="small")
         if champion is not None:
             _mark(axes, generations[-1], share[champion][-1] if champion in share else 0.0)
 

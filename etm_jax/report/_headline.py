@@ -51,16 +51,17 @@ def training_status(record: RunRecord) -> str:
 
 def step_word(record: RunRecord) -> str:
     """What a step of a training is called: it follows gradients, or a strategy."""
-    return "strategy step" if _settings(record.config).get("strategy", {}).get("name") else "gradient step"
+    return "strategy step" if settings_of(record.config).get("strategy", {}).get("name") else "gradient step"
 
 
 def planned_number(config: str | None, setting: str) -> int | None:
     """A whole number of the configuration; None where it cannot be read."""
-    number = _settings(config).get(setting)
+    number = settings_of(config).get(setting)
     return number if isinstance(number, int) else None
 
 
-def _settings(config: str | None) -> dict[str, Any]:
+def settings_of(config: str | None) -> dict[str, Any]:
+    """The configuration as tables; empty where it cannot be read."""
     try:
         return tomllib.loads(config or "")
     except tomllib.TOMLDecodeError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from etm_jax.report._headline import Entry, architecture, held_out, left_out
 from etm_jax.report._run import RunRecord
-from etm_jax.report._section import Section
+from etm_jax.report._section import Section, Table
 from etm_jax.runs._rows import LENGTHS, at_length
 
 SCORES = (
@@ -76,14 +76,19 @@ def _scores(record: RunRecord, tasks: Sequence[str]) -> str:
     title = "Held-out scores" + (f" on {counts[1]:,} fresh episodes" if 1 in counts else "")
     fewer = [f"{count:,} at {length} times the length" for length, count in counts.items() if count != counts.get(1)]
     notes = " ".join([SCORES, *([f"Fewer episodes: {', '.join(fewer)}."] if fewer else []), *left_out(record)])
-    head = "".join(f'<th scope="col">{escape(task)}</th>' for task in tasks)
+    table = Table(title, ("score", *tasks), tuple((row.name, *row.values) for row in rows))
+    return f'<div>{_table(table)}<p class="small">{escape(notes)}</p></div>'
+
+
+def _table(table: Table) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.head)
     body = "".join(
-        f'<tr><th scope="row">{escape(row.name)}</th>{"".join(f"<td>{value}</td>" for value in row.values)}</tr>'
-        for row in rows
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(value)}</td>" for value in values)}</tr>'
+        for name, *values in table.rows
     )
     return (
-        f'<div><h3>{title}</h3><div class="scroll"><table><thead><tr><th scope="col">score</th>{head}</tr></thead>'
-        f'<tbody>{body}</tbody></table></div><p class="small">{escape(notes)}</p></div>'
+        f'<h3>{escape(table.title)}</h3><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
@@ -105,10 +110,12 @@ def _section(section: Section) -> str:
     key_list = f'<ul class="key">{keys}</ul>' if keys else ""
     caption = " ".join((section.reading, *section.notes))
     alone = ' class="alone"' if len(section.panels) == 1 else ""
+    tables = "".join(f"<div>{_table(table)}</div>" for table in section.tables)
+    beside = f'<div class="tables">{tables}</div>' if tables else ""
     return (
         f"<section><h2>{escape(section.title)}</h2><figure{alone}>{key_list}"
         f'<div class="panels">{"".join(section.panels)}</div><figcaption>{escape(caption)}</figcaption>'
-        "</figure></section>"
+        f"</figure>{beside}</section>"
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from etm_jax._files import write_atomically
 from etm_jax.cells import MemoryNetwork
 from etm_jax.environment import AnySuite, Suite
-from etm_jax.report._ancestry import ancestry, best_of
-from etm_jax.report._headline import headline, status, step_word, training_headline, training_status
+from etm_jax.report._ancestry import ancestry, best_of, families
+from etm_jax.report._headline import headline, settings_of, status, step_word, training_headline, training_status
 from etm_jax.report._page import Opening, page
 from etm_jax.report._run import RunRecord, read_run
 from etm_jax.report._section import Section
@@ -83,16 +83,19 @@ def _sections(run: Path, record: RunRecord, model: Any, suite: AnySuite, at_work
     from etm_jax.report._curves import fitness_section, lengths_section
     from etm_jax.report._genes import genes_section
     from etm_jax.report._members import members_of, members_sections
+    from etm_jax.report._spending import spending_sections
     from etm_jax.report._tree import tree_section
 
     champion = champion_id(record)
     individuals = {} if champion is None else ancestry(record.lineage, champion)
     genes = individuals[champion].genes if champion in individuals else {}
+    founders = families(record.lineage)
     return [
         fitness_section(record.metrics, suite.names),
         *lengths_section(record.summary.get("held_out") or {}, suite.names),
         *members_sections(record.metrics, members_of(run)),
-        genes_section(record.lineage, genes),
+        genes_section(record.lineage, genes, founders),
+        *spending_sections(record.lineage, founders, champion, settings_of(record.config)),
         *_at_work(at_work, model, suite, run),
         tree_section(individuals, champion),
     ]

@@ -26,6 +26,7 @@ class LineageRow:
         fitness: NaN where the evaluation failed.
         genes: values of the architecture genes by name.
         learning: factors of the learning genes by name; empty in runs that have none.
+        spent: gradient `steps`, and the `multiply_adds` of one step of the network; empty where nothing is learned.
     """
 
     generation: int
@@ -34,6 +35,7 @@ class LineageRow:
     fitness: np.ndarray
     genes: dict[str, np.ndarray]
     learning: dict[str, np.ndarray] = field(default_factory=dict)
+    spent: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,9 @@ def _lineage_row(row: Row) -> LineageRow:
         fitness=np.array([number(value) for value in row["fitness"]], float),
         genes={name: np.array(values, np.int64) for name, values in row["genes"].items()},
         learning={name: np.array(values, float) for name, values in row.get("learning", {}).items()},
+        spent={name: np.array(values, float) for name, values in row.get("spent", {}).items()},
     )
-    arrays = (parsed.fitness, *parsed.genes.values(), *parsed.learning.values())
+    arrays = (parsed.fitness, *parsed.genes.values(), *parsed.learning.values(), *parsed.spent.values())
     if any(array.shape != ids.shape for array in arrays):
         raise ValueError("fields of different lengths")
     return parsed

@@ -56,6 +56,21 @@ class Key:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Numbers in words, beside a figure.
+
+    Attributes:
+        title: its heading.
+        head: what each column holds; the first one names the rows.
+        rows: as many cells each.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """One figure of the report.
 
@@ -65,6 +80,7 @@ class Section:
         panels: `<svg>` elements, laid out side by side where there is room.
         keys: the meaning of lines and marks.
         notes: what was left out, in sentences.
+        tables: what the figure shows, in numbers.
     """
 
     title: str
@@ -72,6 +88,7 @@ class Section:
     panels: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
     notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 def gene_word(gene: str) -> str:

@@ -32,6 +32,8 @@ class GenerationRecord:
         parents: their parents' ids, `NO_ID` for none.
         genes: by name.
         learning: the learning genes by name; none where nothing is learned.
+        spent: each individual's gradient `steps`, and the `multiply_adds` of one step of its network; nothing where
+            nothing is learned.
         archive: what the archive puts on record.
         longer: the performance at each task at the longer lengths of the fitness, by multiple.
     """
@@ -50,6 +52,7 @@ class GenerationRecord:
     parents: Int[Array, "*generation population 2"]
     genes: dict[str, Int[Array, "*generation population"]]
     learning: dict[str, Float[Array, "*generation population"]]
+    spent: dict[str, Array]
     archive: dict[str, Array]
     longer: dict[int, Float[Array, "*generation population task"]]
 
@@ -119,7 +122,7 @@ def metrics_row(
 
 
 def lineage_row(generation: int, record: GenerationRecord) -> Row:
-    """Who lived in one generation, from whom, with which genes, as they were at birth, and which fitness."""
+    """Who lived in one generation, from whom, with which genes, as they were at birth, which fitness, at what cost."""
     alive = np.asarray(record.alive)
     return {
         "generation": generation,
@@ -131,5 +134,6 @@ def lineage_row(generation: int, record: GenerationRecord) -> Row:
         "learning": {
             name: [plain(factor) for factor in np.asarray(factors)] for name, factors in record.learning.items()
         },
+        "spent": {name: np.asarray(values).tolist() for name, values in record.spent.items()},
         "genes": {name: np.asarray(values).tolist() for name, values in record.genes.items()},
     }

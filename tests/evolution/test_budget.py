@@ -9,12 +9,16 @@ import pytest
 from helpers import assert_trees_close
 from tiny import CONFIG as RUN
 from tiny import after, changed, compiled_step, problem
+from toy_model import Points, toy_problem
 
-from etm_jax.evolution._generation import create, inherited_fitness, learn
+from etm_jax.config import IslandConfig, SelectionConfig
+from etm_jax.evolution._generation import create, inherited_fitness, init, learn, step
 from etm_jax.evolution._state import NO_ID
 from etm_jax.networks import LifetimeConfig
 from etm_jax.networks._batches import dealt
 from etm_jax.networks.learning._gradient import CAP, FLOOR, lifetime_steps
+from etm_jax.runs._history import lineage_row
+from etm_jax.selection import TournamentSelection
 
 CONFIG = LifetimeConfig(steps=100, budget="swarm")
 
@@ -99,3 +103,44 @@ def test_a_generation_of_unknowns_is_the_even_one_and_the_next_one_shares_by_fit
     assert_trees_close(first.population.genomes, after(1)[0].population.genomes, rtol=1e-3, atol=1e-5)
     _, record = shared(first)
     assert np.all(np.isfinite(record.fitness))
+
+
+@dataclasses.dataclass(frozen=True)
+class Budgeted(Points):
+    """Points with seven gradient steps; or with as many as their places say, and none for who survived selection."""
+
+    shares: bool = False
+    training = (7, 1)
+
+    def budgets(self, fitness, known, selected):
+        return jnp.where(selected, 0, jnp.arange(fitness.size)) if self.shares else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Untaught(Points):
+    inheritance = "darwinian"
+
+
+def spent(model, **changes):
+    """What the third generation of 16 points spent, as the lineage has it, and the population after it."""
+    made = dataclasses.replace(toy_problem(**changes), model=model)
+    state = init(made, jax.random.key(0))
+    advance = jax.jit(lambda state: step(made, state))
+    for _ in range(3):
+        state, record = advance(state)
+    return lineage_row(2, jax.device_get(record))["spent"], state.population
+
+
+def test_the_lineage_has_the_steps_and_the_cost_of_every_individual():
+    found, population = spent(Budgeted())
+    assert found["steps"] == [7] * 16
+    np.testing.assert_allclose(found["multiply_adds"], 1 + np.asarray(population.genomes)[:, 1], rtol=1e-6)
+    assert spent(Untaught())[0] == {}
+
+
+@pytest.mark.parametrize("islands", [1, 2])
+def test_who_survives_selection_is_known_on_every_island(islands):
+    """There the elites come first."""
+    selection = SelectionConfig(TournamentSelection(size=2, num_elites=2))
+    found, _ = spent(Budgeted(shares=True), selection=selection, islands=IslandConfig(count=islands))
+    assert found["steps"] == [0, 0, *range(2, 16 // islands)] * islands

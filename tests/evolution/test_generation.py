@@ -39,6 +39,19 @@ def test_a_first_generation_has_no_parents():
     assert np.all(np.asarray(after(1)[0].population.parents) == NO_ID)
 
 
+def test_the_record_has_what_the_lifetimes_took():
+    """Multiply-adds are those of the live sizes, whatever computes them."""
+    state, record = after(2)
+    architectures = state.population.genomes.architecture
+    needed = jax.jit(lambda genomes: problem(native="off").model.multiply_adds(genomes))(state.population.genomes)
+    each = [jax.tree.map(lambda gene, one=one: gene[one], architectures) for one in range(CONFIG.population_size)]
+    by_hand = [float(multiply_adds(one, SUITE.input_size, SUITE.output_size)) for one in each]
+    np.testing.assert_allclose(record.spent["multiply_adds"], by_hand, rtol=1e-6)
+    np.testing.assert_allclose(needed, by_hand, rtol=1e-6)
+    assert len(set(by_hand)) > 1
+    np.testing.assert_array_equal(record.spent["steps"], CONFIG.model.lifetime.steps)
+
+
 def ready(suite=SUITE, **changes):
     """A first state whose individuals count as evaluated, so that a generation of the warm-up keeps them."""
     return changed(after(0, suite, **changes)[0], scores__alive=np.ones(CONFIG.population_size))

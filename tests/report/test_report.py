@@ -10,15 +10,20 @@ import numpy as np
 import pytest
 
 import etm_tasks
+from etm_jax.cells import MEMORIES
 from etm_jax.models import MODELS
 from etm_jax.networks import Bounds, compact, random_genome
 from etm_jax.networks._report import sections, trace
 from etm_jax.networks.genome._genes import GENES, LEARNING_GENES
 from etm_jax.report import write_report
-from etm_jax.report._ancestry import ancestry, best_of, changed_genes, lay_out, line_of_descent
+from etm_jax.report._ancestry import ancestry, best_of, changed_genes, families, lay_out, line_of_descent
 from etm_jax.report._genes import spread
 from etm_jax.report._members import LABEL, _named, members_sections
+from etm_jax.report._page import Opening, page
+from etm_jax.report._rises import Comparison, rises, rises_table
 from etm_jax.report._run import LineageRow, column, read_run
+from etm_jax.report._section import Section, Table
+from etm_jax.report._spending import MOST_BARS, MOST_DRAWN, Part, bars_of, spending_sections, steps_of_raising
 from etm_jax.report._trace import slots_in_use
 from etm_jax.report._tree import spaced
 from etm_jax.task import TaskSuite
@@ -32,10 +37,16 @@ FIGURES = (
     "Performance over",
     "Gene num_slots over",
     "Gene addressing over",
+    "Gene memory over",
+    "Compute by family over",
+    "Compute by controller and memory over",
     "The champion on one",
     "Ancestry of",
 )
 VOID = {"meta", "br", "img", "link", "hr"}
+
+TAPE, NTM = (tuple(MEMORIES).index(name) for name in ("tape", "ntm"))
+KINDS = [[TAPE, TAPE, NTM], [TAPE, NTM, NTM], [NTM, NTM, NTM]]  # of memory, by generation
 
 # Generation: (ids, parents, fitness, memory slots). 7 is the champion; 4 survives as an elite.
 LINEAGE = [
@@ -58,9 +69,11 @@ def model(suite):
 
 def lineage_row(generation, ids, parents, fitness, slots):
     genes = {name: [1] * len(ids) for name in GENES} | {"num_slots": slots, "addressing": [generation % 2] * len(ids)}
+    genes["memory"] = KINDS[generation][: len(ids)]
     learning = {name: [0.5 + generation] * len(ids) for name in LEARNING_GENES}
     row = {"generation": generation, "id": ids, "parents": parents, "fitness": fitness}
-    return row | {"genes": genes, "learning": learning}
+    spent = {"steps": [5 * (id != 4 or generation < 2) for id in ids], "multiply_adds": [100.0 + id for id in ids]}
+    return row | {"genes": genes, "learning": learning, "spent": spent}
 
 
 def metrics_row(generation, best_fitness):
@@ -142,11 +155,11 @@ def test_a_finished_run_makes_a_page_with_its_numbers_and_every_figure(report):
     for shown in ("Finished after 3 generations", "43,210", "0.984", "0.457", "61.5 s", "0.812", ">17<", "1,000 fresh"):
         assert shown in text
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
-    assert len(labels) == text.count("<svg") == 6 + 2 + 2 + len(LEARNING_GENES) + 2  # slots and addressing vary
+    assert len(labels) == text.count("<svg") == 6 + 2 + 3 + len(LEARNING_GENES) + 2 + 2  # three genes vary
     assert "The same for every individual at all times: slot width 1, read heads 1" in text
     for figure in FIGURES:
         assert any(label.startswith(figure) for label in labels), figure
-    assert text.count("<figcaption>") == 5
+    assert text.count("<figcaption>") == 6
 
 
 def test_scores_by_length_are_shown_and_what_was_not_asked_is_said(report):
@@ -155,6 +168,37 @@ def test_scores_by_length_are_shown_and_what_was_not_asked_is_said(report):
     assert '<th scope="row">accuracy, 10 times the length</th><td>0.125</td><td>–</td>' in text  # noqa: RUF001
     assert "Fewer episodes: 500 at 5 times the length, 250 at 10 times the length." in text
     assert "recall is not asked at 10 times its length: too &lt;long&gt;." in text
+
+
+def cells(text, title):
+    """The rows of a table of the page, head included."""
+    table = text.split(f"<h3>{title}</h3>")[1].split("</table>")[0]
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
+
+
+def test_what_rose_is_shown_with_the_fitness_of_those_that_had_it_and_of_the_others(report):
+    head, *rows = cells(report.read_text(), "What rose, and what it displaced")
+    lead = "+0.100, ahead in 1 of 1 generation"
+    assert rows == [
+        ["memory: ntm", "0.33 → 1.00", "tape 0.67 → 0.00", "2", "0.300 / 0.200 (2 / 1, generation 1)", lead, "1 → 3"]
+    ]
+    assert len(head) == len(rows[0])
+
+
+def test_compute_is_shown_by_family_and_by_kind(report):
+    text = report.read_text()
+    # 0 with 3 and 7: 5 * (100 + 103 + 107); 1 with 4, which rests in the end: 5 * (101 + 104); 2 with 5 and 6.
+    assert cells(text, "By family")[1:] == [
+        ["2, gru, ntm", "37.8%", "15", "3", "0.200", "the end"],
+        ["0, gru, tape", "37.4%", "15", "3", "0.900", "the end"],
+        ["1, gru, tape", "24.8%", "10", "2", "0.600", "the end"],
+    ]
+    assert cells(text, "By controller, memory")[1:] == [
+        ["gru, ntm", "63.3%", "25", "5", "0.900", "the end"],
+        ["gru, tape", "36.7%", "15", "3", "0.300", "1"],
+    ]
+    assert "The champion is of the family of 0." in text
+    assert "The founders were chosen" not in text
 
 
 def test_the_page_is_well_formed_and_refers_to_nothing_outside_itself(report):
@@ -191,6 +235,9 @@ def test_what_the_user_names_is_escaped(run, model):
     text = write_report(run, model, TaskSuite((task, other), (1.0, 1.0)), AT_WORK).read_text()
     assert HOSTILE not in text
     assert text.count("&lt;script&gt;") >= 3  # the configuration, the table of scores, the key of the figure
+    section = Section("", "", ("<svg></svg>",), tables=(Table(HOSTILE, (HOSTILE,) * 2, ((HOSTILE,) * 2,)),))
+    text = page(read_run(run), Opening("", (), ""), None, (), [section])
+    assert HOSTILE not in text and text.count("&lt;script&gt;") == 6  # the configuration among them
 
 
 def test_an_empty_run_makes_a_page_that_says_so(tmp_path, suite):
@@ -239,6 +286,9 @@ def test_a_torn_last_line_is_ignored_and_damage_elsewhere_is_named(run):
     (run / "metrics.jsonl").write_text('{"generation": 0, "be\n' + whole)
     assert read_run(run).notes == ("1 unreadable lines of metrics.jsonl were skipped.",)
     write_lines(run / "lineage.jsonl", [lineage_row(0, *LINEAGE[0]), {"generation": 1, "id": [3]}])
+    assert [row.generation for row in read_run(run).lineage] == [0]
+    short = lineage_row(1, *LINEAGE[1]) | {"spent": {"steps": [5, 5], "multiply_adds": [1.0, 1.0, 1.0]}}
+    write_lines(run / "lineage.jsonl", [lineage_row(0, *LINEAGE[0]), short])
     assert [row.generation for row in read_run(run).lineage] == [0]
     (run / "summary.json").write_text('{"champion_id": ')
     assert any("summary.json is unreadable" in note for note in read_run(run).notes)
@@ -303,6 +353,112 @@ def test_branches_take_free_columns_and_what_finds_none_is_counted():
     assert set(tree.edges) == {(7, 4), (7, 3), (4, 1), (3, 1)}
     assert tree.left_out == 1  # 0, the other parent of a branch
     assert lay_out(people, 7, num_columns=0).left_out == 2
+
+
+def test_a_family_is_a_random_network_with_what_descends_from_it_through_first_parents():
+    late = ([10, 9, 8, 7], [[77, 7], [8, 7], [-1, -1], [3, 4]], [0.3, 0.2, 0.1, 0.9], [5, 5, 5, 7])
+    rows = [*LINEAGE, late, ([11], [[10, 7]], [0.4], [5])]
+    # 9 is listed before its parent; 77 is on no record.
+    expected = {0: 0, 1: 1, 2: 2, 3: 0, 4: 1, 5: 2, 6: 2, 7: 0, 8: 8, 9: 8, 10: 77, 11: 77}
+    assert families(lineage_of(rows)) == expected
+
+
+def population(kinds, fitness, ids=None, parents=None, generation=0):
+    """A generation with these memories."""
+    size = len(kinds)
+    return LineageRow(
+        generation=generation,
+        ids=np.arange(size) if ids is None else np.array(ids),
+        parents=np.full((size, 2), -1) if parents is None else np.array(parents),
+        fitness=np.array(fitness, float),
+        genes={"memory": np.array(kinds)},
+    )
+
+
+def rows_of(table):
+    assert table is not None
+    return table.rows
+
+
+def test_a_rise_is_dated_and_compared_until_it_is_complete():
+    """The tape is a quarter, falls to nothing, comes back as a mutant and takes over; then a mutant of it appears."""
+    rows = [
+        population([TAPE, NTM, NTM, NTM], [0.9, 0.3, 0.3, 0.3]),
+        population([NTM, NTM, NTM, NTM], [0.3] * 4, [1, 2, 3, 4], [[-1] * 2] * 3 + [[1, 1]], 1),
+        population([TAPE, NTM, NTM, NTM], [0.2, 0.3, 0.3, np.nan], [5, 1, 2, 3], [[1, 2]] + [[-1] * 2] * 3, 2),
+        population([TAPE, TAPE, TAPE, NTM], [0.4, 0.5, 0.6, 0.3], [5, 6, 7, 1], [[1, 2], [5, 5], [2, 5], [-1] * 2], 3),
+        population([TAPE, TAPE, TAPE, NTM], [0.5, 0.5, 0.5, 0.0], [5, 6, 7, 8], [[1, 2], [5, 5], [2, 5], [5, 5]], 4),
+    ]
+    (rise,) = rises(rows, families(rows))
+    assert (rise.gene, rise.kind, rise.shares, rise.displaced) == ("memory", TAPE, (0.25, 0.75), {NTM: (0.75, 0.25)})
+    assert (rise.began, rise.reached) == (1, 3)
+    assert [(one.generation, one.counts) for one in rise.comparisons] == [(0, (1, 3)), (2, (1, 2)), (3, (3, 1))]
+    np.testing.assert_allclose([one.lead for one in rise.comparisons], [0.6, -0.1, 0.2])
+    assert rise.families == (1, 2)  # of 1; 7 took it from its second parent, and is of 2
+    (row,) = rows_of(rises_table(rows, families(rows)))
+    assert row[4:6] == ("0.200 / 0.300 (1 / 2, generation 2)", "+0.233, ahead in 2 of 3 generations")
+
+
+def test_a_rise_begins_when_the_kind_was_rarest_for_the_last_time():
+    kinds = [[TAPE, TAPE, NTM, NTM], [NTM] * 4, [TAPE] + [NTM] * 3, [NTM] * 4, [TAPE] * 3 + [NTM]]
+    rows = [population(kind, [0.1] * 4, generation=one) for one, kind in enumerate(kinds)]
+    (rise,) = rises(rows, families(rows))
+    assert (rise.began, rise.reached, rise.families) == (3, 4, (3, 3))
+
+
+def test_nothing_rose_where_shares_stay_or_nothing_can_be_compared():
+    still = [population([TAPE, NTM], [0.1, 0.2], generation=one) for one in range(3)]
+    assert rises(still, families(still)) == [] and rises_table(still, families(still)) is None
+    failed = [population(kinds, [np.nan] * 2, generation=one) for one, kinds in enumerate([[TAPE, NTM], [NTM, NTM]])]
+    (row,) = rows_of(rises_table(failed, families(failed)))
+    assert row[4:6] == ("–", "–")  # noqa: RUF001
+    assert Comparison(0, (0.5, 0.25), (1, 1)).lead == 0.25
+
+
+def with_cost(rows, steps, cost):
+    return [dataclasses.replace(row, spent={"steps": steps[row.ids], "multiply_adds": cost[row.ids]}) for row in rows]
+
+
+def test_what_is_spent_before_the_first_generation_is_told():
+    assert steps_of_raising({"population_size": 3, "model": {"lifetime": {"births": 4, "steps": 8}}}) == 12 * 2 + 6 * 4
+    assert steps_of_raising({"population_size": 3, "model": {"lifetime": {"births": 1, "steps": 8}}}) == 0
+    assert steps_of_raising({}) == 0
+    rows = with_cost([population([TAPE, TAPE, TAPE], [0.1] * 3)], np.full(3, 8.0), np.ones(3))
+    settings = {"population_size": 3, "model": {"lifetime": {"births": 4, "steps": 8}}}
+    (section,) = spending_sections(rows, families(rows), 1, settings)
+    assert any("48 of 72 gradient steps" in note for note in section.notes)
+
+
+def test_a_bar_is_a_generation_or_in_a_long_run_several():
+    def part(work):
+        return Part("", np.array(work, float), 0, 0, 0.0, 0)
+
+    edges, shares = bars_of([part([1, 0, 3]), part([3, 0, 1])], [4, 5, 7])  # 6 is not on record
+    np.testing.assert_array_equal(edges, [3.5, 4.5, 5.5, 6.5, 7.5])
+    np.testing.assert_array_equal(shares, [[0.25, 0, 0, 0.75], [0.75, 0, 0, 0.25]])
+    length = 2 * MOST_BARS
+    edges, shares = bars_of([part([2, 4] * MOST_BARS), part([1] * length)], range(length))
+    assert len(edges) == MOST_BARS + 1 and (edges[0], edges[-1]) == (-0.5, length - 0.5)
+    np.testing.assert_allclose(shares, np.repeat([[0.75], [0.25]], MOST_BARS, axis=1))
+
+
+def test_small_families_are_drawn_as_one():
+    size = MOST_DRAWN + 3
+    rows = with_cost([population([TAPE] * size, np.arange(size) / 10)], np.full(size, 2.0), np.arange(size) + 1.0)
+    (section,) = spending_sections(rows, families(rows), None, {})
+    (table,) = section.tables  # one kind
+    assert [row[0] for row in table.rows] == [str(one) for one in range(size - 1, 2, -1)] + ["3 others"]
+    assert table.rows[-1] == ("3 others", f"{6 / 45:.1%}", "6", "3", "0.200", "the end")
+    assert len(section.panels) == 1 and f"3 others: {6 / 45:.0%}" in section.panels[0]
+
+
+def test_compute_needs_gradient_steps_on_record():
+    rows = [population([TAPE, NTM], [0.1, 0.2])]
+    assert spending_sections(rows, families(rows), None, {}) == []  # nothing is learned
+    older = [dataclasses.replace(rows[0], learning={"learning_rate": np.ones(2)})]
+    (section,) = spending_sections(older, families(rows), None, {})
+    assert "does not hold gradient steps" in section.reading and section.panels == ()
+    assert spending_sections(with_cost(rows, np.zeros(2), np.ones(2)), families(rows), None, {})[0].panels == ()
 
 
 def test_labels_keep_their_order_and_distance_within_the_room():
