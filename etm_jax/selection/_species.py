@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax._distances import squared_distances
+from etm_jax._require import require_count
 from etm_jax._typing import IntScalar, Key
+from etm_jax.selection._by_fitness import tournaments
 from etm_jax.selection._scores import Scores, Selection, check_elites, proportional
 
 
@@ -24,9 +26,11 @@ class SpeciesSelection:
     Attributes:
         radius: greatest distance of a member from the founder of its species; descriptors are in [0, 1].
         num_elites: founders that survive unchanged, the best first, then the best of the others.
+        size: members of a tournament over the population that a first parent wins, so that fit species have more
+            children than their share, and the others survive; 0 for shared fitness.
 
     Raises:
-        ValueError: `radius` below 0 or `num_elites` below 0.
+        ValueError: `radius`, `num_elites` or `size` below 0.
 
     References:
         Li et al. 2002, A species conserving genetic algorithm for multimodal function optimization, Evol. Comput.
@@ -39,11 +43,13 @@ class SpeciesSelection:
 
     radius: float = 0.15
     num_elites: int = 2
+    size: int = 0
 
     def __post_init__(self) -> None:
         if self.radius < 0:
             raise ValueError(f"the species radius must be at least 0, got {self.radius}")
         check_elites(self.num_elites)
+        require_count("the tournament size", self.size, 0)
 
     def __call__(self, key: Key, scores: Scores) -> Selection:
         """Pick survivors and parents; without descriptors there is one species. The key is consumed."""
@@ -59,7 +65,10 @@ class SpeciesSelection:
         members = jax.ops.segment_sum(scores.alive.astype(float), founder, founder.size)[founder]
         shape = (scores.num_places - survivors.size,)
         # Divided by its members, the worth of a species adds up to its mean fitness.
-        first = proportional(key_first, worth / jnp.maximum(members, 1), scores.alive, shape)
+        if self.size == 0:
+            first = proportional(key_first, worth / jnp.maximum(members, 1), scores.alive, shape)
+        else:
+            first = tournaments(key_first, scores.ranked, scores.alive, shape, self.size)
         # A mate is of the same species; if every worth there is 0, the first parent is its own mate.
         kin = founder[first][:, None] == founder[None]
         mates = jnp.where(kin, worth[None], 0)
