@@ -10,7 +10,7 @@ Example:
 from dataclasses import replace
 
 from etm_jax.automata._config import AutomataVariation, EM33Config, EM43Config
-from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
+from etm_jax.config import EvolutionaryTuringConfig, FitnessConfig, SelectionConfig
 from etm_jax.graphs._config import GraphConfig
 from etm_jax.graphs._variation import GraphRates
 from etm_jax.models._registry import MODELS
@@ -18,29 +18,40 @@ from etm_jax.networks._config import NetworksConfig
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.learning._config import LifetimeConfig
 from etm_jax.networks.variation._mutation import VariationRates
-from etm_jax.selection import LexicaseSelection, TournamentSelection, TruncationSelection
+from etm_jax.selection import LexicaseSelection, SpeciesSelection, TournamentSelection, TruncationSelection
 from etm_jax.task import CurriculumConfig
 
 # --8<-- [start:presets]
-# Small networks that learn to copy and to recall within minutes on two CPU cores, and still differ twofold in cost.
+# Kinds of memory and controller compete, in networks of very different size; a minute or two on two CPU cores. They
+# learn from short sequences and are selected by long ones, too.
 DEFAULT = EvolutionaryTuringConfig(
     population_size=12,
-    max_generations=24,
+    max_generations=60,
     task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
+    efficiency_weight=0.05,  # with more, the cheapest are selected before the others have learned
     score_episodes=128,
+    fitness=FitnessConfig(longer=("2=1", "5=1", "10=1")),
     model=NetworksConfig(
         bounds=Bounds(
-            num_slots=(24, 32),
-            slot_width=(12, 16),
-            num_read_heads=(1, 1),
+            num_slots=(8, 128),
+            slot_width=(8, 32),
+            num_read_heads=(1, 2),
             num_write_heads=(1, 2),
-            controller_size=(32, 64),
+            controller_size=(16, 100),
             addressing=("content_and_location",),  # copy keeps an order, which content alone cannot
+            controllers=("feedforward", "rnn", "gru", "lstm"),
+            memories=("ntm", "tape", "none"),
         ),
-        lifetime=LifetimeConfig(steps=350, batch_size=8),
+        # Small ones cost little, and cannot learn by heart what a memory is for.
+        variation=VariationRates(founders="small"),
+        lifetime=LifetimeConfig(steps=350, resting=6, optimiser="adam", final_learning_rate=1.0),
     ),
-    # After one lifetime networks differ in cost, not yet in what they can do: selection would keep the cheapest.
-    selection=SelectionConfig(warmup_generations=6),
+    # Kinds take different times to learn: the best of each survives until its time has come.
+    selection=SelectionConfig(
+        SpeciesSelection(radius=0.05, num_elites=6, size=3),
+        descriptors=("memory", "controller"),
+        warmup_generations=6,
+    ),
 )
 
 # The search space and population of the original Evolutionary Turing Machine; hours on two CPU cores.

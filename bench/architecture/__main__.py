@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tasks"))
 
 from bench._context import commit
 from bench._measure import in_fresh_process
-from bench.architecture._contenders import DEVELOPMENT, REPORTED, TASKS, Plan, contenders
+from bench.architecture._contenders import DEVELOPMENT, REPORTED, TASKS, Plan, ablations, contenders
 from bench.architecture._search import measure
 from bench.architecture._summary import draw, tables
 
@@ -32,7 +32,7 @@ class Settings:
 
     Attributes:
         tasks: names of tasks; none for the tables only, of what is in the folder.
-        contenders: names of contenders.
+        contenders: names of contenders, or of ablations.
         seeds: a run each; settings are found on 0 to 9, results are of 101 to 105.
         budget: CPU seconds of evolving or training that each run gets.
         quick: one task, three contenders, tiny sizes.
@@ -66,7 +66,7 @@ def check(settings: Settings) -> None:
     """
     for what, names, known in (
         ("tasks", settings.tasks, TASKS),
-        ("contenders", settings.contenders, contenders()),
+        ("contenders", settings.contenders, contenders() | ablations()),
     ):
         if unknown := [name for name in names if name not in known]:
             raise SystemExit(f"unknown {what} {', '.join(unknown)}; there are {', '.join(known)}")

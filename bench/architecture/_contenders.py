@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 
 import optax
 
-from etm_jax.config import EvolutionaryTuringConfig, SelectionConfig
+from etm_jax.config import EvolutionaryTuringConfig, FitnessConfig
 from etm_jax.networks import Bounds, LifetimeConfig, NetworksConfig, VariationRates
 from etm_jax.networks.genome._genes import neutral
 from etm_jax.networks.learning import make_chain
 from etm_jax.presets import PRESETS
-from etm_jax.selection import UniformSelection
+from etm_jax.selection import TournamentSelection, UniformSelection
 from etm_jax.training import NetworkConfig
 
 DEVELOPMENT, REPORTED = tuple(range(10)), (101, 102, 103, 104, 105)  # seeds; settings are found on the first ones
-VALIDATED, EXAMINED = (1, 2, 5), (1, 2, 5, 10)  # multiples of the trained size
+EXAMINED = (1, 2, 5, 10)  # multiples of the trained size
 LOOK = 4000  # training sequences between two looks at the validation episodes
 PATIENCE = 64_000  # training sequences without a better look after which a restart ends
 
@@ -36,9 +36,9 @@ class Task:
 
 TASKS = {
     "copy": Task("copy=0.8,bits=8,max_length=10", "vectors"),
-    "recall": Task("recall=0.8,bits=6,item_length=3,max_items=4", "items"),
+    "recall": Task("recall=0.8,bits=6,item_length=2,max_items=4", "items"),
     "repeat_copy": Task("repeat_copy=0.8,bits=4,max_length=5,max_repeats=4", "vectors; the repeats stay 1 to 4"),
-    "priority_sort": Task("priority_sort=0.8,bits=6,min_vectors=3,max_vectors=8,answers=6", "vectors and answers"),
+    "priority_sort": Task("priority_sort=0.8,bits=6,min_vectors=2,max_vectors=5,answers=4", "vectors and answers"),
     # No answer is right for certain: the score is the share of what the best estimator saves.
     "n_grams": Task("n_grams=0.8,context=2,min_length=50,max_length=50", "bits", score="performance"),
     "traversal": Task(
@@ -51,7 +51,7 @@ QUICK_TASK = Task("copy=0.8,bits=2,max_length=2", "vectors")
 LEARNING = LifetimeConfig(optimiser="adam", learning_rate=3e-3, batch_size=16, clip_norm=1.0)
 EVOLVED = replace(PRESETS["default"], devices=1)
 QUICK_EVOLVED = replace(PRESETS["quick"], devices=1, score_episodes=8)
-KINDS = {"memories": ("ntm", "tape", "none"), "controllers": ("lstm", "gru", "rnn", "feedforward")}
+ONE_KIND = {"memories": ("ntm",), "controllers": ("lstm",)}
 GRAVES = NetworkConfig(num_slots=128, slot_width=20, controller_size=100)
 TINY = NetworkConfig(num_slots=8, slot_width=4, controller_size=8)
 
@@ -107,20 +107,43 @@ def contenders(quick: bool = False) -> dict[str, Contender]:
     """All contenders by name."""
     config, shape = (QUICK_EVOLVED, TINY) if quick else (EVOLVED, GRAVES)
     assert isinstance(config.model, NetworksConfig)
-    bounds = config.model.bounds
-    wide, candidates = replace(bounds, **KINDS), 2 if quick else 16
+    one_kind, candidates = replace(config.model.bounds, **ONE_KIND), 2 if quick else 16
     still = VariationRates(gene_rate=0.0, noise_rate=0.0, learning_sigma=0.0, diversity_floor=0.0)
-    drifting = SelectionConfig(UniformSelection(), warmup_generations=config.selection.warmup_generations)
+    still = replace(still, founders=config.model.variation.founders)
     return {
         "evolved": Evolved(config),
-        "evolved_kinds": Evolved(with_model(config, bounds=wide)),
+        "evolved_ntm": Evolved(with_model(config, bounds=one_kind)),
         "graves": Restarted(shape),
         "pytorch_ntm": Restarted(shape, replace(LEARNING, batch_size=1), published=True),
         "lstm": Restarted(NetworkConfig(cell="none"), weights_of=shape),
-        "random_search": Halved(bounds, candidates),
-        "random_kinds": Halved(wide, candidates),
+        "random_search": Halved(config.model.bounds, candidates),
         "no_variation": Evolved(replace(with_model(config, variation=still), crossover_rate=0.0, immigrant_rate=0.0)),
-        "no_selection": Evolved(replace(config, selection=drifting)),
+        "no_selection": Evolved(replace(config, selection=replace(config.selection, method=UniformSelection()))),
+    }
+
+
+def ablations() -> dict[str, Contender]:
+    """The default preset with one thing changed, by name."""
+    config = EVOLVED
+    assert isinstance(config.model, NetworksConfig)
+    lifetime, variation = config.model.lifetime, config.model.variation
+    tournament, slerp = TournamentSelection(num_elites=6), replace(variation, crossover="slerp")
+    mating = replace(config, crossover_rate=0.5)
+    return {
+        "short_only": Evolved(replace(config, fitness=FitnessConfig())),
+        "no_rest": Evolved(with_model(config, lifetime=replace(lifetime, resting=0))),
+        "any_size": Evolved(with_model(config, variation=replace(variation, founders="uniform"))),
+        "no_species": Evolved(replace(config, selection=replace(config.selection, method=tournament))),
+        "efficient": Evolved(replace(config, efficiency_weight=0.2)),
+        "laws": Evolved(with_model(config, lifetime=replace(lifetime, optimiser="ae_schedule_free_adamw"))),
+        "births": Evolved(with_model(config, lifetime=replace(lifetime, births=4))),
+        "swarm": Evolved(with_model(config, lifetime=replace(lifetime, budget="swarm"))),
+        "no_crossover": Evolved(replace(config, crossover_rate=0.0)),
+        "slerp": Evolved(with_model(mating, variation=slerp)),
+        "aligned": Evolved(with_model(mating, variation=replace(variation, align=True))),
+        "blocks": Evolved(mating),
+        "baldwinian": Evolved(with_model(config, lifetime=replace(lifetime, inheritance="baldwinian"))),
+        "darwinian": Evolved(with_model(config, lifetime=replace(lifetime, inheritance="darwinian", resting=0))),
     }
 
 
@@ -142,7 +165,7 @@ class Plan:
         contender: a name of `contenders`.
         seed: of weights, variation and all episodes.
         budget: CPU seconds of evolving or training.
-        validation: episodes at each of `VALIDATED` that choose the network.
+        validation: episodes at each of `EXAMINED` that choose the network.
         held_out: episodes at each of `EXAMINED` that examine it.
         quick: tiny sizes.
     """
@@ -151,7 +174,7 @@ class Plan:
     contender: str
     seed: int
     budget: float
-    validation: int = 128
+    validation: int = 64
     held_out: int = 512
     quick: bool = False
 
@@ -168,10 +191,10 @@ class Plan:
     @property
     def who(self) -> Contender:
         """What learns it."""
-        return contenders(self.quick)[self.contender]
+        return (ablations() | contenders(self.quick))[self.contender]
 
     @property
     def fingerprint(self) -> str:
         """Of everything that is fixed but the seed: runs that differ in it must not be averaged."""
-        fixed = (self.what, self.who, self.budget, self.validation, self.held_out, VALIDATED, EXAMINED, LOOK, PATIENCE)
+        fixed = (self.what, self.who, self.budget, self.validation, self.held_out, EXAMINED, LOOK, PATIENCE)
         return hashlib.sha256(repr(fixed).encode()).hexdigest()[:16]

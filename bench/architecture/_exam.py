@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.architecture._contenders import EXAMINED, VALIDATED, Plan
+from bench.architecture._contenders import EXAMINED, Plan
 from etm_jax._compiling import compile_options
 from etm_jax.networks import Bounds, Genome
 from etm_jax.networks.learning import Lifetime, score
@@ -85,7 +85,7 @@ class Exam:
 
     def rank(self, genome: Genome) -> Rank:
         """How good a network is on the validation episodes."""
-        scores = self(genome, VALIDATION_STREAM, VALIDATED, self.plan.validation).values()
+        scores = self(genome, VALIDATION_STREAM, EXAMINED, self.plan.validation).values()
         return tuple(  # pyright: ignore[reportReturnType]
             float(np.mean([one[name] for one in scores])) for name in (self.plan.what.score, "performance")
         )

@@ -26,6 +26,7 @@ from etm_jax._compiling import compile_options, tracing
 from etm_jax._typing import Key, Params, pytree
 from etm_jax.config import EvolutionaryTuringConfig
 from etm_jax.evolution import compile_generation, first_state, make_problem
+from etm_jax.evolution._programs import compile_raising
 from etm_jax.models._model import member
 from etm_jax.networks import (
     Bounds,
@@ -151,9 +152,11 @@ def evolve(work: Work, contender: Evolved) -> tuple[Choice, Bounds, Counts]:
     with work.watch.on("compile"):
         problem = make_problem(config, work.suite)
         state = first_state(problem)
-        generation = compile_generation(problem, state)
+        raising, generation = compile_raising(problem, state), compile_generation(problem, state)
     bounds = problem.model.config.bounds
     choice = Choice(work.exam(bounds, state.champion))
+    with work.watch.on("work"):
+        state = jax.block_until_ready(raising(state))
     count = 0
     while not work.over:
         with work.watch.on("work"):

@@ -10,10 +10,10 @@ from typing import Any
 from scipy import stats
 
 from bench._measure import markdown
-from bench.architecture._contenders import EXAMINED, TASKS, contenders
+from bench.architecture._contenders import EXAMINED, TASKS, ablations, contenders
 
 CONFIDENCE = 0.95
-OURS = ("evolved", "evolved_kinds")
+OURS = ("evolved", "evolved_ntm")
 ALL_SIZES = "mean"
 COLUMNS = (*(f"{factor}x" for factor in EXAMINED), ALL_SIZES)
 HEADINGS = ("contender", "seeds", *COLUMNS, "weights", "multiply-adds", "CPU s", "compile s", "counts a seed")
@@ -37,7 +37,7 @@ def grouped(runs: Runs) -> dict[str, dict[str, Runs]]:
         raise ValueError(f"all runs must have the same budget, got {sorted(budgets)} CPU seconds; keep those of one")
     found: dict[str, dict[str, Runs]] = {}
     for task in TASKS:
-        for contender in contenders():
+        for contender in contenders() | ablations():
             own = [run for run in runs if (run["task"], run["contender"]) == (task, contender)]
             if len({run["fingerprint"] for run in own}) > 1:
                 raise ValueError(f"the runs of {contender} on {task} had different settings; keep those of one setting")
@@ -112,7 +112,7 @@ def sentences(found: dict[str, dict[str, Runs]]) -> list[str]:
     """Of each of ours beside each other: on which tasks it is better by the interval of the mean over all sizes."""
     lines = []
     for ours in OURS:
-        for other in contenders():
+        for other in contenders() | ablations():
             tasks: dict[str, list[str]] = {}
             ratios = []
             for task, own in found.items():
@@ -160,7 +160,7 @@ def draw(runs: Runs, path: Path) -> None:
     rows = math.ceil(len(found) / columns)
     figure = Figure(figsize=(4 * columns + 2, 3 * rows + 0.5), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    markers = dict(zip(contenders(), "o*sD^vdPX", strict=True))
+    markers = dict(zip(contenders(), "o*sD^vPX", strict=True))
     seen: dict[str, Any] = {}
     for panel, (task, own) in zip(panels, found.items(), strict=False):
         for index, (name, marker) in enumerate(markers.items()):

@@ -17,10 +17,10 @@ from bench.architecture._contenders import (
     PATIENCE,
     REPORTED,
     TASKS,
-    VALIDATED,
     Halved,
     Plan,
     Restarted,
+    ablations,
     contenders,
 )
 from bench.architecture._exam import HELD_OUT_STREAM, VALIDATION_STREAM, Choice, Exam, Stopwatch
@@ -130,7 +130,6 @@ def test_every_task_has_a_form_at_every_size():
         suite = make_suite((task.spec,))
         steps = [suite.num_steps] + [suite.longer(factor).num_steps for factor in EXAMINED[1:]]
         assert steps == sorted(set(steps))
-    assert set(VALIDATED) <= set(EXAMINED)
 
 
 def test_without_variation_and_without_selection_nothing_else_changes():
@@ -144,6 +143,13 @@ def test_without_variation_and_without_selection_nothing_else_changes():
     assert (drifting.selection.method.kind, drifting.selection.method.num_elites) == ("uniform", 0)
     restored = replace(drifting.selection, method=evolved.selection.method)
     assert replace(drifting, selection=restored) == evolved
+
+
+def test_every_ablation_changes_something_and_is_no_contender():
+    evolved, ablated = contenders()["evolved"], ablations()
+    assert not set(ablated) & set(contenders())
+    assert evolved not in ablated.values() and len(set(ablated.values())) == len(ablated)
+    command.check(replace(command.Settings(), contenders=tuple(ablated)))
 
 
 def test_the_validation_chooses_on_other_episodes_than_the_exam():
@@ -163,7 +169,7 @@ def test_the_validation_chooses_on_other_episodes_than_the_exam():
     assert choice.offer(np.zeros(1)) == (0.0, 0.5)  # what is not finite counts as wrong
     chosen, asked[:] = list(asked), []
     exam.held_out(np.zeros(1))
-    assert [factor for factor, _ in chosen] == list(VALIDATED)
+    assert [factor for factor, _ in chosen] == list(EXAMINED)
     assert [factor for factor, _ in asked] == [factor for factor in EXAMINED for _ in range(2)]
     assert len({key for _, key in chosen + asked}) == len(chosen) + len(asked)
     assert VALIDATION_STREAM != HELD_OUT_STREAM

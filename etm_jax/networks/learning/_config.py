@@ -33,7 +33,6 @@ class LifetimeConfig:
     optimiser: Optimiser = "ae_schedule_free_adamw"  # those that begin with ae_ move their own learning rate
     learning_rate: float = 3e-3  # where the first lifetime starts; times the individual's learning gene
     warmup_steps: int = 20  # not for ae_: steps at the start of a lifetime in which updates grow to full size
-    anneal: float = 1.0  # not for ae_: share of the rate left at the last step of a lifetime, along a cosine
     final_learning_rate: float = 0.1  # not for ae_: share of the rate left at the last generation, along a cosine
     clip_norm: float = 1.0  # global norm that gradients are clipped to
     ponder_cost: float = 0.001  # what a step of pondering adds to the loss, where networks may ponder
@@ -56,7 +55,6 @@ class LifetimeConfig:
         require_count("lifetime.batch_size", self.batch_size, 1)
         require_count("lifetime.warmup_steps", self.warmup_steps, 0)
         require_positive("lifetime.learning_rate", self.learning_rate)
-        require_share("lifetime.anneal", self.anneal)
         require_share("lifetime.final_learning_rate", self.final_learning_rate)
         require_positive("lifetime.clip_norm", self.clip_norm)
         require_not_negative("lifetime.ponder_cost", self.ponder_cost)

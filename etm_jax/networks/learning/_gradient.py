@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from etm_jax import ae
@@ -135,8 +134,7 @@ def _learn(
     """`learn`, given which weights exist; the genome may have live weights."""
     config, own = lifetime.config, lifetime.optimiser
     adaptive = is_adaptive(config, own, genome.params)
-    schedule = None if adaptive else lifetime_schedule(scale, num_steps, config.anneal)
-    chain = make_chain(config, genome.learning, schedule, own)
+    chain = make_chain(config, genome.learning, None if adaptive else optax.constant_schedule(scale), own)
     (packed, _), (mask, _) = pack(lifetime, genome.params), pack(lifetime, mask)
     start = chain.init(packed)
 
@@ -150,16 +148,6 @@ def _learn(
     packed, unpack = pack(lifetime, params)
     genome = replace(genome, params=unpack(ae.eval_params(state, packed)))
     return acquire(genome, state, config.learning_rate) if adaptive else genome
-
-
-def lifetime_schedule(scale: Scalar | float, num_steps: IntScalar | int, anneal: float) -> optax.Schedule:
-    """Share of the learning rate at a step: from `scale` along a cosine to the share `anneal` of it at the last step."""
-
-    def share(step: ArrayLike) -> Scalar:
-        passed = jnp.asarray(step) / jnp.maximum(num_steps - 1, 1)
-        return scale * (anneal + (1 - anneal) * 0.5 * (1 + jnp.cos(jnp.pi * passed)))
-
-    return share if anneal < 1 else optax.constant_schedule(scale)
 
 
 def acquire(genome: Genome, state: optax.OptState, learning_rate: float) -> Genome:
