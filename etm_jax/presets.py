@@ -46,11 +46,11 @@ DEFAULT = EvolutionaryTuringConfig(
         variation=VariationRates(founders="small"),
         lifetime=LifetimeConfig(steps=350, resting=6, optimiser="adam", final_learning_rate=1.0),
     ),
-    # Kinds take different times to learn: the best of each survives until its time has come.
+    # Kinds stay on their plateaus for different times: all learn for long, and then the best of each kind survives.
     selection=SelectionConfig(
         SpeciesSelection(radius=0.05, num_elites=6, size=3),
         descriptors=("memory", "controller"),
-        warmup_generations=6,
+        warmup_generations=16,
     ),
 )
 
