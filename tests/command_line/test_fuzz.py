@@ -82,6 +82,7 @@ NETWORKS = EPISODES | {
     "variation.founders": st.sampled_from(typing.get_args(Founders)),
     "variation.crossover": st.sampled_from(typing.get_args(Crossover)),
     "lifetime.births": st.sampled_from((1, 2, 3)),
+    "lifetime.resting": st.sampled_from((0, 1, 9)),
 }
 AUTOMATA = {"variation.rule-rate": st.sampled_from((0.0, 1.0)), "variation.programme-rate": st.sampled_from((0.0, 2.0))}
 OWN = {

@@ -185,3 +185,14 @@ def test_a_child_has_parents_of_one_species_and_species_share_by_their_mean():
     # Counted from the least one: 0.8 0.7 0.6 / 3 = 0.7, 0.1 / 2 = 0.05, 0.5 / 1.
     shares = np.bincount(founder[parents[:, 0]], minlength=6)[[0, 3, 5]] / len(parents)
     np.testing.assert_allclose(shares, np.asarray([0.7, 0.05, 0.5]) / 1.25, atol=0.03)
+
+
+def test_in_tournaments_over_species_the_fittest_has_more_than_its_share_and_founders_survive_as_ever():
+    selector = SpeciesSelection(num_elites=3, size=3)
+    found = select(selector, jax.random.key(0), SPECIES.replace(places=6003))
+    assert np.asarray(found.survivors).tolist() == [0, 5, 3]
+    parents, founder = np.asarray(found.parents), np.asarray([0, 0, 0, 3, 3, 5])
+    assert np.all(founder[parents[:, 0]] == founder[parents[:, 1]])
+    # The member of rank r of 6 wins if it is drawn and none above it is: (7 - r)^3 - (6 - r)^3 of 6^3.
+    chances = np.asarray([91, 61, 37, 7, 1, 19]) / 216  # ranks 1, 2, 3, 5, 6, 4
+    np.testing.assert_allclose(np.bincount(parents[:, 0], minlength=6) / len(parents), chances, atol=0.03)
