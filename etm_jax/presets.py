@@ -42,8 +42,8 @@ DEFAULT = EvolutionaryTuringConfig(
             controllers=("feedforward", "rnn", "gru", "lstm"),
             memories=("ntm", "tape", "none"),
         ),
-        # Small ones cost little, and cannot learn by heart what a memory is for.
-        variation=VariationRates(founders="small"),
+        # Small ones cost little, and cannot learn by heart what a memory is for; some tasks need larger ones.
+        variation=VariationRates(founders="log_uniform"),
         lifetime=LifetimeConfig(steps=350, resting=6, optimiser="adam", final_learning_rate=1.0),
     ),
     # Kinds stay on their plateaus for different times: all learn for long, and then the best of each kind survives.

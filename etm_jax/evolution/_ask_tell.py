@@ -57,8 +57,7 @@ class _Space:
 
     def random(self, key: Key) -> Genome:
         """A random genome. The key is consumed."""
-        small = self.rates.founders == "small"
-        return random_genome(key, self.bounds, self.input_size, self.output_size, small=small)
+        return random_genome(key, self.bounds, self.input_size, self.output_size, founders=self.rates.founders)
 
     def offspring(self, key: Key, first: Genome, second: Genome, mates: BoolScalar, diversity: Scalar) -> Genome:
         """A child. The key is consumed."""
