@@ -42,7 +42,7 @@ TASKS = {
     # No answer is right for certain: the score is the share of what the best estimator saves.
     "n_grams": Task("n_grams=0.8,context=2,min_length=50,max_length=50", "bits", score="performance"),
     "traversal": Task(
-        "traversal=0.8,min_nodes=3,max_nodes=5,max_out_degree=2,max_path=2", "edges of the path; graphs stay as large"
+        "traversal=0.8,min_nodes=3,max_nodes=3,max_out_degree=2,max_path=1", "edges of the path; graphs stay as large"
     ),
 }
 QUICK_TASK = Task("copy=0.8,bits=2,max_length=2", "vectors")
