@@ -26,7 +26,7 @@ from etm_jax.task import CurriculumConfig
 # learn from short sequences and are selected by long ones, too.
 DEFAULT = EvolutionaryTuringConfig(
     population_size=12,
-    max_generations=32,
+    max_generations=60,
     task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
     efficiency_weight=0.05,  # with more, the cheapest are selected before the others have learned
     score_episodes=128,
@@ -42,15 +42,15 @@ DEFAULT = EvolutionaryTuringConfig(
             controllers=("feedforward", "rnn", "gru", "lstm"),
             memories=("ntm", "tape", "none"),
         ),
-        # Small ones cost little, and cannot learn by heart what a memory is for; some tasks need larger ones.
-        variation=VariationRates(founders="log_uniform", gene_rate=0.25, controller_sigma=32.0),
-        lifetime=LifetimeConfig(steps=700, resting=6, optimiser="adam", final_learning_rate=1.0),
+        # Small ones cost little, and cannot learn by heart what a memory is for. Mutations make them grow.
+        variation=VariationRates(founders="small", gene_rate=0.25, controller_sigma=32.0),
+        lifetime=LifetimeConfig(steps=350, resting=6, optimiser="adam", final_learning_rate=1.0),
     ),
     # Kinds stay on their plateaus for different times: all learn for long, and then the best of each kind survives.
     selection=SelectionConfig(
         SpeciesSelection(radius=0.05, num_elites=6, size=3),
         descriptors=("memory", "controller"),
-        warmup_generations=8,
+        warmup_generations=16,
     ),
 )
 
@@ -154,7 +154,7 @@ GRAPHS = replace(
         ),
     ),
     population_size=300,
-    max_generations=32,
+    max_generations=60,
     task=("t_maze=1,length=10",),
     efficiency_weight=0.0,  # what does nothing yet is what later steps build on
     score_episodes=16,

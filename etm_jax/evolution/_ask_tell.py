@@ -57,7 +57,8 @@ class _Space:
 
     def random(self, key: Key) -> Genome:
         """A random genome. The key is consumed."""
-        return random_genome(key, self.bounds, self.input_size, self.output_size, founders=self.rates.founders)
+        small = self.rates.founders == "small"
+        return random_genome(key, self.bounds, self.input_size, self.output_size, small=small)
 
     def offspring(self, key: Key, first: Genome, second: Genome, mates: BoolScalar, diversity: Scalar) -> Genome:
         """A child. The key is consumed."""

@@ -138,7 +138,8 @@ class Networks:
 
     def random(self, key: Key) -> Genome:
         """Genes from the bounds, weights by fan-in. The key is consumed."""
-        return random_genome(key, self.config.bounds, *self.channels, founders=self.config.variation.founders)
+        small = self.config.variation.founders == "small"
+        return random_genome(key, self.config.bounds, *self.channels, small=small)
 
     def offspring(self, key: Key, first: Genome, second: Genome, mates: BoolScalar, diversity: Scalar) -> Genome:
         """Crossover, growth that keeps the function, weight noise. The key is consumed."""

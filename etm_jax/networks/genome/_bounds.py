@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,6 @@ from etm_jax.networks.genome._genes import (
     multiply_adds,
 )
 
-Founders = Literal["uniform", "log_uniform"]
 GATED = sharing("gate")  # memories whose heads choose between content and location, if the addressing gene allows it
 MOVING = tuple(kind for kind in sharing("location") if kind not in GATED)  # memories whose heads always move
 
@@ -231,19 +230,11 @@ class Bounds:
 
     # Architectures of the space
 
-    def random_architecture(self, key: Key, founders: Founders = "uniform") -> Architecture:
-        """Draw every gene from its range. The key is consumed.
-
-        Args:
-            key: consumed.
-            founders: how sizes are drawn: "uniform", or "log_uniform", where doubling is as likely everywhere.
-        """
+    def random_architecture(self, key: Key, *, small: bool = False) -> Architecture:
+        """Draw every gene uniformly from its range or, if `small`, kinds alone: sizes are the least. The key is
+        consumed."""
         position = jax.random.uniform(key, (len(RANGES) + len(CHOICES),))
-        if founders == "log_uniform":
-            low, high = (jnp.array(ends, position.dtype) for ends in zip(*self.ranges.values(), strict=True))
-            size = jnp.floor(low * ((high + 1) / low) ** position[: len(RANGES)])
-            position = position.at[: len(RANGES)].set((size - low + 0.5) / (high - low + 1))
-        return self.architecture_at(position)
+        return self.architecture_at(position.at[: len(RANGES)].set(0) if small else position)
 
     def architecture_at(self, position: Float[Array, " gene"]) -> Architecture:
         """The architecture at a position in the unit cube, one coordinate in [0, 1) a gene in the order of `GENES`."""

@@ -15,7 +15,7 @@ from etm_jax.cells._cell import cell_step, drive_of, join_weights, read_out
 from etm_jax.cells._registry import initial_carry
 from etm_jax.cells._unroll import HowToUnroll
 from etm_jax.cells._weights import axes_of, initial_params, keep_active, weight_mask
-from etm_jax.networks.genome._bounds import Bounds, Founders
+from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Architecture, Genome, random_learning
 from etm_jax.networks.native import LiveWeights, as_served, live_unroll, native_unroll, where_served, why_not
 
@@ -27,9 +27,9 @@ def random_genome(
     output_size: int,
     architecture: Architecture | None = None,
     *,
-    founders: Founders = "uniform",
+    small: bool = False,
 ) -> Genome:
-    """Draw genes from the bounds, and weights by the fan-in of those genes.
+    """Draw genes uniformly from the bounds, and weights by the fan-in of those genes.
 
     Args:
         key: consumed.
@@ -37,7 +37,7 @@ def random_genome(
         input_size: channels in.
         output_size: channels out.
         architecture: genes to take in place of random ones.
-        founders: how sizes are drawn; see `Bounds.random_architecture`.
+        small: draw kinds only, and let every size be the least.
 
     Returns:
         One genome; `vmap` over keys for a population.
@@ -58,7 +58,7 @@ def random_genome(
         raise ValueError(f"input_size and output_size must be at least 1, got {input_size} and {output_size}")
     key_genes, key_weights, key_learning = jax.random.split(key, 3)
     if architecture is None:
-        architecture = bounds.random_architecture(key_genes, founders)
+        architecture = bounds.random_architecture(key_genes, small=small)
     sizes, active = bounds.axis_sizes(input_size, output_size), bounds.active_axes(architecture)
     params = initial_params(key_weights, active, sizes["input"], output_size, jnp.result_type(float))
     return Genome(architecture=architecture, params=params, learning=random_learning(key_learning))

@@ -13,13 +13,14 @@ from etm_jax.cells import MEMORIES, Parameter
 from etm_jax.cells._kinds import value_of
 from etm_jax.cells._spec import NO_MEMORY
 from etm_jax.cells._weights import axes_of, draw_like, initial_params, map_table, weight_mask
-from etm_jax.networks.genome._bounds import Bounds, Founders
+from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import CHOICES, GENES, Architecture, Genome
 from etm_jax.networks.variation._gates import with_gates_moved
 
 LOCAL_SHARE_OF_RANGE = 8  # a local step goes at most this fraction of the range, and at least 1
 MOST_BOOST = 4.0
 
+Founders = Literal["uniform", "small"]
 Crossover = Literal["blocks", "slerp"]
 LEAST_SIZE = 0.1  # of an array to which noise is relative: else biases, which begin at 0, would never move
 
@@ -39,8 +40,8 @@ class VariationRates:
         learning_sigma: standard deviation of a step of the logarithms of the learning genes, in every offspring.
         diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
             times as often where there is none.
-        founders: how the sizes of random networks are drawn from the bounds: "uniform", or "log_uniform", by which most
-            are small, and cost little before they grow.
+        founders: how large random networks are. "uniform": of any size in the bounds; "small": of the least, so that
+            networks grow, and cost little before they have. Kinds are drawn either way.
         crossover: how the weights of two parents mix: "blocks" of either, or by "slerp"; see `cross_weights`.
         align: True = hidden units of two parents are matched by their weights before these mix; see `align_units`.
     """
