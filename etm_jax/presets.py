@@ -26,9 +26,9 @@ from etm_jax.task import CurriculumConfig
 # learn from short sequences and are selected by long ones, too.
 DEFAULT = EvolutionaryTuringConfig(
     population_size=12,
-    max_generations=60,
+    max_generations=44,
     task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
-    efficiency_weight=0.05,  # with more, the cheapest are selected before the others have learned
+    efficiency_weight=0.01,  # decides among equals: with more, growth does not pay before it has been learned with
     score_episodes=128,
     fitness=FitnessConfig(longer=("2=1", "5=1", "10=1")),
     model=NetworksConfig(
@@ -42,7 +42,7 @@ DEFAULT = EvolutionaryTuringConfig(
             controllers=("feedforward", "rnn", "gru", "lstm"),
             memories=("ntm", "tape", "none"),
         ),
-        # Small ones cost little, and cannot learn by heart what a memory is for. Mutations make them grow.
+        # Small founders cost little, and cannot learn by heart what a memory is for. Mutations make them grow.
         variation=VariationRates(founders="small", gene_rate=0.25, controller_sigma=32.0),
         lifetime=LifetimeConfig(steps=350, resting=6, optimiser="adam", final_learning_rate=1.0),
     ),
