@@ -25,8 +25,8 @@ from etm_jax.task import CurriculumConfig
 # Kinds of memory and controller compete, in networks of very different size; a minute or two on two CPU cores. They
 # learn from short sequences and are selected by long ones, too.
 DEFAULT = EvolutionaryTuringConfig(
-    population_size=12,
-    max_generations=44,
+    population_size=10,
+    max_generations=52,
     task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
     efficiency_weight=0.01,  # decides among equals: with more, growth does not pay before it has been learned with
     score_episodes=128,
@@ -44,9 +44,10 @@ DEFAULT = EvolutionaryTuringConfig(
         ),
         # Small founders cost little, and cannot learn by heart what a memory is for. Mutations make them grow.
         variation=VariationRates(founders="small", gene_rate=0.25, controller_sigma=32.0),
-        lifetime=LifetimeConfig(steps=350, resting=6, optimiser="adam", final_learning_rate=1.0),
+        lifetime=LifetimeConfig(steps=350, resting=2, optimiser="adam", final_learning_rate=1.0),
     ),
-    # Kinds stay on their plateaus for different times: all learn for long, and then the best of each kind survives.
+    # Kinds stay on their plateaus for different times: all learn for long, and then the best of each survives and, but for
+    # the two fittest, learns on.
     selection=SelectionConfig(
         SpeciesSelection(radius=0.05, num_elites=6, size=3),
         descriptors=("memory", "controller"),
