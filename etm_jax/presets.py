@@ -46,8 +46,8 @@ DEFAULT = EvolutionaryTuringConfig(
         variation=VariationRates(founders="small", gene_rate=0.25, controller_sigma=32.0),
         lifetime=LifetimeConfig(steps=350, resting=2, optimiser="adam", final_learning_rate=1.0),
     ),
-    # Kinds stay on their plateaus for different times: all learn for long, then the best of each survives, and all but the
-    # two fittest learn on.
+    # Kinds stay on their plateaus for different times: all learn for long, then the best of each survives, and all but
+    # the two fittest learn on.
     selection=SelectionConfig(
         SpeciesSelection(radius=0.05, num_elites=6, size=3),
         descriptors=("memory", "controller"),
