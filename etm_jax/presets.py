@@ -30,14 +30,15 @@ DEFAULT = EvolutionaryTuringConfig(
     task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
     efficiency_weight=0.01,  # decides among equals: with more, growth does not pay before it has been learned with
     score_episodes=128,
-    fitness=FitnessConfig(longer=("2=1", "5=1", "10=1")),
+    # Half the weight is the trained length's: where a task is still being learned, nothing shows at longer ones.
+    fitness=FitnessConfig(longer=("2=0.5", "5=0.25", "10=0.25")),
     model=NetworksConfig(
         bounds=Bounds(
-            num_slots=(8, 128),
+            num_slots=(16, 128),
             slot_width=(8, 32),
             num_read_heads=(1, 2),
             num_write_heads=(1, 2),
-            controller_size=(16, 100),
+            controller_size=(32, 64),
             addressing=("content_and_location",),  # copy keeps an order, which content alone cannot
             controllers=("feedforward", "rnn", "gru", "lstm"),
             memories=("ntm", "tape", "none"),
