@@ -211,6 +211,7 @@ def main(argv: list[str] | None = None) -> None:
     with one_line_errors():
         try:
             suite = suite_of(command.settings)
+            command = with_lengths_of(suite, command)
             if command.distributed:
                 join_processes(command.coordinator, command.num_processes, command.process_id)
             problem = make_problem(command.settings, suite)
@@ -223,6 +224,26 @@ def main(argv: list[str] | None = None) -> None:
                 fail(f"the run does not fit into memory: {reason}; lower --population-size or the upper ends of sizes")
             way_out = "if a process died, end the others, and start all with --resume"
             fail(f"the distributed run broke off: {reason}; {way_out}")
+
+
+def with_lengths_of(suite: AnySuite, command: Command) -> Command:
+    """The command without those longer lengths of its preset that a task cannot be asked at, which it says.
+
+    What flags or a file ask for is not changed.
+    """
+    settings = command.settings
+    preset = PRESETS[command.preset] if command.preset else preset_of(settings.model.kind)
+    if command.resume is not None or settings.fitness != preset.fitness:
+        return command
+    lacking = {length: absent for length in settings.fitness.lengths if (absent := suite.without_longer(length))}
+    if not lacking:
+        return command
+    for length, absent in lacking.items():
+        for name, reason in absent.items():
+            say(f"{name} cannot be asked at {length} times its length, which does not count in the fitness: {reason}")
+    kept = tuple(f"{length}={weight}" for length, weight in settings.fitness.lengths.items() if length not in lacking)
+    fitness = dataclasses.replace(settings.fitness, longer=kept)
+    return dataclasses.replace(command, settings=dataclasses.replace(settings, fitness=fitness))
 
 
 def check_processes(command: Command) -> None:

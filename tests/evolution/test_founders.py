@@ -130,7 +130,6 @@ def test_islands_and_devices_get_the_same_founders(settings):
         ({"births": 0}, "lifetime.births must be a whole number of at least 1"),
         ({"births": 128}, r"lifetime.births must be at most lifetime.steps \(100\), which they share, got 128"),
         ({"births": 2, "inheritance": "darwinian"}, "lifetime.births must be 1 where nothing is learned"),
-        ({"resting": 2, "inheritance": "darwinian"}, "lifetime.resting must be 0 where nothing is learned"),
         ({"resting": -1}, "lifetime.resting must be a whole number of at least 0"),
     ],
 )

@@ -14,6 +14,7 @@ import etm_tasks
 from etm_jax.config import EvolutionaryTuringConfig, FitnessConfig, SelectionConfig
 from etm_jax.evolution import fitness_of, make_problem
 from etm_jax.evolution._generation import init, keys_of, step
+from etm_jax.evolve import read_command, with_lengths_of
 from etm_jax.models._model import Result
 from etm_jax.networks import apply
 from etm_jax.presets import PRESETS
@@ -153,3 +154,17 @@ def test_what_cannot_be_asked_is_refused_in_one_line(task, preset, changes, told
     with pytest.raises(ValueError, match=told) as caught:
         make_problem(EvolutionaryTuringConfig(**config), suite)
     assert "\n" not in str(caught.value)
+
+
+def test_lengths_of_the_preset_that_a_task_lacks_are_left_out_and_said_and_those_of_flags_are_refused(capsys):
+    command = read_command(["--task", "parity,bits=4"])
+    found = with_lengths_of(etm_tasks.make_suite(("parity,bits=4",)), command)
+    assert found.settings.fitness.lengths == {2: 0.5}
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in said] == [
+        f"parity cannot be asked at {length} times its length" for length in (5, 10)
+    ]
+    asked = read_command(["--task", "parity,bits=4", "--fitness.longer", "5=1"])
+    assert with_lengths_of(etm_tasks.make_suite(("parity,bits=4",)), asked) == asked
+    copies = read_command(["--task", "copy"])
+    assert with_lengths_of(etm_tasks.make_suite(("copy",)), copies) == copies

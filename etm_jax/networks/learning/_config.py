@@ -49,9 +49,8 @@ class LifetimeConfig:
         require(self.births.bit_count() == 1, "lifetime.births", "a power of 2, since half of them stop", self.births)
         rule = f"at most lifetime.steps ({self.steps}), which they share"
         require(self.births <= self.steps, "lifetime.births", rule, self.births)
-        for name, none in (("births", 1), ("resting", 0)):
-            given, rule = getattr(self, name), f"{none} where nothing is learned (darwinian)"
-            require(given == none or self.inheritance != "darwinian", f"lifetime.{name}", rule, given)
+        rule = "1 where nothing is learned (darwinian)"
+        require(self.births == 1 or self.inheritance != "darwinian", "lifetime.births", rule, self.births)
         require_count("lifetime.batch_size", self.batch_size, 1)
         require_count("lifetime.warmup_steps", self.warmup_steps, 0)
         require_positive("lifetime.learning_rate", self.learning_rate)
