@@ -94,7 +94,8 @@ class Source:
     """What evolves. networks: networks with memory; em43: cellular automata that compute functions of numbers; em33:
     cellular automata that act in environments; graph: networks that grow node by node and act in environments."""
     preset: PresetName | None = None
-    """Settings to start from. default: solves copy on a laptop in minutes; classic: the classic search space,
+    """Settings to start from. default: solves copy on a laptop in minutes; wide: kinds of networks, selected by longer
+    sequences, too; classic: the classic search space,
     population 50, 100 generations; quick: a first look; acting: small networks that drive a toy car; em43, em33 and
     graph: the presets of these models."""
     selection: SelectionName | None = None

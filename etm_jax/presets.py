@@ -22,9 +22,30 @@ from etm_jax.selection import LexicaseSelection, SpeciesSelection, TournamentSel
 from etm_jax.task import CurriculumConfig
 
 # --8<-- [start:presets]
+# Small networks that learn to copy and to recall within minutes on two CPU cores, and still differ twofold in cost.
+DEFAULT = EvolutionaryTuringConfig(
+    population_size=12,
+    max_generations=24,
+    task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
+    score_episodes=128,
+    model=NetworksConfig(
+        bounds=Bounds(
+            num_slots=(24, 32),
+            slot_width=(12, 16),
+            num_read_heads=(1, 1),
+            num_write_heads=(1, 2),
+            controller_size=(32, 64),
+            addressing=("content_and_location",),  # copy keeps an order, which content alone cannot
+        ),
+        lifetime=LifetimeConfig(steps=350, batch_size=8),
+    ),
+    # After one lifetime networks differ in cost, not yet in what they can do: selection would keep the cheapest.
+    selection=SelectionConfig(warmup_generations=6),
+)
+
 # Kinds of memory and controller compete, in networks of very different size; a minute or two on two CPU cores. They
 # learn from short sequences and are selected by long ones, too.
-DEFAULT = EvolutionaryTuringConfig(
+WIDE = EvolutionaryTuringConfig(
     population_size=10,
     max_generations=52,
     task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
@@ -171,6 +192,7 @@ GRAPHS = replace(
 
 PRESETS = {
     "default": DEFAULT,
+    "wide": WIDE,
     "classic": CLASSIC,
     "quick": QUICK,
     "acting": ACTING,

@@ -24,7 +24,7 @@ class Task:
     """What is learned.
 
     Attributes:
-        spec: as on the command line. The weight leaves 0.2 of the fitness to efficiency, as the default preset does.
+        spec: as on the command line. The weight is that of both tasks of the presets.
         score: of `Result`, what networks are chosen and compared by.
         longer: what grows at 2, 5 and 10 times.
     """
@@ -49,7 +49,7 @@ QUICK_TASK = Task("copy=0.8,bits=2,max_length=2", "vectors")
 
 # Of all who train a network from its first weights to the end. There is no curriculum.
 LEARNING = LifetimeConfig(optimiser="adam", learning_rate=3e-3, batch_size=16, clip_norm=1.0)
-EVOLVED = replace(PRESETS["default"], devices=1)
+EVOLVED = replace(PRESETS["wide"], devices=1)
 QUICK_EVOLVED = replace(PRESETS["quick"], devices=1, score_episodes=8)
 ONE_KIND = {"memories": ("ntm",), "controllers": ("lstm",)}
 GRAVES = NetworkConfig(num_slots=128, slot_width=20, controller_size=100)
@@ -123,7 +123,7 @@ def contenders(quick: bool = False) -> dict[str, Contender]:
 
 
 def ablations() -> dict[str, Contender]:
-    """The default preset with one thing changed, by name."""
+    """The preset `wide` with one thing changed, by name."""
     config = EVOLVED
     assert isinstance(config.model, NetworksConfig)
     lifetime, variation = config.model.lifetime, config.model.variation
