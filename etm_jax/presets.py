@@ -55,8 +55,8 @@ WIDE = EvolutionaryTuringConfig(
     fitness=FitnessConfig(longer=("2=0.5", "5=0.25", "10=0.25")),
     model=NetworksConfig(
         bounds=Bounds(
-            num_slots=(16, 128),
-            slot_width=(8, 32),
+            num_slots=(24, 128),
+            slot_width=(12, 32),
             num_read_heads=(1, 2),
             num_write_heads=(1, 2),
             controller_size=(32, 64),
