@@ -24,7 +24,7 @@ class Task:
     """What is learned.
 
     Attributes:
-        spec: as on the command line. The weight is that of both tasks of the presets.
+        spec: as on the command line. The weight is the sum of those of the two tasks of `wide`.
         score: of `Result`, what networks are chosen and compared by.
         longer: what grows at 2, 5 and 10 times.
     """

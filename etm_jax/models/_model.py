@@ -196,7 +196,7 @@ class LearningModel(Model, Protocol):
         Args:
             fitness: of the individual or, at birth, of its first parent, in the generation before.
             known: True = there is such a fitness.
-            selected: True = it survived selection; nobody did in the warm-up.
+            selected: True = it survived selection; False for all during the warm-up.
         """
         ...
 
