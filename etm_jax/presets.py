@@ -22,8 +22,43 @@ from etm_jax.selection import LexicaseSelection, SpeciesSelection, TournamentSel
 from etm_jax.task import CurriculumConfig
 
 # --8<-- [start:presets]
-# Small networks that learn to copy and to recall within minutes on two CPU cores, and still differ twofold in cost.
+# Kinds of memory and controller compete, in networks of very different size; a minute or two on two CPU cores. They
+# learn from short sequences and are selected by long ones, too.
 DEFAULT = EvolutionaryTuringConfig(
+    population_size=10,
+    max_generations=52,
+    task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
+    efficiency_weight=0.01,  # decides among equals: with more, growth does not pay before it has been learned with
+    score_episodes=128,
+    # Half the weight is the trained length's: where a task is still being learned, nothing shows at longer ones.
+    fitness=FitnessConfig(longer=("2=0.25", "5=0.25", "10=0.5"), longer_episodes=64),
+    model=NetworksConfig(
+        bounds=Bounds(
+            num_slots=(48, 128),
+            slot_width=(12, 32),
+            num_read_heads=(1, 2),
+            num_write_heads=(1, 2),
+            controller_size=(32, 64),
+            addressing=("content_and_location",),  # copy keeps an order, which content alone cannot
+            controllers=("feedforward", "rnn", "gru", "lstm"),
+            memories=("ntm", "tape", "none"),
+        ),
+        # Small founders cost little, and cannot learn by heart what a memory is for. Mutations make them grow, but half
+        # of all children keep the architecture and learn on.
+        variation=VariationRates(founders="small", gene_rate=0.4, change_rate=0.5, controller_sigma=32.0),
+        lifetime=LifetimeConfig(steps=350, resting=2, optimiser="adam"),
+    ),
+    # Kinds stay on their plateaus for different times: all learn for long, then the best of each survives, and all but
+    # the two fittest learn on.
+    selection=SelectionConfig(
+        SpeciesSelection(radius=0.05, num_elites=6, size=3),
+        descriptors=("memory", "controller"),
+        warmup_generations=16,
+    ),
+)
+
+# One kind of network, of sizes that differ twofold in cost, so that XLA computes them quickly; they learn by the laws.
+NARROW = EvolutionaryTuringConfig(
     population_size=12,
     max_generations=24,
     task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
@@ -41,40 +76,6 @@ DEFAULT = EvolutionaryTuringConfig(
     ),
     # After one lifetime networks differ in cost, not yet in what they can do: selection would keep the cheapest.
     selection=SelectionConfig(warmup_generations=6),
-)
-
-# Kinds of memory and controller compete, in networks of very different size; a minute or two on two CPU cores. They
-# learn from short sequences and are selected by long ones, too.
-WIDE = EvolutionaryTuringConfig(
-    population_size=10,
-    max_generations=52,
-    task=("copy=0.5,bits=8,max_length=8", "recall=0.3,bits=6,item_length=2,max_items=3"),
-    efficiency_weight=0.01,  # decides among equals: with more, growth does not pay before it has been learned with
-    score_episodes=128,
-    # Half the weight is the trained length's: where a task is still being learned, nothing shows at longer ones.
-    fitness=FitnessConfig(longer=("2=0.5", "5=0.25", "10=0.25")),
-    model=NetworksConfig(
-        bounds=Bounds(
-            num_slots=(24, 128),
-            slot_width=(12, 32),
-            num_read_heads=(1, 2),
-            num_write_heads=(1, 2),
-            controller_size=(32, 64),
-            addressing=("content_and_location",),  # copy keeps an order, which content alone cannot
-            controllers=("feedforward", "rnn", "gru", "lstm"),
-            memories=("ntm", "tape", "none"),
-        ),
-        # Small founders cost little, and cannot learn by heart what a memory is for. Mutations make them grow.
-        variation=VariationRates(founders="small", gene_rate=0.25, controller_sigma=32.0),
-        lifetime=LifetimeConfig(steps=350, resting=2, optimiser="adam", final_learning_rate=1.0),
-    ),
-    # Kinds stay on their plateaus for different times: all learn for long, then the best of each survives, and all but
-    # the two fittest learn on.
-    selection=SelectionConfig(
-        SpeciesSelection(radius=0.05, num_elites=6, size=3),
-        descriptors=("memory", "controller"),
-        warmup_generations=16,
-    ),
 )
 
 # The search space and population of the original Evolutionary Turing Machine; hours on two CPU cores.
@@ -192,7 +193,7 @@ GRAPHS = replace(
 
 PRESETS = {
     "default": DEFAULT,
-    "wide": WIDE,
+    "narrow": NARROW,
     "classic": CLASSIC,
     "quick": QUICK,
     "acting": ACTING,

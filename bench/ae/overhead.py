@@ -17,7 +17,7 @@ from etm_jax import ae
 from etm_jax.evolve import suite_of
 from etm_jax.networks import random_genome
 from etm_jax.networks.learning import Lifetime, learn, learnable
-from etm_jax.presets import DEFAULT
+from etm_jax.presets import NARROW
 
 CRITERION = (
     "ae_adamw: optimiser state <= 2.0 times the parameters' bytes + 1 kB; CPU seconds of a whole training step at "
@@ -81,9 +81,9 @@ def training(name: str, tx: optax.GradientTransformation, steps: int) -> Measure
 
 def lifetime(optimiser: str, steps: int) -> Case:
     """A case of the gradient steps of one network of the default preset."""
-    suite = learnable(suite_of(DEFAULT))
-    bounds = DEFAULT.model.bounds
-    config = replace(DEFAULT.model.lifetime, optimiser=optimiser)
+    suite = learnable(suite_of(NARROW))
+    bounds = NARROW.model.bounds
+    config = replace(NARROW.model.lifetime, optimiser=optimiser)
     network = Lifetime(bounds, suite, config)
     genome = random_genome(jax.random.key(2026), bounds, suite.input_size, suite.output_size)
     difficulty = jnp.ones(len(suite.names))

@@ -17,7 +17,7 @@ from etm_jax.evolution._propose import founders, propose, scored
 from etm_jax.evolution._state import Population, unscored
 from etm_jax.networks.genome._bounds import Bounds
 from etm_jax.networks.genome._genes import Genome
-from etm_jax.networks.genome._genome import random_genome
+from etm_jax.networks.genome._genome import random_genome, random_genomes
 from etm_jax.networks.variation._mutation import VariationRates, boosted_gene_rate
 from etm_jax.networks.variation._offspring import offspring
 from etm_jax.parallel._devices import default_batch_size
@@ -59,6 +59,11 @@ class _Space:
         """A random genome. The key is consumed."""
         small = self.rates.founders == "small"
         return random_genome(key, self.bounds, self.input_size, self.output_size, small=small)
+
+    def founders(self, key: Key, count: int) -> Genome:
+        """Random genomes, their kinds in equal shares. The key is consumed."""
+        small = self.rates.founders == "small"
+        return random_genomes(key, count, self.bounds, self.input_size, self.output_size, small=small)
 
     def offspring(self, key: Key, first: Genome, second: Genome, mates: BoolScalar, diversity: Scalar) -> Genome:
         """A child. The key is consumed."""

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool
 
 from etm_jax._typing import IntScalar
 from etm_jax.evolution._problem import Problem
+from etm_jax.evolution._propose import born
 from etm_jax.evolution._state import EvolutionState
 from etm_jax.models._model import member
 
@@ -32,7 +33,7 @@ def raised(problem: Problem, state: EvolutionState) -> EvolutionState:
     episodes = max(problem.config.score_episodes // model.births, 1)
     context = replace(problem.context, population_size=size, score_episodes=episodes)
     key_birth, key_rungs = jax.random.split(jax.random.fold_in(state.key, RAISING))
-    born = jax.vmap(model.random)(jax.random.split(key_birth, size))
+    newborn = born(key_birth, model, size)
 
     def rung(index: IntScalar, carry: tuple[Any, Bool[Array, " birth"], Bool[Array, " birth"]]):
         genomes, goes_on, _ = carry
@@ -45,10 +46,10 @@ def raised(problem: Problem, state: EvolutionState) -> EvolutionState:
         return genomes, place < (size >> (index + 1)), result.finite
 
     everyone = jnp.ones(size, bool)
-    genomes, chosen, finite = jax.lax.fori_loop(0, num_rungs, rung, (born, everyone, everyone))
+    genomes, chosen, finite = jax.lax.fori_loop(0, num_rungs, rung, (newborn, everyone, everyone))
     (chosen,) = jnp.nonzero(chosen, size=places)
     population = state.population
     # Alive, else the first generation would draw others. It makes them a generation older: of age 0, as those would be.
     scores = replace(population.scores, alive=finite[chosen], age=jnp.full(places, -1, jnp.int32))
-    raised = member(genomes if model.inheritance == "lamarckian" else born, chosen)
+    raised = member(genomes if model.inheritance == "lamarckian" else newborn, chosen)
     return replace(state, population=replace(population, genomes=raised, scores=scores))

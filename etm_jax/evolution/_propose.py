@@ -16,7 +16,13 @@ from etm_jax.selection import Scores, Selector
 
 def first_population(key: Key, scores: Scores, model: Variation) -> Population:
     """A population of random genomes with these scores, from `unscored`. The key is consumed."""
-    return founders(jax.vmap(model.random)(jax.random.split(key, scores.fitness.size)), scores)
+    return founders(born(key, model, scores.fitness.size), scores)
+
+
+def born(key: Key, model: Variation, count: int) -> Any:
+    """So many random genomes: the model's `founders`, where it has these. The key is consumed."""
+    draw = getattr(model, "founders", None)
+    return jax.vmap(model.random)(jax.random.split(key, count)) if draw is None else draw(key, count)
 
 
 def founders(genomes: Any, scores: Scores) -> Population:

@@ -78,7 +78,10 @@ class Evaluation:
 
 @runtime_checkable
 class Variation(Protocol):
-    """How genomes are drawn and varied: what the next population needs of a model."""
+    """How genomes are drawn and varied: what the next population needs of a model.
+
+    One that can do better than independent draws also has `founders(key, count)`, a population of random genomes.
+    """
 
     def random(self, key: Key) -> Any:
         """One random genome. The key is consumed."""

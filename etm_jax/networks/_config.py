@@ -45,7 +45,7 @@ class NetworksConfig:
         require(type(rates.align) is bool, "variation.align", "True or False", rates.align)
         require_choice("variation.founders", rates.founders, typing.get_args(Founders))
         require_choice("variation.crossover", rates.crossover, typing.get_args(Crossover))
-        for name in ("gene_rate", "local_share", "noise_rate"):
+        for name in ("gene_rate", "change_rate", "local_share", "noise_rate"):
             require_share(f"variation.{name}", getattr(rates, name))
         for name in ("controller_sigma", "noise_scale", "learning_sigma", "diversity_floor"):
             require_not_negative(f"variation.{name}", getattr(rates, name))

@@ -26,7 +26,7 @@ from etm_jax.networks.genome._buckets import BUCKET_GENES, bucket_costs, choose_
 from etm_jax.networks.genome._compact import compact
 from etm_jax.networks.genome._export import save_network
 from etm_jax.networks.genome._genes import GENES, LEARNING_GENES, Architecture, Genome, describe, multiply_adds
-from etm_jax.networks.genome._genome import num_parameters, random_genome
+from etm_jax.networks.genome._genome import num_parameters, random_genome, random_genomes
 from etm_jax.networks.learning._gradient import learn, lifetime_steps
 from etm_jax.networks.learning._lifetime import Lifetime, for_networks, learnable
 from etm_jax.networks.learning._optimisers import learning_rate_scale
@@ -140,6 +140,11 @@ class Networks:
         """Genes from the bounds, weights by fan-in. The key is consumed."""
         small = self.config.variation.founders == "small"
         return random_genome(key, self.config.bounds, *self.channels, small=small)
+
+    def founders(self, key: Key, count: int) -> Genome:
+        """A population as of `random`, its kinds in equal shares. The key is consumed."""
+        small = self.config.variation.founders == "small"
+        return random_genomes(key, count, self.config.bounds, *self.channels, small=small)
 
     def offspring(self, key: Key, first: Genome, second: Genome, mates: BoolScalar, diversity: Scalar) -> Genome:
         """Crossover, growth that keeps the function, weight noise. The key is consumed."""

@@ -120,6 +120,7 @@ def test_a_missing_file_is_refused(tmp_path):
         (lambda: EvolutionaryTuringConfig(crossover_rate=2.0), "crossover_rate must be a number from 0 to 1, got 2.0"),
         (lambda: EvolutionaryTuringConfig(immigrant_rate=-0.1), "immigrant_rate must be a number from 0 to 1"),
         (lambda: NetworksConfig(variation=VariationRates(gene_rate=2.0)), "variation.gene_rate must be"),
+        (lambda: NetworksConfig(variation=VariationRates(change_rate=-0.5)), "variation.change_rate must be"),
         (lambda: NetworksConfig(size_buckets=0), "size_buckets must be a whole number of at least 1, got 0"),
         (lambda: NetworksConfig(native="on", size_buckets=2), "size_buckets must be 1 with native on, where .*, got 2"),
         (lambda: LifetimeConfig(learning_rate=0.0), "lifetime.learning_rate must be a finite number above 0, got 0.0"),

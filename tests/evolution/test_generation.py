@@ -229,10 +229,11 @@ def test_the_champion_is_replaced_by_a_more_reliable_challenger_only():
     assert duel(jnp.nan, jnp.nan) == (1, -jnp.inf)
 
 
-def test_the_learning_rate_falls_along_a_cosine():
+def test_the_learning_rate_is_held_and_then_falls_along_a_cosine():
     config = LifetimeConfig(final_learning_rate=0.2)
-    scales = [float(learning_rate_scale(config, 11, jnp.asarray(generation))) for generation in (0, 5, 10)]
-    assert scales == pytest.approx([1.0, 0.6, 0.2])
+    scales = [float(learning_rate_scale(config, 11, jnp.asarray(generation))) for generation in (0, 6, 8, 10)]
+    assert scales == pytest.approx([1.0, 1.0, 0.6, 0.2])
+    assert float(learning_rate_scale(config, 1, jnp.asarray(0))) == 1.0
 
 
 def test_efficiency_is_one_for_the_cheapest_and_zero_for_the_dearest_and_falls_with_the_logarithm():

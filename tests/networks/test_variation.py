@@ -184,8 +184,8 @@ def test_new_weights_can_learn():
 
 
 @functools.cache
-def many_mutations(gene_rate, local_share, sigma):
-    rates = VariationRates(local_share=local_share, controller_sigma=sigma)
+def many_mutations(gene_rate, local_share, sigma, change_rate=1.0):
+    rates = VariationRates(local_share=local_share, controller_sigma=sigma, change_rate=change_rate)
     start = architecture_from(genes())
 
     @jax.jit
@@ -214,6 +214,15 @@ def test_a_gene_mutates_at_its_rate():
 def test_no_gene_mutates_at_rate_zero():
     mutants = many_mutations(0.0, 0.5, 16.0)
     assert all(np.all(np.asarray(getattr(mutants, name)) == genes().get(name, 1)) for name in TINY.ranges)
+
+
+def test_the_architecture_changes_in_a_share_of_the_offspring_only():
+    """Where every gene mutates, a child that may change keeps this one redrawn gene of 3 values in 1 of 3 cases."""
+    mutants = many_mutations(1.0, 0.0, 16.0, 0.25)
+    changed = {name: np.asarray(getattr(mutants, name)) != genes().get(name, 1) for name in TINY.ranges}
+    assert np.mean(changed["num_slots"]) == pytest.approx(0.25 * 2 / 3, abs=0.03)
+    # Genes change together or not at all: by themselves they would leave almost no child as it was.
+    assert np.mean(~np.any(list(changed.values()), axis=0)) == pytest.approx(0.75, abs=0.05)
 
 
 def test_a_local_step_moves_by_an_eighth_of_the_range_at_most():

@@ -236,6 +236,19 @@ class Bounds:
         position = jax.random.uniform(key, (len(RANGES) + len(CHOICES),))
         return self.architecture_at(position.at[: len(RANGES)].set(0) if small else position)
 
+    def dealt_kinds(self, key: Key, count: int) -> dict[str, Int[Array, " individual"]]:
+        """Genes that choose kinds, for so many individuals, by systematic sampling of all combinations.
+
+        Each combination occurs as often as any other, or once more, and so nearly does each kind; few independent draws
+        may lack one altogether. The order is random. The key is consumed.
+        """
+        key_start, key_order = jax.random.split(key)
+        names = tuple(reversed(self.choices))  # memories first, whose shares are then the evenest: they differ most
+        combinations = jnp.asarray(list(itertools.product(*(self.choices[name] for name in names))), jnp.int32)
+        places = (jax.random.permutation(key_order, count) + jax.random.uniform(key_start)) / count
+        dealt = jnp.minimum(jnp.floor(places * len(combinations)).astype(jnp.int32), len(combinations) - 1)
+        return dict(zip(names, combinations[dealt].T, strict=True))
+
     def architecture_at(self, position: Float[Array, " gene"]) -> Architecture:
         """The architecture at a position in the unit cube, one coordinate in [0, 1) a gene in the order of `GENES`."""
         genes = {}

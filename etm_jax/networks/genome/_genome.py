@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Unpack
 
 import jax
@@ -62,6 +63,30 @@ def random_genome(
     sizes, active = bounds.axis_sizes(input_size, output_size), bounds.active_axes(architecture)
     params = initial_params(key_weights, active, sizes["input"], output_size, jnp.result_type(float))
     return Genome(architecture=architecture, params=params, learning=random_learning(key_learning))
+
+
+def random_genomes(
+    key: Key, count: int, bounds: Bounds, input_size: int, output_size: int, *, small: bool = False
+) -> Genome:
+    """A population of random genomes that has every kind in an equal share; see `Bounds.dealt_kinds`.
+
+    Where the bounds allow one kind of each sort they are those of `random_genome` with the keys that `key` splits into.
+
+    Args:
+        key: consumed.
+        count: of individuals.
+        bounds: the search space.
+        input_size: channels in.
+        output_size: channels out.
+        small: as in `random_genome`.
+    """
+    keys = jax.random.split(key, count + 1)
+
+    def draw(key: Key, kinds: dict[str, Int[Array, ""]]) -> Genome:
+        genes = bounds.random_architecture(jax.random.split(key, 3)[0], small=small)
+        return random_genome(key, bounds, input_size, output_size, replace(genes, **kinds))
+
+    return jax.vmap(draw)(keys[:count], bounds.dealt_kinds(keys[count], count))
 
 
 def mask_of(genome: Genome, bounds: Bounds) -> Mask:

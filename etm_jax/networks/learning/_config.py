@@ -33,7 +33,7 @@ class LifetimeConfig:
     optimiser: Optimiser = "ae_schedule_free_adamw"  # those that begin with ae_ move their own learning rate
     learning_rate: float = 3e-3  # where the first lifetime starts; times the individual's learning gene
     warmup_steps: int = 20  # not for ae_: steps at the start of a lifetime in which updates grow to full size
-    final_learning_rate: float = 0.1  # not for ae_: share of the rate left at the last generation, along a cosine
+    final_learning_rate: float = 0.1  # not for ae_: share of the rate left at the end; it falls after 60 % of a run
     clip_norm: float = 1.0  # global norm that gradients are clipped to
     ponder_cost: float = 0.001  # what a step of pondering adds to the loss, where networks may ponder
     rematerialise: bool = False  # recompute activations in the backward pass; for large memories

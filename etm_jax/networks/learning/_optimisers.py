@@ -15,6 +15,7 @@ from etm_jax._typing import IntScalar, Params, Scalar
 from etm_jax.networks.genome._genes import Learning
 from etm_jax.networks.learning._config import LifetimeConfig, Optimiser
 
+HELD = 0.6  # share of a run's generations that learn at the full rate
 LEARNING_RATE = "learning_rate"  # the coefficient that the laws move
 
 
@@ -89,9 +90,13 @@ def warmup_share(steps: int, step: ArrayLike) -> Scalar:
 
 
 def learning_rate_scale(config: LifetimeConfig, max_generations: int, generation: IntScalar) -> Scalar:
-    """The run's schedule: from 1 in the first generation along a cosine to `final_learning_rate` in the last."""
-    alpha = config.final_learning_rate
-    schedule = optax.cosine_decay_schedule(1.0, max(max_generations - 1, 1), alpha=alpha)
+    """The run's schedule: 1 for `HELD` of the generations, then along a cosine to `final_learning_rate` in the last.
+
+    A rate that falls from the start leaves networks on the plateaus that they learn their way off at the full rate.
+    """
+    held = int(HELD * (max_generations - 1))
+    falling = optax.cosine_decay_schedule(1.0, max(max_generations - 1 - held, 1), alpha=config.final_learning_rate)
+    schedule = optax.join_schedules([optax.constant_schedule(1.0), falling], [held])
     return jnp.asarray(schedule(generation.astype(float)))
 
 

@@ -31,6 +31,8 @@ class VariationRates:
 
     Attributes:
         gene_rate: probability that a gene mutates.
+        change_rate: probability that an offspring's genes may mutate at all. The others keep the architecture, so that
+            a lineage also learns on undisturbed.
         local_share: probability that a mutated gene takes a small step; otherwise it is redrawn from its range. The
             controller size always takes a Gaussian step.
         controller_sigma: standard deviation of that step, in units.
@@ -47,6 +49,7 @@ class VariationRates:
     """
 
     gene_rate: float = 0.15
+    change_rate: float = 1.0
     local_share: float = 0.5
     controller_sigma: float = 16.0
     noise_rate: float = 0.3
@@ -61,13 +64,14 @@ class VariationRates:
 def mutate_architecture(
     key: Key, architecture: Architecture, bounds: Bounds, rates: VariationRates, gene_rate: Float[Array, ""] | float
 ) -> Architecture:
-    """Mutate each gene with probability `gene_rate`. The key is consumed.
+    """With probability `rates.change_rate` mutate each gene with probability `gene_rate`. The key is consumed.
 
     The controller size moves by `N(0, controller_sigma)`, rounded and clipped to its range; every other gene is redrawn
     from its range or, with probability `local_share`, takes a step of up to an eighth of the range (a gene that
     chooses a kind is always redrawn).
     """
-    key_uniform, key_normal = jax.random.split(key)
+    key_uniform, key_normal, key_changes = jax.random.split(key, 3)
+    gene_rate = jnp.where(jax.random.bernoulli(key_changes, rates.change_rate), gene_rate, 0.0)
     # All genes are drawn at once, used or not: a draw does not depend on what another gene does.
     whether, how, where, step = jax.random.uniform(key_uniform, (4, len(GENES)))
     redrawn = bounds.architecture_at(where)
