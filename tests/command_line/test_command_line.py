@@ -171,7 +171,7 @@ def test_the_help_is_short_with_examples_first(capsys, flags):
     choices = {"model": MODELS, "preset": PRESETS, "selection": SELECTORS, "archive": ARCHIVES}
     for name, kinds in choices.items():
         assert f"  --{name} {{{','.join(kinds)}}}" in lines
-    size = {"--model=graph": 300, "--preset=quick": 4}.get(flags[0], 12)
+    size = {"--model=graph": 300, "--preset=quick": 4}.get(flags[0], 10)
     assert f"  --population-size {size}\n" in text
 
 

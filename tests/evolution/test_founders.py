@@ -42,7 +42,7 @@ def by_hand():
     context = dataclasses.replace(made.context, population_size=size, score_episodes=episodes)
     state = first_state(made)
     key_birth, key_rungs = jax.random.split(jax.random.fold_in(state.key, RAISING))
-    born = genomes = jax.jit(jax.vmap(model.random))(jax.random.split(key_birth, size))
+    born = genomes = jax.jit(model.founders, static_argnums=1)(key_birth, size)
 
     @jax.jit
     def live(key, genomes, steps):
@@ -145,3 +145,33 @@ def test_small_founders_have_the_least_sizes_and_any_kind():
     for gene, (low, _) in bounds.ranges.items():
         np.testing.assert_array_equal(getattr(drawn, gene), low)
     assert len(set(np.asarray(drawn.controller).tolist())) == len(set(np.asarray(drawn.memory).tolist())) == 2
+
+
+@pytest.mark.parametrize("count", [5, 10, 12, 40])
+def test_founders_have_every_kind_in_equal_shares(count):
+    """Of ten independent draws one memory of three has two at most in 30 % of all cases."""
+    bounds = dataclasses.replace(
+        BOUNDS,
+        controllers=("feedforward", "rnn", "gru", "lstm"),
+        memories=("none", "ntm", "tape"),
+        addressing=("content",),
+    )
+    model = problem(COPY, bounds=bounds).model
+    draw = jax.jit(lambda key: model.founders(key, count).architecture)
+    orders = set()
+    for seed in range(5):
+        drawn = draw(jax.random.key(seed))
+        kinds = [tuple(pair) for pair in np.stack([drawn.memory, drawn.controller], axis=1).tolist()]
+        orders.add(tuple(kinds))
+        for shares, parts in ((kinds, 12), ([memory for memory, _ in kinds], 3)):
+            held = [shares.count(kind) for kind in set(shares)]
+            assert len(held) == min(parts, count)
+            assert max(held) - min(held) <= 1
+    assert len(orders) == 5  # the order is random
+
+
+def test_founders_of_one_kind_are_independent_draws():
+    model = problem(COPY, bounds=dataclasses.replace(BOUNDS, addressing=("content",))).model
+    key = jax.random.key(3)
+    alone = jax.jit(jax.vmap(model.random))(jax.random.split(key, 4))
+    assert_trees_equal(jax.jit(model.founders, static_argnums=1)(key, 4), alone)

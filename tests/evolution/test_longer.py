@@ -159,7 +159,7 @@ def test_what_cannot_be_asked_is_refused_in_one_line(task, preset, changes, told
 def test_lengths_of_the_preset_that_a_task_lacks_are_left_out_and_said_and_those_of_flags_are_refused(capsys):
     command = read_command(["--task", "parity,bits=4"])
     found = with_lengths_of(etm_tasks.make_suite(("parity,bits=4",)), command)
-    assert found.settings.fitness.lengths == {2: 0.5}
+    assert found.settings.fitness.lengths == {2: 0.25}
     said = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in said] == [
         f"parity cannot be asked at {length} times its length" for length in (5, 10)
