@@ -114,6 +114,11 @@ class Choice:
     looks: int = 0
     progress: list[tuple[float, Rank]] = field(default_factory=list)
 
+    @property
+    def final(self) -> bool:
+        """Whether no other network can take its place: it made no mistake."""
+        return self.rank == (1.0, 1.0)
+
     def offer(self, genome: Genome) -> Rank:
         """Rank a network, and keep it if it is better than all before."""
         watch = self.exam.watch

@@ -147,7 +147,8 @@ class Work:
 
 
 def evolve(work: Work, contender: Evolved) -> tuple[Choice, Bounds, Counts]:
-    """Generations until the budget is used; the champion after each of them and the last population are ranked."""
+    """Generations until the budget is used or the choice is final; the champion after each of them and the last
+    population are ranked."""
     config: EvolutionaryTuringConfig = replace(contender.config, task=(work.plan.what.spec,), seed=work.plan.seed)
     with work.watch.on("compile"):
         problem = make_problem(config, work.suite)
@@ -158,7 +159,7 @@ def evolve(work: Work, contender: Evolved) -> tuple[Choice, Bounds, Counts]:
     with work.watch.on("work"):
         state = jax.block_until_ready(raising(state))
     count = 0
-    while not work.over:
+    while not (work.over or choice.final):
         with work.watch.on("work"):
             state, _ = jax.block_until_ready(generation(state))
         count += 1
@@ -170,7 +171,8 @@ def evolve(work: Work, contender: Evolved) -> tuple[Choice, Bounds, Counts]:
 
 
 def restart(work: Work, contender: Restarted) -> tuple[Choice, Bounds, Counts]:
-    """Train from new weights until none was the restart's best for `PATIENCE` sequences; then again."""
+    """Train from new weights until none was the restart's best for `PATIENCE` sequences; then again, until the budget is
+    used or the choice is final."""
     network = contender.network
     if contender.weights_of is not None:
         network = with_weights(network, weights_in(contender.weights_of.bounds, work.suite), work.suite)
@@ -180,10 +182,10 @@ def restart(work: Work, contender: Restarted) -> tuple[Choice, Bounds, Counts]:
         trainee = trainer.start(jax.random.key(work.plan.seed))
     choice = Choice(work.exam(bounds, trainer.network(trainee)))
     restarts = steps = 0
-    while not work.over:
+    while not (work.over or choice.final):
         trainee = trainer.start(jax.random.fold_in(jax.random.key(work.plan.seed), restarts))
         restarts, best, stale = restarts + 1, (-1.0, -1.0), 0
-        while not work.over and stale < PATIENCE:
+        while not (work.over or choice.final) and stale < PATIENCE:
             trainee = work.advanced(trainer, trainee)
             rank = choice.offer(trainer.network(trainee))
             best, stale = (rank, 0) if rank > best else (best, stale + LOOK)

@@ -90,6 +90,13 @@ def test_a_restart_ends_once_it_has_not_improved_for_the_patience(fake):
     assert [seconds for seconds, _ in choice.progress] == [1, 2]
 
 
+def test_a_training_ends_once_no_other_network_can_be_chosen(fake):
+    work, _ = fake(lambda number, look: min(look / 8, 1.0), budget=50.0)
+    choice, _, counts = search.restart(work, Restarted(GRAVES))
+    assert counts == {"restarts": 1, "steps": 8 * LOOK // LEARNING.batch_size}
+    assert (choice.final, choice.best, work.watch["work"]) == (True, 1.0, 8)
+
+
 def test_halving_gives_each_rung_as_much_and_keeps_the_better_half(fake):
     # Four of quality 0 to 3 start; rungs of 4, 2 and 1 networks take 8 s each.
     looks: dict[int, int] = {}

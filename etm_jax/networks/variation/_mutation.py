@@ -43,7 +43,7 @@ class VariationRates:
         diversity_floor: when the diversity of architectures falls below this, genes mutate more often, up to five
             times as often where there is none.
         founders: how large random networks are. "uniform": of any size in the bounds; "small": of the least, so that
-            networks grow, and cost little before they have. Kinds are drawn either way.
+            networks grow, and cost little before they have. Kinds come in equal shares either way.
         crossover: how the weights of two parents mix: "blocks" of either, or by "slerp"; see `cross_weights`.
         align: True = hidden units of two parents are matched by their weights before these mix; see `align_units`.
     """
