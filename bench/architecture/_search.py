@@ -147,8 +147,10 @@ class Work:
 
 
 def evolve(work: Work, contender: Evolved) -> tuple[Choice, Bounds, Counts]:
-    """Generations until the budget is used or the choice is final; the champion after each of them and the last
-    population are ranked."""
+    """Generations until the budget is used or the choice is final.
+
+    The champion after each of them and the last population are ranked.
+    """
     config: EvolutionaryTuringConfig = replace(contender.config, task=(work.plan.what.spec,), seed=work.plan.seed)
     with work.watch.on("compile"):
         problem = make_problem(config, work.suite)
@@ -171,8 +173,10 @@ def evolve(work: Work, contender: Evolved) -> tuple[Choice, Bounds, Counts]:
 
 
 def restart(work: Work, contender: Restarted) -> tuple[Choice, Bounds, Counts]:
-    """Train from new weights until none was the restart's best for `PATIENCE` sequences; then again, until the budget is
-    used or the choice is final."""
+    """Train from new weights until none was the restart's best for `PATIENCE` sequences; then again.
+
+    It ends when the budget is used or the choice is final.
+    """
     network = contender.network
     if contender.weights_of is not None:
         network = with_weights(network, weights_in(contender.weights_of.bounds, work.suite), work.suite)
