@@ -1,10 +1,11 @@
 """Does evolving an architecture pay, at equal CPU seconds and an equal choice of the network?
 
 `python -m bench.architecture --seeds 101 102 103 104 105 --out FOLDER` lets every contender evolve or train on every
-task for `--budget` CPU seconds a seed; an evolution or training ends before where its network makes no mistake on the
-validation episodes, since no other could be chosen then. A run has a process and one core of its own, and its JSON file in the folder;
-what is there is not run again. The tables and the figure are made of all files in it. `--quick` checks in a minute that
-it works. To run on a certain core, put `taskset -c CORE` before the command. Results: bench/README.md.
+task for `--budget` CPU seconds a seed. An evolution or a restarted training ends before that where its network makes no
+mistake on the validation episodes, since no other could be chosen any more. A run has a process and one core of its
+own, and its JSON file in the folder; what is there is not run again. The tables and the figure are made of all files in
+it. `--quick` checks in a minute that it works. To run on a certain core, put `taskset -c CORE` before the command.
+Results: bench/README.md.
 """
 
 import json
