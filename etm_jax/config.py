@@ -17,6 +17,7 @@ from etm_jax._require import (
     require_share,
     require_types,
 )
+from etm_jax._typing import BoolScalar, IntScalar
 from etm_jax.models._registry import MODELS, AnyModelConfig
 from etm_jax.networks._config import NetworksConfig
 from etm_jax.selection import ARCHIVES, SELECTORS, AnyArchive, AnySelector, AutoArchive, TournamentSelection
@@ -36,6 +37,7 @@ class SelectionConfig:
     cases: _Cases = "tasks"  # what lexicase and niches look at one by one: tasks, or the scoring episodes of all tasks
     average_survivors: bool = False  # a survivor's fitness is its mean over all generations it lived; for noise
     warmup_generations: int = 1  # generations that the first individuals live before selection begins
+    renew_every: int = 0  # generations of the warm-up after which new ones replace the less fit half, again; 0: never
 
     def __post_init__(self) -> None:
         _require_kind("selection.method", self.method, SELECTORS)
@@ -49,6 +51,18 @@ class SelectionConfig:
         same = self.cases == "tasks" or not self.average_survivors
         require(same, "selection.cases", "tasks with average_survivors, since episodes differ", self.cases)
         require_count("selection.warmup_generations", self.warmup_generations, 1)
+        require_count("selection.renew_every", self.renew_every, 0)
+
+    def warming_up(self, generation: IntScalar) -> BoolScalar:
+        """Whether selection has not begun, so that all survive."""
+        return generation < self.warmup_generations
+
+    def renews(self, generation: IntScalar) -> BoolScalar | bool:
+        """Whether random genomes replace the less fit half, which all have as long again before selection begins."""
+        if self.renew_every == 0:
+            return False
+        in_time = generation + self.renew_every <= self.warmup_generations
+        return in_time & (generation > 0) & (generation % self.renew_every == 0)
 
 
 @dataclass(frozen=True)

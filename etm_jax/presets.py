@@ -46,14 +46,16 @@ DEFAULT = EvolutionaryTuringConfig(
         # Small founders cost little, and cannot learn by heart what a memory is for. Mutations make them grow, but half
         # of all children keep the architecture and learn on.
         variation=VariationRates(founders="small", gene_rate=0.4, change_rate=0.5, controller_sigma=32.0),
-        lifetime=LifetimeConfig(steps=350, resting=2, optimiser="adam"),
+        lifetime=LifetimeConfig(steps=350, resting=2, optimiser="adam", learning_rate=6e-3),
     ),
-    # Kinds stay on their plateaus for different times: all learn for long, then the best of each survives, and all but
-    # the two fittest learn on.
+    # One network in three that can recall learns it, within five lifetimes or hardly ever, so new ones are tried twice.
+    # Plateaus of other tasks are longer: all learn for long, then the best of each kind survives, and all but the two
+    # fittest learn on.
     selection=SelectionConfig(
         SpeciesSelection(radius=0.05, num_elites=6, size=3),
         descriptors=("memory", "controller"),
         warmup_generations=16,
+        renew_every=5,
     ),
 )
 

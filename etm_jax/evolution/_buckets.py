@@ -43,7 +43,7 @@ def upcoming(problem: Problem, state: EvolutionState) -> Any:
     """
     config = problem.config
     _, key_propose, _ = jax.random.split(state.key, 3)
-    warming_up = state.generation < config.selection.warmup_generations
+    warming_up = config.selection.warming_up(state.generation)
     pool, shown = parent_pool(problem.archive, state.archive, state.population)
 
     def proposed(key: Any) -> Any:
@@ -55,6 +55,7 @@ def upcoming(problem: Problem, state: EvolutionState) -> Any:
             crossover_rate=config.crossover_rate,
             immigrant_rate=config.immigrant_rate,
             warming_up=warming_up,
+            renewing=config.selection.renews(state.generation),
             pool=pool,
             shown=shown,
         )

@@ -123,14 +123,15 @@ def create(problem: Problem, state: EvolutionState) -> tuple[Population, Int[Arr
             island.selector,
             crossover_rate=config.crossover_rate,
             immigrant_rate=config.immigrant_rate,
-            warming_up=generation < config.selection.warmup_generations,
+            warming_up=config.selection.warming_up(generation),
+            renewing=config.selection.renews(generation),
             batch_size=island.batch_size if model.large_genomes else 0,
             pool=pool,
             shown=shown,
         )
         if not island.learns:
             return population, None
-        selected = survives(previous, population) & (generation >= config.selection.warmup_generations)
+        selected = survives(previous, population) & ~config.selection.warming_up(generation)
         return population, model.budgets(*inherited_fitness(previous, population), selected)
 
     count = problem.config.islands.count

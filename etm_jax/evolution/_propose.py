@@ -46,6 +46,7 @@ def propose(
     crossover_rate: Scalar | float,
     immigrant_rate: Scalar | float,
     warming_up: BoolScalar | bool = False,
+    renewing: BoolScalar | bool = False,
     batch_size: int = 0,
     pool: Population | None = None,
     shown: Scores | None = None,
@@ -64,6 +65,7 @@ def propose(
         crossover_rate: probability that a child has two parents.
         immigrant_rate: probability that a random genome takes the place of a child.
         warming_up: see above.
+        renewing: random genomes take the places of the less fit half; for the warm-up.
         batch_size: children in one vmap; 0 for all.
         pool: where survivors and parents come from; None for the population.
         shown: what the selector is shown of the pool; None for its scores.
@@ -102,7 +104,11 @@ def propose(
     stays = jnp.full(size, warming_up)
     genomes = choose(stays, population.genomes, genomes)
     scores = choose(stays, population.scores, scores)
-    sound = jnp.where(stays, population.alive, sound)
+    remains = population.alive
+    if renewing is not False:
+        rank = jnp.argsort(jnp.argsort(jnp.where(population.alive, -population.fitness, jnp.inf)))
+        remains &= ~(renewing & (rank >= size - size // 2))
+    sound = jnp.where(stays, remains, sound)
     ids = jnp.where(stays, population.ids, ids)
     parents = jnp.where(stays[:, None], population.parents, parents)
 

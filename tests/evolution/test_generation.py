@@ -106,6 +106,31 @@ def test_an_individual_that_fails_in_the_warm_up_is_drawn_again():
     assert np.asarray(proposed.parents)[1].tolist() == [NO_ID, NO_ID]
 
 
+def test_the_less_fit_half_is_drawn_again_where_the_warm_up_renews():
+    population = with_fitness(after(1)[0].population, [1.0, np.nan, 0.2, 0.3])
+    selector = TournamentSelection(num_elites=3)
+
+    @jax.jit
+    def renewed(renewing):
+        return propose(
+            jax.random.key(5), population, problem().model, selector,
+            crossover_rate=0.1, immigrant_rate=0.0, warming_up=True, renewing=renewing,
+        )  # fmt: skip
+
+    before = np.asarray(population.ids)
+    for renewing, remain in ((True, [True, False, False, True]), (False, [True, False, True, True])):
+        proposed = renewed(renewing)
+        assert (np.asarray(proposed.ids) == before).tolist() == remain
+        assert np.all(np.asarray(proposed.parents)[~np.array(remain)] == NO_ID)
+        assert np.asarray(proposed.scores.age).tolist() == [int(stays) for stays in remain]
+
+
+def test_the_warm_up_renews_as_often_as_the_new_ones_have_as_long_before_selection():
+    selection = SelectionConfig(warmup_generations=16, renew_every=5)
+    assert [generation for generation in range(40) if selection.renews(jnp.asarray(generation))] == [5, 10]
+    assert not any(SelectionConfig(warmup_generations=16).renews(jnp.asarray(generation)) for generation in range(40))
+
+
 def test_an_individual_without_a_finite_fitness_has_failed():
     state, _ = after(1)
     marked = jax.jit(lambda fitness: scored(state.population, state.population.genomes, fitness))
