@@ -34,7 +34,10 @@ DEFAULT = EvolutionaryTuringConfig(
     fitness=FitnessConfig(longer=("2=0.25", "5=0.25", "10=0.5"), longer_episodes=64),
     model=NetworksConfig(
         bounds=Bounds(
-            num_slots=(48, 128),
+            num_slots=(
+                84,
+                128,
+            ),  # room for ten times the length from the start: else who grows first wins, whatever it can
             slot_width=(12, 32),
             num_read_heads=(1, 2),
             num_write_heads=(1, 2),

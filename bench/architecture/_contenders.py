@@ -49,14 +49,11 @@ QUICK_TASK = Task("copy=0.8,bits=2,max_length=2", "vectors")
 
 # Of all who train a network from its first weights to the end. There is no curriculum.
 LEARNING = LifetimeConfig(optimiser="adam", learning_rate=3e-3, batch_size=16, clip_norm=1.0)
-# The budget ends a run, at a generation that nobody knows before: the rate stays what it is, as it does for all others.
-EVOLVED = PRESETS["default"]
+EVOLVED = replace(PRESETS["default"], devices=1)
 assert isinstance(EVOLVED.model, NetworksConfig)
-EVOLVED = replace(
-    EVOLVED,
-    devices=1,
-    model=replace(EVOLVED.model, lifetime=replace(EVOLVED.model.lifetime, final_learning_rate=1.0)),
-)
+# Evolved networks learn at the same constant rate: the budget ends a run, so that no rate can fall in time for its end.
+AT_THE_SAME_RATE = replace(EVOLVED.model.lifetime, learning_rate=LEARNING.learning_rate, final_learning_rate=1.0)
+EVOLVED = replace(EVOLVED, model=replace(EVOLVED.model, lifetime=AT_THE_SAME_RATE))
 QUICK_EVOLVED = replace(PRESETS["quick"], devices=1, score_episodes=8)
 ONE_KIND = {"memories": ("ntm",), "controllers": ("lstm",)}
 GRAVES = NetworkConfig(num_slots=128, slot_width=20, controller_size=100)

@@ -111,7 +111,7 @@ def test_the_less_fit_half_is_drawn_again_where_the_warm_up_renews():
     selector = TournamentSelection(num_elites=3)
 
     @jax.jit
-    def renewed(renewing):
+    def renewed(population, renewing):
         return propose(
             jax.random.key(5), population, problem().model, selector,
             crossover_rate=0.1, immigrant_rate=0.0, warming_up=True, renewing=renewing,
@@ -119,7 +119,7 @@ def test_the_less_fit_half_is_drawn_again_where_the_warm_up_renews():
 
     before = np.asarray(population.ids)
     for renewing, remain in ((True, [True, False, False, True]), (False, [True, False, True, True])):
-        proposed = renewed(renewing)
+        proposed = renewed(population, renewing)
         assert (np.asarray(proposed.ids) == before).tolist() == remain
         assert np.all(np.asarray(proposed.parents)[~np.array(remain)] == NO_ID)
         assert np.asarray(proposed.scores.age).tolist() == [int(stays) for stays in remain]
