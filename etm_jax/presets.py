@@ -33,11 +33,9 @@ DEFAULT = EvolutionaryTuringConfig(
     # Half the weight is the trained length's: where a task is still being learned, nothing shows at longer ones.
     fitness=FitnessConfig(longer=("2=0.25", "5=0.25", "10=0.5"), longer_episodes=64),
     model=NetworksConfig(
+        # There is room for ten times the length from the start. Else who first has more slots wins, whatever it can.
         bounds=Bounds(
-            num_slots=(
-                84,
-                128,
-            ),  # room for ten times the length from the start: else who grows first wins, whatever it can
+            num_slots=(84, 128),
             slot_width=(12, 32),
             num_read_heads=(1, 2),
             num_write_heads=(1, 2),
