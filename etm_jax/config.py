@@ -77,11 +77,13 @@ class FitnessConfig:
 
     # performance at multiples of the tasks' greatest lengths, as MULTIPLE=WEIGHT: 2=0.25 5=0.25; trained lengths have 1
     longer: tuple[str, ...] = ()
+    exact: float = 0.0  # share of the accuracy, sequences or episodes right as a whole, in place of the performance
     longer_episodes: int = 32  # fresh episodes of each task at each of these; at twice the length, score_episodes
 
     def __post_init__(self) -> None:
         require_types(self, "fitness.")
         require_count("fitness.longer_episodes", self.longer_episodes, 1)
+        require_share("fitness.exact", self.exact)
         require(len(self.lengths) == len(self.longer), "fitness.longer", "of different multiples", self.longer)
         require_float32("the sum of the weights in fitness.longer", sum(self.lengths.values(), 0.0))
 

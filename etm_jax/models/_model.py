@@ -29,6 +29,7 @@ class Result:
             cases by episode, the performance on each scoring episode: at the trained length, then at the longer ones.
         behaviour: what it did, in [0, 1] by name; None where the context does not ask for it.
         longer: the performance at each of the context's longer lengths, 0 where it is not finite; None for none.
+        longer_accuracy: the accuracy there.
     """
 
     performance: Float[Array, "*population task"]
@@ -38,21 +39,30 @@ class Result:
     cases: Float[Array, "*population case"] | None = None
     behaviour: dict[str, Float[Array, "*population"]] | None = None
     longer: dict[int, Float[Array, "*population task"]] | None = None
+    longer_accuracy: dict[int, Float[Array, "*population task"]] | None = None
 
-    def over_lengths(self, weights: Mapping[int, float]) -> "Result":
-        """The result with the performance averaged over lengths.
+    def over_lengths(self, weights: Mapping[int, float], exact: float = 0.0) -> "Result":
+        """The result with a performance averaged over lengths and, at each, with the accuracy.
 
         Args:
             weights: of each longer length; the trained one has weight 1.
+            exact: share of the accuracy.
 
         Raises:
             ValueError: the result lacks one of these lengths.
         """
-        if not weights:
+        if not (weights or exact):
             return self
-        found = self.longer or {}
-        require(set(found) == set(weights), "Result.longer", f"the performance at {sorted(weights)}", sorted(found))
-        total = self.performance + sum(weight * found[length] for length, weight in weights.items())
+        longer, accurate = self.longer or {}, self.longer_accuracy or {}
+        require(set(longer) == set(weights), "Result.longer", f"the performance at {sorted(weights)}", sorted(longer))
+        rule = f"the accuracy at {sorted(weights)}"
+        require(not exact or set(accurate) == set(weights), "Result.longer_accuracy", rule, sorted(accurate))
+
+        def earned(performance: Array, accuracy: Any) -> Array:
+            return (1 - exact) * performance + exact * accuracy if exact else performance
+
+        total = earned(self.performance, self.accuracy)
+        total += sum(weight * earned(longer[length], accurate.get(length)) for length, weight in weights.items())
         return replace(self, performance=total / (1 + sum(weights.values())))
 
     @property

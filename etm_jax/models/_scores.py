@@ -63,17 +63,17 @@ def result_of(suite: Suite, *played: Any, by_episode: bool = False) -> Result:
 
 
 def with_longer(results: Mapping[int, Result], longer: Sequence[int]) -> Result:
-    """The result at the trained length, with the performance and the cases of one individual at the longer lengths."""
+    """The result at the trained length, with the scores and the cases of one individual at the longer lengths."""
     own = results[1]
     if not longer:
         return own
     cases = [cases for length in (1, *longer) if (cases := results[length].cases) is not None]
     sound = {length: results[length].finite & jnp.isfinite(results[length].performance) for length in longer}
-    return replace(
-        own,
-        cases=jnp.concatenate(cases) if cases else None,
-        longer={length: jnp.where(sound[length], results[length].performance, 0) for length in longer},
+    performance, accuracy = (
+        {length: jnp.where(sound[length], getattr(results[length], score), 0) for length in longer}
+        for score in ("performance", "accuracy")
     )
+    return replace(own, cases=jnp.concatenate(cases) if cases else None, longer=performance, longer_accuracy=accuracy)
 
 
 def validation_score(suite: Suite, results: Sequence[Result]) -> Scalar:

@@ -133,6 +133,7 @@ def test_a_missing_file_is_refused(tmp_path):
         ),
         (lambda: TruncationSelection(share=0.0), r"truncation share must be in \(0, 1\], got 0.0"),
         (lambda: NoveltyArchive(size=0), "novelty's size must be a whole number of at least 1, got 0"),
+        (lambda: FitnessConfig(exact=1.5), "fitness.exact must be a number from 0 to 1, got 1.5"),
         (lambda: SelectionConfig(renew_every=-1), "selection.renew_every must be a whole number of at least 0"),
         (lambda: SelectionConfig(warmup_generations=0), "selection.warmup_generations must be a whole number of at"),
         (

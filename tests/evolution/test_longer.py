@@ -67,6 +67,27 @@ def test_the_fitness_averages_performance_over_lengths_by_weight():
     np.testing.assert_allclose(state.population.fitness, earned + 0.2 * np.asarray(record.efficiency), atol=1e-5)
 
 
+@pytest.mark.parametrize("lengths", [{}, {2: 0.25, 5: 0.5}])
+def test_what_is_right_as_a_whole_earns_its_share(lengths):
+    suite = etm_tasks.make_suite(("copy=0.5,bits=2", "recall=0.3,bits=2"))
+    performance, accuracy = jnp.array([[0.9, 0.8]]), jnp.array([[0.4, 0.2]])
+    longer = dict.fromkeys(lengths, performance), dict.fromkeys(lengths, accuracy / 2)
+    result = Result(performance, accuracy, jnp.zeros(1), jnp.array([True]), longer=longer[0], longer_accuracy=longer[1])
+    fitness = fitness_of(suite, toy_problem().model, 0.0, jnp.zeros((1, 2)), result.over_lengths(lengths, exact=0.25))
+    weight = sum(lengths.values())
+    accurate = accuracy * (1 + weight / 2) / (1 + weight)
+    wanted = (0.75 * performance + 0.25 * accurate) @ jnp.array(suite.weights)
+    np.testing.assert_allclose(fitness, wanted, rtol=1e-6)
+
+
+def test_the_accuracy_at_longer_lengths_enters_the_fitness():
+    exact = FitnessConfig(LONGER.longer, exact=0.5, longer_episodes=3)
+    state, record = after(1, COPY, **CHANGES | {"fitness": exact})
+    each = {length: (found[0] + found[1])[:, 0] / 2 for length, found in marks().items()}
+    earned = (each[1] + 0.25 * each[2] + 0.5 * each[5]) / 1.75
+    np.testing.assert_allclose(state.population.fitness, earned + 0.2 * np.asarray(record.efficiency), atol=1e-5)
+
+
 def test_cases_are_the_episodes_of_every_length_of_the_fitness():
     state, _ = after(1, COPY, **CHANGES)
     expected = np.concatenate([marks()[length][2] for length in EPISODES], axis=1)
