@@ -8,7 +8,7 @@ from etm_jax.evolution._generation import init
 from etm_jax.evolution._programs import lower_first, lower_stages
 from etm_jax.networks import LifetimeConfig
 
-BY_XLA = {"init": 2_600, "create": 12_000, "learn": 7_500, "evaluate": 6_400, "close": 2_250}
+BY_XLA = {"init": 2_900, "create": 12_000, "learn": 7_500, "evaluate": 6_400, "close": 2_250}
 BY_KERNEL = BY_XLA | {"learn": 4_300, "evaluate": 4_500}
 
 

@@ -238,7 +238,16 @@ def test_a_score_is_that_of_the_rollouts_and_a_network_that_is_not_finite_fails(
 def run(tmp_path_factory):
     """A small evolution on the T-maze by the command line."""
     folder = tmp_path_factory.mktemp("runs") / "maze"
-    flags = ["--task", "t_maze=1,length=3", "--lifetime.inheritance", "darwinian", "--population-size", "128"]
+    flags = [
+        "--preset",
+        "narrow",
+        "--task",
+        "t_maze=1,length=3",
+        "--lifetime.inheritance",
+        "darwinian",
+        "--population-size",
+        "128",
+    ]
     flags += ["--max-generations", "24", "--generations-per-chunk", "8", "--score-episodes", "32", "--devices", "1"]
     flags += ["--bounds.num-slots", "4", "6", "--bounds.slot-width", "3", "4", "--bounds.controller-size", "4", "8"]
     flags += ["--bounds.num-read-heads", "1", "1", "--bounds.num-write-heads", "1", "1"]

@@ -245,7 +245,9 @@ class Bounds:
         key_start, key_order = jax.random.split(key)
         names = tuple(reversed(self.choices))  # memories first, whose shares are then the evenest: they differ most
         combinations = jnp.asarray(list(itertools.product(*(self.choices[name] for name in names))), jnp.int32)
-        places = (jax.random.permutation(key_order, count) + jax.random.uniform(key_start)) / count
+        places = (
+            jax.random.permutation(key_order, jnp.arange(count).astype(float)) + jax.random.uniform(key_start)
+        ) / count
         dealt = jnp.minimum(jnp.floor(places * len(combinations)).astype(jnp.int32), len(combinations) - 1)
         return dict(zip(names, combinations[dealt].T, strict=True))
 
