@@ -37,7 +37,7 @@ class SelectionConfig:
     cases: _Cases = "tasks"  # what lexicase and niches look at one by one: tasks, or the scoring episodes of all tasks
     average_survivors: bool = False  # a survivor's fitness is its mean over all generations it lived; for noise
     warmup_generations: int = 1  # generations that the first individuals live before selection begins
-    renew_every: int = 0  # generations of the warm-up after which new ones replace the less fit half, again; 0: never
+    renew_every: int = 0  # generations of the warm-up after each of which random ones replace the less fit half; 0: never
 
     def __post_init__(self) -> None:
         _require_kind("selection.method", self.method, SELECTORS)
@@ -58,7 +58,7 @@ class SelectionConfig:
         return generation < self.warmup_generations
 
     def renews(self, generation: IntScalar) -> BoolScalar | bool:
-        """Whether random genomes replace the less fit half, which all have as long again before selection begins."""
+        """Whether random genomes replace the less fit half: each time early enough to have as long before selection."""
         if self.renew_every == 0:
             return False
         in_time = generation + self.renew_every <= self.warmup_generations
