@@ -37,7 +37,7 @@ class SelectionConfig:
     cases: _Cases = "tasks"  # what lexicase and niches look at one by one: tasks, or the scoring episodes of all tasks
     average_survivors: bool = False  # a survivor's fitness is its mean over all generations it lived; for noise
     warmup_generations: int = 1  # generations that the first individuals live before selection begins
-    renew_every: int = 0  # generations of the warm-up after each of which random ones replace the less fit half; 0: never
+    renew_every: int = 0  # generations of the warm-up until random ones replace the less fit half, again; 0: never
 
     def __post_init__(self) -> None:
         _require_kind("selection.method", self.method, SELECTORS)
