@@ -49,9 +49,9 @@ DEFAULT = EvolutionaryTuringConfig(
         variation=VariationRates(founders="small", gene_rate=0.4, change_rate=0.5, controller_sigma=32.0),
         lifetime=LifetimeConfig(steps=350, resting=2, optimiser="adam", learning_rate=6e-3),
     ),
-    # One network in three that can recall learns it, within five lifetimes or hardly ever, so new ones are tried twice.
-    # Plateaus of other tasks are longer: all learn for long, then the best of each kind survives, and all but the two
-    # fittest learn on.
+    # One network in three that can recall learns it, most within five lifetimes, so new ones are tried twice. Plateaus
+    # of other tasks are longer: all learn for long, then the best of each kind survives, and all but the two fittest
+    # learn on.
     selection=SelectionConfig(
         SpeciesSelection(radius=0.05, num_elites=6, size=3),
         descriptors=("memory", "controller"),

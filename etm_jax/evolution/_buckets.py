@@ -62,7 +62,7 @@ def upcoming(problem: Problem, state: EvolutionState) -> Any:
         return problem.model.architectures(population.genomes)
 
     keys = jnp.stack([key_propose, *jax.random.split(jax.random.fold_in(key_propose, 1), DRAWS)])
-    # While the first individuals warm up none is created, and the coming generation is all there is to know.
+    # While the first individuals warm up none has children, and the coming generation is all there is to know.
     keys = jnp.where(warming_up, key_propose, keys)
     drawn = jax.lax.map(proposed, keys)
     return jax.tree.map(lambda array: array.reshape(-1), drawn)

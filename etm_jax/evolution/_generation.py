@@ -195,10 +195,8 @@ def close(
     def score_one(island: Problem, own: tuple[None, tuple[Population, Any, Evaluation]], _: None):
         _, (population, genomes, evaluation) = own
         inherited = genomes if model.inheritance == "lamarckian" else population.genomes
-        result, scores = (
-            evaluation.result.over_lengths(config.fitness.lengths, config.fitness.exact),
-            evaluation.validation_scores,
-        )
+        result = evaluation.result.over_lengths(config.fitness.lengths, config.fitness.exact)
+        scores = evaluation.validation_scores
         found, wanted = result.by_case.shape[-1], island.num_cases
         require(found == wanted, "Result.cases", f"{wanted} for each individual, as the context asks", found)
         population = scored(
